@@ -1,0 +1,1 @@
+"""Kubernetes and Istio resources as frozen Structs: decoding, defaults, validation."""

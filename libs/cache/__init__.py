@@ -1,0 +1,1 @@
+"""The shared cache: the only user of `redis`."""

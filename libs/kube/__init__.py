@@ -1,0 +1,1 @@
+"""The Kubernetes API: the only user of `kubernetes_asyncio`."""

@@ -1,0 +1,125 @@
+"""The mesh: a frozen snapshot of everything, as tables of Structs by key.
+
+`Mesh.evolve` is the only way to another mesh; it copies only the tables that a change touches,
+so tables (and whatever a reader derived from one) can be compared and cached by identity.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import NamedTuple, cast
+
+from msgspec import Struct
+
+from libs.model.endpoint import EndpointSet
+from libs.model.security import AccessPolicy, PeerPolicy
+from libs.model.service import Service
+from libs.model.settings import MeshSettings
+from libs.model.traffic import HostPolicy, Routing
+from libs.model.workload import Namespace, Workload
+
+
+class Table(StrEnum):
+    """The tables of the mesh; the comment names the Struct and its key."""
+
+    SETTINGS = "settings"  # MeshSettings, key ""
+    NAMESPACE = "namespace"  # Namespace, by name
+    SERVICE = "service"  # Service, by ServiceKey
+    ENDPOINTS = "endpoints"  # EndpointSet, by ServiceKey
+    WORKLOAD = "workload"  # Workload, by WorkloadKey
+    ROUTING = "routing"  # Routing, by Ref
+    HOST_POLICY = "host_policy"  # HostPolicy, by Ref
+    PEER_POLICY = "peer_policy"  # PeerPolicy, by Ref
+    ACCESS_POLICY = "access_policy"  # AccessPolicy, by Ref
+
+
+class Key(NamedTuple):
+    """One row of one table."""
+
+    table: Table
+    key: str
+
+
+ROW_TYPES: Mapping[Table, type[Struct]] = {
+    Table.SETTINGS: MeshSettings,
+    Table.NAMESPACE: Namespace,
+    Table.SERVICE: Service,
+    Table.ENDPOINTS: EndpointSet,
+    Table.WORKLOAD: Workload,
+    Table.ROUTING: Routing,
+    Table.HOST_POLICY: HostPolicy,
+    Table.PEER_POLICY: PeerPolicy,
+    Table.ACCESS_POLICY: AccessPolicy,
+}
+
+Rows = Mapping[str, Struct]
+_NO_ROWS: Rows = {}
+_DEFAULT_SETTINGS = MeshSettings()
+
+
+class Mesh(Struct, frozen=True, gc=True):
+    """Everything that is known and wanted. `version` counts the changes since the process started."""
+
+    version: int = 0
+    tables: Mapping[Table, Rows] = {}
+
+    def rows(self, table: Table) -> Rows:
+        """Return a table; the same object until one of its rows changes."""
+        return self.tables.get(table, _NO_ROWS)
+
+    @property
+    def settings(self) -> MeshSettings:
+        """The mesh's settings, or Istio's defaults."""
+        return cast("MeshSettings", self.rows(Table.SETTINGS).get("", _DEFAULT_SETTINGS))
+
+    @property
+    def namespaces(self) -> Mapping[str, Namespace]:
+        """Namespaces by name."""
+        return cast("Mapping[str, Namespace]", self.rows(Table.NAMESPACE))
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Services by ServiceKey."""
+        return cast("Mapping[str, Service]", self.rows(Table.SERVICE))
+
+    @property
+    def endpoints(self) -> Mapping[str, EndpointSet]:
+        """Endpoint sets by ServiceKey."""
+        return cast("Mapping[str, EndpointSet]", self.rows(Table.ENDPOINTS))
+
+    @property
+    def workloads(self) -> Mapping[str, Workload]:
+        """Workloads by WorkloadKey."""
+        return cast("Mapping[str, Workload]", self.rows(Table.WORKLOAD))
+
+    @property
+    def routings(self) -> Mapping[str, Routing]:
+        """Routings by Ref."""
+        return cast("Mapping[str, Routing]", self.rows(Table.ROUTING))
+
+    @property
+    def host_policies(self) -> Mapping[str, HostPolicy]:
+        """Host policies by Ref."""
+        return cast("Mapping[str, HostPolicy]", self.rows(Table.HOST_POLICY))
+
+    @property
+    def peer_policies(self) -> Mapping[str, PeerPolicy]:
+        """Peer policies by Ref."""
+        return cast("Mapping[str, PeerPolicy]", self.rows(Table.PEER_POLICY))
+
+    @property
+    def access_policies(self) -> Mapping[str, AccessPolicy]:
+        """Access policies by Ref."""
+        return cast("Mapping[str, AccessPolicy]", self.rows(Table.ACCESS_POLICY))
+
+    def evolve(self, changes: Iterable[tuple[Key, Struct | None]]) -> "Mesh":
+        """Return the mesh after `changes`; None removes a row. Untouched tables stay the same objects."""
+        touched: dict[Table, dict[str, Struct]] = {}
+        for (table, key), row in changes:
+            rows = touched.get(table)
+            if rows is None:
+                rows = touched[table] = dict(self.rows(table))
+            if row is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = row
+        return Mesh(self.version + 1, {**self.tables, **touched})

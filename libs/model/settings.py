@@ -1,0 +1,35 @@
+"""Settings of the whole mesh, as MeshConfig gives them."""
+
+from msgspec import Struct
+
+from libs.model.ids import Ref
+from libs.model.telemetry import AccessLog
+from libs.model.traffic import Keepalive, Retries
+
+
+class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """One per mesh; durations are milliseconds. Defaults are Istio's."""
+
+    ref: Ref = Ref("")
+    trust_domain: str = "cluster.local"
+    trust_domain_aliases: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    cluster_id: str = "Kubernetes"
+    mesh_id: str = "cluster.local"
+    root_namespace: str = "istio-system"
+    allow_any_outbound: bool = True
+    passthrough_inbound: bool = True
+    auto_mtls: bool = True
+    connect_timeout: int = 10_000
+    tcp_keepalive: Keepalive | None = None
+    protocol_detection_timeout: int = 0
+    dns_refresh_rate: int = 60_000
+    locality_balancing: bool = True
+    default_retries: Retries | None = None
+    service_export_to: tuple[str, ...] = ("*",)
+    routing_export_to: tuple[str, ...] = ("*",)
+    host_policy_export_to: tuple[str, ...] = ("*",)
+    access_log: AccessLog = AccessLog()
+    prometheus_merge: bool = True
+    path_normalization: str = "BASE"
+    h2_upgrade: bool = False

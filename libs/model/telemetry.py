@@ -1,0 +1,11 @@
+"""What is wanted of telemetry: where access logs go."""
+
+from msgspec import Struct
+
+
+class AccessLog(Struct, frozen=True, gc=False, omit_defaults=True):
+    """An access log file of every proxy; an empty path switches it off, an empty format is the default."""
+
+    path: str = ""
+    format: str = ""
+    json: bool = False

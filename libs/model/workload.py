@@ -1,0 +1,59 @@
+"""Workloads: the running things that have an address and an identity, with or without a proxy."""
+
+from msgspec import Struct
+
+from libs.model.endpoint import Locality
+from libs.model.ids import Ref, WorkloadKey
+
+
+class WorkloadPort(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A port that a container declares; it gives named target ports their number."""
+
+    name: str
+    number: int
+    protocol: str = "TCP"
+
+
+class Workload(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A pod, or a machine outside Kubernetes that a WorkloadEntry describes."""
+
+    key: WorkloadKey
+    ref: Ref
+    name: str
+    namespace: str
+    created: int = 0
+    addresses: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    service_account: str = "default"
+    ports: tuple[WorkloadPort, ...] = ()
+    ready: bool = True
+    mtls: bool = False
+    router: bool = False  # a gateway: annotated inject.istio.io/templates: gateway
+    node: str = ""
+    locality: Locality = Locality()
+    network: str = ""
+    workload_name: str = ""  # of the controller (Deployment, …); the pod's own name if it has none
+
+
+class Namespace(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A namespace with its labels."""
+
+    name: str
+    ref: Ref
+    labels: dict[str, str] = {}
+
+
+def canonical_name(workload: Workload) -> str:
+    """Return the name under which telemetry counts a workload."""
+    for label in ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app"):
+        if name := workload.labels.get(label):
+            return name
+    return workload.workload_name or workload.name
+
+
+def canonical_revision(workload: Workload) -> str:
+    """Return the revision under which telemetry counts a workload."""
+    for label in ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"):
+        if revision := workload.labels.get(label):
+            return revision
+    return "latest"

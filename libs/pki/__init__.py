@@ -1,0 +1,1 @@
+"""Certificates, signing requests, tokens: the only user of `cryptography`."""

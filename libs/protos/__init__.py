@@ -1,0 +1,1 @@
+"""Our own gRPC contracts: each `.proto` with its generated modules beside it (`make protos`)."""

@@ -1,0 +1,1 @@
+"""gRPC plumbing, once: servers, channels, identities, health, error mapping."""

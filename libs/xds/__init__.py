@@ -1,0 +1,1 @@
+"""Envoy's side of the hourglass: resources generated from a scope, and the protocol that carries them."""

@@ -1,0 +1,1 @@
+"""Generators: a scope in, named resources out. Pure."""

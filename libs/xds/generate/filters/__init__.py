@@ -1,0 +1,1 @@
+"""HTTP and network filters, one file a feature; `order` has the one order table."""

@@ -1,0 +1,1 @@
+"""Sans-I/O xDS sessions, state of the world and delta."""

@@ -1,0 +1,1 @@
+"""The processes of the mesh: each a thin shell around the rooms in `libs`."""
