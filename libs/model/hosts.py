@@ -16,7 +16,7 @@ def matches(pattern: str, host: str) -> bool:
 
 
 def specificity(host: str) -> tuple[int, int]:
-    """Return a sort key by which the more specific host is the greater: exact, then longest wildcard."""
+    """Return a key by which the more specific host is greater: exact, then longest wildcard."""
     return (0 if is_wildcard(host) else 1, len(host))
 
 

@@ -6,7 +6,7 @@ from typing import NewType
 from msgspec import Struct
 
 Ref = NewType("Ref", str)
-"""Names a configuration resource: `<Kind>/<namespace>/<name>`; the namespace is empty if cluster-scoped."""
+"""Names a resource: `<Kind>/<namespace>/<name>`; no namespace if cluster-scoped."""
 
 ServiceKey = NewType("ServiceKey", str)
 """Names a service: `<namespace>/<host>`."""

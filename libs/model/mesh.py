@@ -57,7 +57,7 @@ _DEFAULT_SETTINGS = MeshSettings()
 
 
 class Mesh(Struct, frozen=True, gc=True):
-    """Everything that is known and wanted. `version` counts the changes since the process started."""
+    """All that is known and wanted. `version` counts the changes since the process started."""
 
     version: int = 0
     tables: Mapping[Table, Rows] = {}
@@ -112,7 +112,7 @@ class Mesh(Struct, frozen=True, gc=True):
         return cast("Mapping[str, AccessPolicy]", self.rows(Table.ACCESS_POLICY))
 
     def evolve(self, changes: Iterable[tuple[Key, Struct | None]]) -> "Mesh":
-        """Return the mesh after `changes`; None removes a row. Untouched tables stay the same objects."""
+        """Return the mesh after `changes`; None removes a row. Untouched tables stay as they are."""
         touched: dict[Table, dict[str, Struct]] = {}
         for (table, key), row in changes:
             rows = touched.get(table)

@@ -1,4 +1,4 @@
-"""What is wanted of security: who must speak mutual TLS (PeerPolicy) and who may do what (AccessPolicy)."""
+"""What is wanted of security: mutual TLS (PeerPolicy) and who may do what (AccessPolicy)."""
 
 from enum import StrEnum
 
@@ -78,7 +78,7 @@ class Condition(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True)
 
 
 class AccessRule(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """Matches when any source, any operation and every condition match; an empty list always does."""
+    """Matches when any source, any operation and every condition do; an empty list always does."""
 
     sources: tuple[Source, ...] = ()
     operations: tuple[Operation, ...] = ()
@@ -86,7 +86,7 @@ class AccessRule(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True
 
 
 class AccessPolicy(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """Who may call the workloads that `selector` covers. No rules match nothing; an empty rule, everything."""
+    """Who may call the workloads of `selector`. No rules match nothing; an empty rule, all."""
 
     ref: Ref
     namespace: str

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 
 class AccessLog(Struct, frozen=True, gc=False, omit_defaults=True):
-    """An access log file of every proxy; an empty path switches it off, an empty format is the default."""
+    """An access log file of every proxy; no path: no log, no format: the default."""
 
     path: str = ""
     format: str = ""

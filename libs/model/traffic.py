@@ -69,7 +69,7 @@ class HeaderOperations(Struct, frozen=True, gc=False, omit_defaults=True, kw_onl
 
 
 class Destination(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A subset of a host, at a port; port 0 means the host's only port, or the port of the listener."""
+    """A subset of a host, at a port; 0 means the host's only port, or the listener's."""
 
     host: str
     subset: str = ""

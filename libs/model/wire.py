@@ -6,7 +6,7 @@ from msgspec import Struct
 from libs.model.mesh import ROW_TYPES, Table
 
 SCHEMA = 1
-"""Counts incompatible changes of the model; part of every key and envelope that carries model bytes."""
+"""Counts incompatible changes of the model; part of every key that names model bytes."""
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _DECODERS = {table: msgspec.msgpack.Decoder(row) for table, row in ROW_TYPES.items()}

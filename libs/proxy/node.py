@@ -46,6 +46,6 @@ class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     version: str = ""
     interception: Interception = Interception.REDIRECT
     http_proxy_port: int = 0
-    # Only with Interception.NONE: where explicit outbound listeners bind, and where the application listens.
+    # Only with Interception.NONE: where explicit listeners bind, where the application listens.
     outbound_address: str = "127.0.0.1"
     application_address: str = "127.0.0.1"

@@ -1,7 +1,7 @@
 """ProxyScope: what one proxy may see, and all that a generator gets. The argument is the cache key.
 
-A scope has an outbound part, equal for most proxies of a namespace, and an inbound part for its own
-workload. Endpoints stand apart, because they move all the time: an `EndpointScope` for each cluster.
+A scope has an outbound part, equal for most proxies of a namespace, and an inbound part for its
+own workload. Endpoints stand apart, as they move all the time: an `EndpointScope` a cluster.
 Proxies whose scopes have equal digests are one class and get the same bytes.
 """
 
@@ -19,7 +19,7 @@ from libs.proxy.node import Interception, ProxyType
 
 
 class ScopedSubset(Struct, frozen=True, gc=False, kw_only=True):
-    """A subset of a service with its policy at each port: mesh, host, subset and port already merged."""
+    """A subset of a service with its policy at each port: mesh to port already merged."""
 
     name: str  # "" is the whole service
     labels: dict[str, str]

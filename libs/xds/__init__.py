@@ -1,1 +1,1 @@
-"""Envoy's side of the hourglass: resources generated from a scope, and the protocol that carries them."""
+"""Envoy's side of the hourglass: resources made from a scope, and their protocol."""

@@ -1,4 +1,4 @@
-"""Names that users see in Envoy: clusters, listeners, routes. The only formatter and parser of each."""
+"""Names that users see in Envoy, each with its only formatter and parser."""
 
 from typing import NamedTuple
 
