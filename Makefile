@@ -1,0 +1,61 @@
+# Everything a person or a machine does with this repository. `make` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SERVICES := discovery config_push ca agent ctl local
+PROTOS := $(wildcard libs/protos/*/v1/*.proto libs/protos/*/*/v1/*.proto examples/*/*.proto)
+
+export PYTHONDONTWRITEBYTECODE ?=
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fmt golden protos lock bench docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## Make .venv with every requirement (hashed) and the stubs of Envoy's API
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml tests/tools/stubs.py
+	@$(PYTHON) -c 'import sys; sys.exit("Seine needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(BIN)/python tests/tools/stubs.py
+	@touch $@
+
+demo: setup ## Run the mesh on this machine with a sample application (ONCE=1: check and end)
+	@$(BIN)/python -m services.local $(if $(ONCE),--once) $(if $(MODE),--mode $(MODE))
+
+test: setup ## Run every test that this machine can run, and say why others are skipped
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Format, lint, types, import contracts, generated files: changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/architecture
+
+fmt: setup ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+golden: setup ## Rewrite the expected outputs of tests/golden; read the difference before committing
+	$(BIN)/python -m tests.golden.rewrite
+
+protos: setup ## Regenerate the modules beside each .proto
+	$(BIN)/python tests/tools/protos.py
+
+docs: setup ## Regenerate docs/reference
+	$(BIN)/python -m tests.tools.reference
+
+lock: setup ## Compile requirements/*.txt anew from pyproject.toml
+	$(BIN)/python tests/tools/lock.py
+
+bench: setup ## Print the cost of generating and pushing configuration, with percentiles
+	$(BIN)/python -m tests.load
+
+clean: ## Remove everything that the targets above made
+	rm -rf $(VENV) typings .run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
