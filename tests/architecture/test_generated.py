@@ -1,0 +1,20 @@
+"""What is generated and committed is what the generators give today."""
+
+from pathlib import Path
+
+from tests.tools import protos, reference
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_proto_modules_are_current(tmp_path: Path) -> None:
+    protos.generate(tmp_path)
+    for path in sorted(tmp_path.rglob("*_pb2*")):
+        committed = ROOT / path.relative_to(tmp_path)
+        assert committed.exists(), f"{committed} is missing: run make protos"
+        assert committed.read_text() == path.read_text(), f"{committed} is stale: run make protos"
+
+
+def test_reference_pages_are_current() -> None:
+    for page, text in reference.pages().items():
+        assert (ROOT / page).read_text() == text, f"{page} is stale: run make docs"
