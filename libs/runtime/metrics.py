@@ -1,0 +1,22 @@
+"""Metrics: what every process exports beside its own, and the text that Prometheus scrapes.
+
+A service declares its metrics in its own `metrics.py` on prometheus_client's default registry.
+Label values must come from a fixed set: never from a node id, host or path.
+"""
+
+from prometheus_client import Gauge, exposition
+
+from libs.runtime import watchdog
+
+STALL = Gauge(
+    "seine_event_loop_stall_worst_seconds",
+    "Longest time in which the event loop ran nothing else, since the last scrape.",
+)
+STALL.set_function(watchdog.PROCESS.reset)
+
+CONTENT_TYPE = exposition.CONTENT_TYPE_LATEST
+
+
+def render() -> bytes:
+    """Return all metrics of the process in Prometheus' text format."""
+    return exposition.generate_latest()

@@ -1,0 +1,29 @@
+"""Probes: what a process still waits for before it is ready.
+
+`/ready` answers 503 with the list, so that an operator reads the reason and not only the fact.
+"""
+
+from collections.abc import Callable, Sequence
+
+WaitingFor = Callable[[], Sequence[str]]
+"""Returns what the process waits for; nothing means ready."""
+
+
+class Readiness:
+    """A set of named conditions, all of which must hold."""
+
+    def __init__(self, *conditions: str) -> None:
+        self._met = dict.fromkeys(conditions, False)
+
+    def set(self, condition: str, met: bool = True) -> None:
+        """Record that `condition` holds or no longer holds."""
+        self._met[condition] = met
+
+    def __call__(self) -> Sequence[str]:
+        """Return the conditions that do not hold, in the order in which they were named."""
+        return [condition for condition, met in self._met.items() if not met]
+
+    @property
+    def ready(self) -> bool:
+        """True when nothing is waited for."""
+        return not self()
