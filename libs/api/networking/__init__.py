@@ -1,0 +1,1 @@
+"""Kinds of the group networking.istio.io, one file a kind."""

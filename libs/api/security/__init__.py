@@ -1,0 +1,1 @@
+"""Kinds of the group security.istio.io, one file a kind."""
