@@ -1,0 +1,99 @@
+"""Access log files: one line for each request or connection, as `MeshSettings.access_log` asks.
+
+`%RESPONSE_CODE_DETAILS%` in Istio's default format is what tells the rule that denied a request:
+`rbac_access_denied_matched_policy[ns[<namespace>]-policy[<name>]-rule[<index>]]`.
+"""
+
+import json
+
+from envoy.config.accesslog.v3.accesslog_pb2 import (
+    AccessLog,
+    AccessLogFilter,
+    ResponseFlagFilter,
+)
+from envoy.config.core.v3.base_pb2 import DataSource
+from envoy.config.core.v3.substitution_format_string_pb2 import (
+    JsonFormatOptions,
+    SubstitutionFormatString,
+)
+from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+
+from libs.model.telemetry import AccessLog as Wanted
+from libs.xds.generate import typed
+
+NAME = "envoy.access_loggers.file"
+
+_FIELDS = {
+    "start_time": "%START_TIME%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "protocol": "%PROTOCOL%",
+    "response_code": "%RESPONSE_CODE%",
+    "response_flags": "%RESPONSE_FLAGS%",
+    "response_code_details": "%RESPONSE_CODE_DETAILS%",
+    "connection_termination_details": "%CONNECTION_TERMINATION_DETAILS%",
+    "upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "duration": "%DURATION%",
+    "upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
+    "user_agent": "%REQ(USER-AGENT)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+    "upstream_local_address": "%UPSTREAM_LOCAL_ADDRESS%",
+    "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "requested_server_name": "%REQUESTED_SERVER_NAME%",
+    "route_name": "%ROUTE_NAME%",
+}
+
+_QUOTED = {
+    "upstream_transport_failure_reason",
+    "x_forwarded_for",
+    "user_agent",
+    "request_id",
+    "authority",
+    "upstream_host",
+}
+
+
+def _default_text() -> str:
+    request = '[{start_time}] "{method} {path} {protocol}"'.format_map(_FIELDS)
+    rest = [name for name in _FIELDS if name not in {"start_time", "method", "path", "protocol"}]
+    words = [f'"{_FIELDS[name]}"' if name in _QUOTED else _FIELDS[name] for name in rest]
+    return " ".join([request, *words]) + "\n"
+
+
+DEFAULT_TEXT = _default_text()
+"""Istio's default line, which log pipelines parse."""
+
+
+def files(wanted: Wanted) -> list[AccessLog]:
+    """Return the loggers that write each request or connection to the wanted file, if any."""
+    if not wanted.path:
+        return []
+    return [AccessLog(name=NAME, typed_config=typed.pack(_file(wanted)))]
+
+
+def unmatched(wanted: Wanted) -> list[AccessLog]:
+    """Return the loggers of a listener itself: connections that no filter chain takes."""
+    logs = files(wanted)
+    for log in logs:
+        flags = ResponseFlagFilter(flags=["NR"])
+        log.filter.CopyFrom(AccessLogFilter(response_flag_filter=flags))
+    return logs
+
+
+def _file(wanted: Wanted) -> FileAccessLog:
+    if wanted.json:
+        options = JsonFormatOptions(sort_properties=False)
+        fields = json.loads(wanted.format) if wanted.format else _FIELDS
+        layout = SubstitutionFormatString(json_format_options=options)
+        layout.json_format.update(fields)
+    else:
+        text = DataSource(inline_string=wanted.format or DEFAULT_TEXT)
+        layout = SubstitutionFormatString(text_format_source=text)
+    return FileAccessLog(path=wanted.path, log_format=layout)

@@ -1,0 +1,113 @@
+"""The HTTP connection manager of both directions: everything in it that is not a route.
+
+Callers bring the HTTP filters of their feature files; the router is added here and
+`filters.order` decides the order. Which listener or chain it stands in is not decided here.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions
+from envoy.config.listener.v3.listener_components_pb2 import Filter
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
+from envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from libs.model.service import Protocol
+from libs.model.settings import MeshSettings
+from libs.proxy.scope import InboundScope
+from libs.xds.generate import telemetry, typed
+from libs.xds.generate.filters import order
+
+Direction = Literal["inbound", "outbound"]
+
+NAME = "envoy.filters.network.http_connection_manager"
+SERVER_NAME = "istio-envoy"
+
+_NEVER = Duration()  # a stream may be silent for as long as its route allows
+
+
+def http_connection_manager(
+    *,
+    own: InboundScope,
+    direction: Direction,
+    stat_prefix: str,
+    routes: RouteConfiguration | str,
+    filters: Iterable[hcm.HttpFilter] = (),
+    protocol: Protocol = Protocol.HTTP,
+) -> Filter:
+    """Return the network filter that speaks HTTP.
+
+    `own` is the workload whose proxy this is, in either direction: telemetry names it, and its
+    settings are the mesh's. `routes` are either inline or the name under which RDS serves them.
+    """
+    manager = hcm.HttpConnectionManager(
+        codec_type=hcm.HttpConnectionManager.CodecType.AUTO,
+        stat_prefix=stat_prefix,
+        server_name=SERVER_NAME,
+        use_remote_address=BoolValue(value=False),
+        stream_idle_timeout=_NEVER,
+        access_log=telemetry.http_access_logs(own, direction),
+        http_filters=order.http([*filters, _router()]),
+        upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+        request_id_extension=_request_id(),
+        proxy_100_continue=True,
+    )
+    _normalise_paths(manager, own.settings)
+    if direction == "inbound":
+        _forward_certificate(manager)
+        if protocol.is_http2:
+            manager.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
+    if isinstance(routes, str):
+        manager.rds.CopyFrom(_route_discovery(routes))
+    else:
+        manager.route_config.CopyFrom(routes)
+    return typed.network_filter(NAME, manager)
+
+
+def _router() -> hcm.HttpFilter:
+    return typed.http_filter("envoy.filters.http.router", Router())
+
+
+def _request_id() -> hcm.RequestIDExtension:
+    # The id doubles as the sampling decision, so that all spans of a trace agree on it.
+    config = UuidRequestIdConfig(use_request_id_for_trace_sampling=BoolValue(value=True))
+    return hcm.RequestIDExtension(typed_config=typed.pack(config))
+
+
+def _normalise_paths(manager: hcm.HttpConnectionManager, settings: MeshSettings) -> None:
+    """Normalise paths before authorization reads them, as MeshConfig.pathNormalization says."""
+    mode = settings.path_normalization
+    manager.normalize_path.value = mode != "NONE"
+    manager.merge_slashes = mode in {"MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"}
+    actions = hcm.HttpConnectionManager.PathWithEscapedSlashesAction
+    decode = mode == "DECODE_AND_MERGE_SLASHES"
+    manager.path_with_escaped_slashes_action = (
+        actions.UNESCAPE_AND_FORWARD if decode else actions.KEEP_UNCHANGED
+    )
+
+
+def _forward_certificate(manager: hcm.HttpConnectionManager) -> None:
+    """Tell the application who called, in x-forwarded-client-cert."""
+    manager.forward_client_cert_details = (
+        hcm.HttpConnectionManager.ForwardClientCertDetails.APPEND_FORWARD
+    )
+    details = manager.set_current_client_cert_details
+    details.subject.value = True
+    details.dns = True
+    details.uri = True
+
+
+def _route_discovery(name: str) -> hcm.Rds:
+    source = ConfigSource(
+        ads=AggregatedConfigSource(),
+        initial_fetch_timeout=Duration(),
+        resource_api_version=ApiVersion.V3,
+    )
+    return hcm.Rds(config_source=source, route_config_name=name)
