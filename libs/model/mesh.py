@@ -112,7 +112,7 @@ class Mesh(Struct, frozen=True, gc=True):
         return cast("Mapping[str, AccessPolicy]", self.rows(Table.ACCESS_POLICY))
 
     def evolve(self, changes: Iterable[tuple[Key, Struct | None]]) -> "Mesh":
-        """Return the mesh after `changes`; None removes a row. Untouched tables stay as they are."""
+        """Return the mesh after `changes`; None removes a row. Untouched tables stay the same."""
         touched: dict[Table, dict[str, Struct]] = {}
         for (table, key), row in changes:
             rows = touched.get(table)
