@@ -5,12 +5,17 @@ namespace and service account must equal it. Labels come from the mesh's own wor
 known; a proxy's word about itself only fills in before its pod was seen.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import ip_address
 
 from msgspec import Struct
 
 from libs.model.endpoint import Locality
-from libs.model.ids import SpiffeId, WorkloadKey
+from libs.model.ids import SpiffeId, WorkloadKey, workload_key
+from libs.model.mesh import Mesh
+from libs.model.workload import Workload
+from libs.proxy.errors import NodeError
 
 
 class ProxyType(StrEnum):
@@ -49,3 +54,122 @@ class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     # Only with Interception.NONE: where explicit listeners bind, where the application listens.
     outbound_address: str = "127.0.0.1"
     application_address: str = "127.0.0.1"
+
+
+def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh: Mesh) -> Proxy:  # noqa: PLR0917 - the card of this room
+    """Return the proxy that `node_id` and `metadata` describe and `identity` proves.
+
+    Raises:
+        NodeError: the id is malformed, or something claimed differs from what is proved.
+
+    """
+    kind, address, name, namespace, domain = _split(node_id)
+    _agree("namespace", namespace, identity.namespace)
+    _agree("namespace", _text(metadata, "NAMESPACE"), identity.namespace)
+    _agree("service account", _text(metadata, "SERVICE_ACCOUNT"), identity.service_account)
+    key = workload_key(namespace, name)
+    workload = mesh.workloads.get(key)
+    if workload is not None:
+        _agree(
+            "service account of the workload", workload.service_account, identity.service_account
+        )
+    return Proxy(
+        id=node_id,
+        type=kind,
+        name=name,
+        namespace=namespace,
+        identity=identity,
+        workload=key,
+        addresses=_addresses(address, metadata, workload),
+        dns_domain=domain or f"{namespace}.svc.{mesh.settings.cluster_domain}",
+        labels=workload.labels if workload else _labels(metadata),
+        locality=workload.locality if workload else _locality(_labels(metadata)),
+        network=workload.network if workload else _text(metadata, "NETWORK"),
+        cluster_id=_text(metadata, "CLUSTER_ID"),
+        version=_text(metadata, "ISTIO_VERSION"),
+        interception=_interception(metadata),
+        http_proxy_port=_port(metadata, "HTTP_PROXY_PORT"),
+        outbound_address=_ip(metadata, "SEINE_OUTBOUND_ADDRESS", "127.0.0.1"),
+        application_address=_ip(metadata, "SEINE_APPLICATION_ADDRESS", "127.0.0.1"),
+    )
+
+
+def _split(node_id: str) -> tuple[ProxyType, str, str, str, str]:
+    parts = node_id.split("~")
+    if len(parts) != 4:
+        message = (
+            f"a node id is <type>~<address>~<name>.<namespace>~<domain>, not {node_id[:256]!r}"
+        )
+        raise NodeError(message)
+    kind, address, instance, domain = parts
+    name, _, namespace = instance.rpartition(".")
+    if kind not in {"sidecar", "router"}:
+        message = f"a proxy is a sidecar or a router, not a {kind[:64]!r}"
+        raise NodeError(message)
+    if not name or not namespace:
+        message = f"a node id names its pod as <name>.<namespace>, not {instance[:256]!r}"
+        raise NodeError(message)
+    return ProxyType(kind), address, name, namespace, domain
+
+
+def _agree(what: str, claimed: str, proved: str) -> None:
+    if claimed and claimed != proved:
+        message = f"the node claims {what} {claimed[:253]!r}, but its credential proves {proved!r}"
+        raise NodeError(message)
+
+
+def _text(metadata: Mapping[str, object], key: str) -> str:
+    value = metadata.get(key, "")
+    return value if isinstance(value, str) else ""
+
+
+def _labels(metadata: Mapping[str, object]) -> dict[str, str]:
+    labels = metadata.get("LABELS")
+    if not isinstance(labels, Mapping):
+        return {}
+    return {str(key): value for key, value in labels.items() if isinstance(value, str)}
+
+
+def _locality(labels: Mapping[str, str]) -> Locality:
+    # A label cannot hold slashes, so Istio writes dots in it.
+    parts = [*labels.get("istio-locality", "").replace(".", "/").split("/", 2), "", ""]
+    return Locality(*parts[:3])
+
+
+def _addresses(
+    address: str, metadata: Mapping[str, object], workload: Workload | None
+) -> tuple[str, ...]:
+    if workload is not None and workload.addresses:
+        return workload.addresses
+    claimed = [part for part in _text(metadata, "INSTANCE_IPS").split(",") if part] or [address]
+    return tuple(_checked_ip(part.strip()) for part in claimed)
+
+
+def _checked_ip(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        message = f"not an IP address: {text[:64]!r}"
+        raise NodeError(message) from error
+
+
+def _ip(metadata: Mapping[str, object], key: str, default: str) -> str:
+    return _checked_ip(_text(metadata, key) or default)
+
+
+def _port(metadata: Mapping[str, object], key: str) -> int:
+    text = _text(metadata, key)
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) <= 65535:
+        message = f"{key} is not a port: {text[:16]!r}"
+        raise NodeError(message)
+    return int(text)
+
+
+def _interception(metadata: Mapping[str, object]) -> Interception:
+    mode = _text(metadata, "INTERCEPTION_MODE") or Interception.REDIRECT
+    if mode not in set(Interception):
+        message = f"INTERCEPTION_MODE is REDIRECT, TPROXY or NONE, not {mode[:64]!r}"
+        raise NodeError(message)
+    return Interception(mode)
