@@ -31,6 +31,7 @@ class Endpoint(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     port_name: str  # the name of the service's port
     health: Health = Health.HEALTHY
     workload: WorkloadKey = WorkloadKey("")
+    workload_name: str = ""  # of the controller (Deployment, …), for telemetry
     labels: dict[str, str] = {}
     service_account: str = ""
     namespace: str = ""

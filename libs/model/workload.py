@@ -43,17 +43,24 @@ class Namespace(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True)
     labels: dict[str, str] = {}
 
 
+def canonical_service(labels: dict[str, str], fallback: str) -> tuple[str, str]:
+    """Return the name and revision under which telemetry counts what carries `labels`."""
+    name = _first(labels, "service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
+    revision = _first(
+        labels, "service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"
+    )
+    return name or fallback, revision or "latest"
+
+
 def canonical_name(workload: Workload) -> str:
     """Return the name under which telemetry counts a workload."""
-    for label in ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app"):
-        if name := workload.labels.get(label):
-            return name
-    return workload.workload_name or workload.name
+    return canonical_service(workload.labels, workload.workload_name or workload.name)[0]
 
 
 def canonical_revision(workload: Workload) -> str:
     """Return the revision under which telemetry counts a workload."""
-    for label in ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"):
-        if revision := workload.labels.get(label):
-            return revision
-    return "latest"
+    return canonical_service(workload.labels, workload.name)[1]
+
+
+def _first(labels: dict[str, str], *keys: str) -> str:
+    return next((labels[key] for key in keys if labels.get(key)), "")

@@ -26,7 +26,7 @@ class ScopedSubset(Struct, frozen=True, gc=False, kw_only=True):
     policies: Mapping[int, TrafficPolicy]  # by port number
 
 
-class ScopedService(Struct, frozen=True, gc=False, kw_only=True):
+class ScopedService(Struct, frozen=True, gc=False, kw_only=True, weakref=True):
     """A service that a proxy may call, with everything that decides how."""
 
     service: Service
@@ -36,14 +36,16 @@ class ScopedService(Struct, frozen=True, gc=False, kw_only=True):
         str, ...
     ] = ()  # SPIFFE ids of its endpoints, sorted: the names a server may prove
     auto_mtls: bool = True  # no peer policy forbids mesh TLS
-    plaintext_endpoint: bool = (
-        False  # one endpoint at least has no sidecar (decides for ORIGINAL clusters)
-    )
+    # Where the application picks the endpoint (ORIGINAL): one of them at least has no sidecar, or
+    # none is known. False for all other services, which decide endpoint by endpoint.
+    plaintext_endpoint: bool = False
     aliases: tuple[str, ...] = ()  # further host names of the same service (ExternalName)
     pod_addresses: tuple[str, ...] = ()  # headless only: its endpoints' addresses, sorted
+    selected: bool = False  # its policy chose the client by labels, so it may name a credential
+    dns_endpoints: tuple[Endpoint, ...] = ()  # resolution by DNS only: they stand in the cluster
 
 
-class OutboundScope(Struct, frozen=True, gc=False, kw_only=True):
+class OutboundScope(Struct, frozen=True, gc=False, kw_only=True, weakref=True):
     """What a proxy may call. `services` are sorted by host and hold one service for each host."""
 
     type: ProxyType
@@ -52,7 +54,9 @@ class OutboundScope(Struct, frozen=True, gc=False, kw_only=True):
     settings: MeshSettings
     interception: Interception
     services: tuple[ScopedService, ...]
-    routings: tuple[Routing, ...]  # oldest first; only the matches that this proxy can ever meet
+    # Private ones first, then those exported to the namespace, then public ones; oldest first among
+    # them. Only the matches that this proxy can ever meet are left.
+    routings: tuple[Routing, ...]
     own_addresses: tuple[str, ...] = ()  # only where a headless service of its own needs them
     http_proxy_port: int = 0
     outbound_address: str = ""  # only with Interception.NONE
@@ -93,7 +97,7 @@ class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
     application_address: str = ""  # only with Interception.NONE
 
 
-class EndpointScope(Struct, frozen=True, gc=False, kw_only=True):
+class EndpointScope(Struct, frozen=True, gc=False, kw_only=True, weakref=True):
     """What decides the endpoints of one cluster for one class of clients."""
 
     cluster: str
@@ -106,6 +110,9 @@ class EndpointScope(Struct, frozen=True, gc=False, kw_only=True):
     balancing: LoadBalancing | None = None
     outlier: OutlierDetection | None = None
     locality: Locality = Locality()  # of the client; empty unless balancing by locality
+    labels: dict[str, str] = {}  # of the client: only those that the failover priority names
+    mesh_tls: bool = True  # False where the client's own policy asks for another TLS mode
+    cluster_id: str = ""
 
 
 class ProxyScope(Struct, frozen=True, gc=False, kw_only=True):
