@@ -1,1 +1,1 @@
-"""Certificates, signing requests, tokens: the only user of `cryptography`."""
+"""Keys, certificates, tokens and seals: the only room that uses `cryptography`. Imports nothing."""
