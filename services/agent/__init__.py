@@ -1,0 +1,1 @@
+"""The agent: one process beside every proxy. See README.md."""
