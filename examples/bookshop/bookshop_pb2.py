@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n examples/bookshop/bookshop.proto\x12\x0b\x62ookshop.v1\"\x19\n\x0b\x42ookRequest\x12\n\n\x02id\x18\x01 \x01(\r\"c\n\x04\x42ook\x12\n\n\x02id\x18\x01 \x01(\r\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\r\n\x05stock\x18\x04 \x01(\r\x12!\n\x05trail\x18\x05 \x01(\x0b\x32\x12.bookshop.v1.Trail\"\x1e\n\rChargeRequest\x12\r\n\x05\x63\x65nts\x18\x01 \x01(\r\"\\\n\x05Trail\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12 \n\x05\x63\x61lls\x18\x04 \x03(\x0b\x32\x11.bookshop.v1.Call\"k\n\x04\x43\x61ll\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08protocol\x18\x03 \x01(\t\x12\x0f\n\x07outcome\x18\x04 \x01(\t\x12!\n\x05trail\x18\x05 \x01(\x0b\x32\x12.bookshop.v1.Trail2{\n\x07\x43\x61talog\x12\x37\n\x08\x44\x65scribe\x12\x18.bookshop.v1.BookRequest\x1a\x11.bookshop.v1.Book\x12\x37\n\x07Restock\x12\x18.bookshop.v1.BookRequest\x1a\x12.bookshop.v1.Trail2D\n\x08Payments\x12\x38\n\x06\x43harge\x12\x1a.bookshop.v1.ChargeRequest\x1a\x12.bookshop.v1.Trailb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n examples/bookshop/bookshop.proto\x12\x0b\x62ookshop.v1\"\x19\n\x0b\x42ookRequest\x12\n\n\x02id\x18\x01 \x01(\r\"c\n\x04\x42ook\x12\n\n\x02id\x18\x01 \x01(\r\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\r\n\x05stock\x18\x04 \x01(\r\x12!\n\x05trail\x18\x05 \x01(\x0b\x32\x12.bookshop.v1.Trail\"\x1e\n\rChargeRequest\x12\r\n\x05\x63\x65nts\x18\x01 \x01(\r\"\\\n\x05Trail\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12 \n\x05\x63\x61lls\x18\x04 \x03(\x0b\x32\x11.bookshop.v1.Call\"|\n\x04\x43\x61ll\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08protocol\x18\x03 \x01(\t\x12\x0f\n\x07request\x18\x04 \x01(\t\x12\x0f\n\x07outcome\x18\x05 \x01(\t\x12!\n\x05trail\x18\x06 \x01(\x0b\x32\x12.bookshop.v1.Trail2{\n\x07\x43\x61talog\x12\x37\n\x08\x44\x65scribe\x12\x18.bookshop.v1.BookRequest\x1a\x11.bookshop.v1.Book\x12\x37\n\x07Restock\x12\x18.bookshop.v1.BookRequest\x1a\x12.bookshop.v1.Trail2D\n\x08Payments\x12\x38\n\x06\x43harge\x12\x1a.bookshop.v1.ChargeRequest\x1a\x12.bookshop.v1.Trailb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,9 +40,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAIL']._serialized_start=209
   _globals['_TRAIL']._serialized_end=301
   _globals['_CALL']._serialized_start=303
-  _globals['_CALL']._serialized_end=410
-  _globals['_CATALOG']._serialized_start=412
-  _globals['_CATALOG']._serialized_end=535
-  _globals['_PAYMENTS']._serialized_start=537
-  _globals['_PAYMENTS']._serialized_end=605
+  _globals['_CALL']._serialized_end=427
+  _globals['_CATALOG']._serialized_start=429
+  _globals['_CATALOG']._serialized_end=552
+  _globals['_PAYMENTS']._serialized_start=554
+  _globals['_PAYMENTS']._serialized_end=622
 # @@protoc_insertion_point(module_scope)

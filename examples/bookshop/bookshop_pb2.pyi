@@ -129,11 +129,14 @@ class Call(_message.Message):
     SERVICE_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     TRAIL_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     port: _builtins.int
     protocol: _builtins.str
+    request: _builtins.str
+    """`GET /reviews/1`; for gRPC `POST` and the method's path, for TCP nothing."""
     outcome: _builtins.str
     """"ok", or what went wrong."""
     @_builtins.property
@@ -144,12 +147,13 @@ class Call(_message.Message):
         service: _builtins.str = ...,
         port: _builtins.int = ...,
         protocol: _builtins.str = ...,
+        request: _builtins.str = ...,
         outcome: _builtins.str = ...,
         trail: Global___Trail | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["trail", b"trail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "port", b"port", "protocol", b"protocol", "service", b"service", "trail", b"trail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "port", b"port", "protocol", b"protocol", "request", b"request", "service", b"service", "trail", b"trail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

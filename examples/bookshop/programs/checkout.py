@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-import grpc
 from aiohttp import web as http
-from google.protobuf.json_format import MessageToDict
 
 from examples.bookshop.bookshop_pb2 import ChargeRequest
 from examples.bookshop.bookshop_pb2_grpc import PaymentsStub
-from examples.bookshop.programs import lines, place, rpc, web
+from examples.bookshop.programs import lines, rpc, web
 
 PRICE_IN_CENTS = 1295
 PAYMENTS = http.AppKey("payments", PaymentsStub)
@@ -21,22 +19,13 @@ async def _payments(app: http.Application) -> AsyncIterator[None]:
         yield
 
 
-async def _charge(payments: PaymentsStub) -> place.Trail:
-    try:
-        paid = await payments.Charge(ChargeRequest(cents=PRICE_IN_CENTS), timeout=10)
-    except grpc.aio.AioRpcError as error:
-        result = rpc.failure(error)
-        return place.outcome("payments", rpc.PORT, "gRPC", result=result, answer=None)
-    trail = MessageToDict(paid, always_print_fields_with_no_presence=True)
-    return place.outcome("payments", rpc.PORT, "gRPC", result="ok", answer=trail)
-
-
 @routes.post("/orders/{id:[0-9]+}")
 async def order(request: http.Request) -> http.Response:
     """Sell one copy of a book."""
     book = request.match_info["id"]
     taken, left = await lines.ask(lines.STOCK_PORT, f"TAKE {book} 1")
-    charged = await _charge(request.app[PAYMENTS])
+    charge = request.app[PAYMENTS].Charge(ChargeRequest(cents=PRICE_IN_CENTS), timeout=10)
+    charged = await rpc.call("payments", "/bookshop.v1.Payments/Charge", charge)
     ordered, _ = await lines.ask(lines.RESTOCK_PORT, f"PUT {book} 1")
     return web.answer(request, taken, charged, ordered, left=left)
 

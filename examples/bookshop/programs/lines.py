@@ -24,7 +24,7 @@ async def ask(port: int, request: str) -> tuple[place.Trail, int]:
         trail = {"instance": instance, "version": "v1", "caller": "", "calls": []}
     except (OSError, TimeoutError, ValueError) as error:
         result, stock, trail = str(error) or type(error).__name__, 0, {}
-    return place.outcome(SERVICE, port, "TCP", result=result, answer=trail), stock
+    return place.outcome((SERVICE, port, "TCP"), request="", result=result, answer=trail), stock
 
 
 async def _exchange(port: int, request: str) -> str:

@@ -55,12 +55,17 @@ def trail(headers: Mapping[str, str], calls: Iterable[Trail] = ()) -> Trail:
     }
 
 
-def outcome(service: str, port: int, protocol: str, *, result: str, answer: Trail | None) -> Trail:
-    """Return what became of one call: the JSON form of the message Call."""
+def outcome(peer: tuple[str, int, str], *, request: str, result: str, answer: object) -> Trail:
+    """Return what became of one call, in the JSON form of the message Call.
+
+    `peer` is service, port and protocol; `answer` is the trail that came back, if any did.
+    """
+    service, port, protocol = peer
     return {
         "service": service,
         "port": port,
         "protocol": protocol,
+        "request": request,
         "outcome": result,
         "trail": answer or {},
     }

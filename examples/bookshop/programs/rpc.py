@@ -1,8 +1,10 @@
 """gRPC for the programs: the server's life, channels by service name, and who calls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import grpc
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 
 from examples.bookshop.programs import place, web
 
@@ -24,9 +26,16 @@ def headers(context: grpc.aio.ServicerContext) -> Mapping[str, str]:
     return {key: str(value) for key, value in context.invocation_metadata() or ()}
 
 
-def failure(error: grpc.aio.AioRpcError) -> str:
-    """Return a gRPC error as an outcome."""
-    return f"{error.code().name} {(error.details() or '')[:80]}"
+async def call(service: str, method: str, answer: Awaitable[Message]) -> place.Trail:
+    """Await an answer and return what became of the call, with the answer under `body`."""
+    try:
+        result, body = "ok", MessageToDict(await answer, always_print_fields_with_no_presence=True)
+    except grpc.aio.AioRpcError as error:
+        result, body = f"{error.code().name} {(error.details() or '')[:80]}", {}
+    peer = (service, PORT, "gRPC")
+    trail = body.pop("trail", body)
+    call = place.outcome(peer, request=f"POST {method}", result=result, answer=trail)
+    return {**call, "body": body}
 
 
 async def serve(register: Callable[[grpc.aio.Server], None]) -> None:

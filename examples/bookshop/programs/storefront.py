@@ -5,10 +5,7 @@ Orders go to the checkout. Three more paths try what the AuthorizationPolicies f
 
 from collections.abc import AsyncIterator
 
-import grpc
 from aiohttp import web as http
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 
 from examples.bookshop.bookshop_pb2 import BookRequest
 from examples.bookshop.bookshop_pb2_grpc import CatalogStub
@@ -24,23 +21,11 @@ async def _catalog(app: http.Application) -> AsyncIterator[None]:
         yield
 
 
-def _plain(message: Message) -> dict[str, object]:
-    return MessageToDict(message, always_print_fields_with_no_presence=True)
-
-
 async def _ask(request: http.Request, method: str) -> place.Trail:
     """Call a method of the catalog about the book of this request."""
-    try:
-        ask = getattr(request.app[CATALOG], method)
-        body = _plain(await ask(BookRequest(id=int(request.match_info["id"])), timeout=10))
-    except grpc.aio.AioRpcError as error:
-        result = rpc.failure(error)
-        return place.outcome("catalog", rpc.PORT, "gRPC", result=result, answer=None)
-    trail = body.pop("trail", body)
-    return {
-        **place.outcome("catalog", rpc.PORT, "gRPC", result="ok", answer=trail),
-        "body": body,
-    }
+    ask = getattr(request.app[CATALOG], method)
+    answer = ask(BookRequest(id=int(request.match_info["id"])), timeout=10)
+    return await rpc.call("catalog", f"/bookshop.v1.Catalog/{method}", answer)
 
 
 async def _http(request: http.Request, method: str, service: str, *, path: str) -> place.Trail:

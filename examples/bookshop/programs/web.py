@@ -29,7 +29,9 @@ async def call(client: ClientSession, method: str, service: str, *, path: str) -
     except (ClientError, OSError, TimeoutError) as error:
         result = f"{type(error).__name__}: {error}"
     trail = body.pop("trail", None)
-    return {**place.outcome(service, PORT, "HTTP", result=result, answer=trail), "body": body}
+    peer = (service, PORT, "HTTP")
+    call = place.outcome(peer, request=f"{method} {path}", result=result, answer=trail)
+    return {**call, "body": body}
 
 
 def _refusal(status: int, body: dict[str, object]) -> str:
