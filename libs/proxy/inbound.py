@@ -1,0 +1,221 @@
+"""Inbound scope: what a proxy lets in for its own workload.
+
+A workload serves a service when the service's selector covers its labels, or when one of the
+service's endpoints is this workload. Where several services expose the same port of the workload,
+the oldest decides the protocol; of equally old ones the lesser host name. Services of other
+namespaces never count.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
+
+from libs.model.ids import Ref, ServiceKey
+from libs.model.mesh import Mesh
+from libs.model.security import AccessPolicy
+from libs.model.service import Protocol, Resolution, Service, ServicePort
+from libs.model.settings import MeshSettings
+from libs.model.workload import Workload, canonical_name, canonical_revision
+from libs.proxy.memberships import Membership, Memberships
+from libs.proxy.node import Interception, Proxy, ProxyType
+from libs.proxy.peers import PeerPolicies, selects
+from libs.proxy.scope import InboundPort, InboundScope
+
+_PROXY_PORTS = frozenset({15001, 15006, 15021, 15090})
+"""Listeners of the proxy itself: a service on one of these ports would send it into a loop."""
+
+R = TypeVar("R", Service, AccessPolicy)
+_Groups = Mapping[str, tuple[R, ...]]
+
+
+class InboundScoper:
+    """Makes inbound scopes for the proxies of one mesh after another.
+
+    What tables say is indexed once while they are the same, and a scope is the same object while
+    nothing that it depends on changed.
+    """
+
+    def __init__(self) -> None:
+        self._memberships = Memberships()
+        self._services: tuple[object, _Groups[Service]] = (None, {})
+        self._policies: tuple[object, _Groups[AccessPolicy]] = (None, {})
+        self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
+        self._scopes: dict[str, tuple[_Inputs, InboundScope]] = {}
+
+    def scope(self, mesh: Mesh, proxy: Proxy) -> InboundScope:
+        """Return what `proxy` lets in. Equal workloads give equal scopes."""
+        inputs = self._inputs(mesh, proxy)
+        known = self._scopes.get(proxy.id)
+        if known is not None and all(map(_is, known[0], inputs)):
+            return known[1]
+        scope = _scope(inputs)
+        if known is not None and known[1] == scope:
+            scope = known[1]
+        self._scopes[proxy.id] = (inputs, scope)
+        return scope
+
+    def forget(self, proxy: Proxy) -> None:
+        """Drop what is kept of a proxy that has gone."""
+        self._scopes.pop(proxy.id, None)
+
+    def _inputs(self, mesh: Mesh, proxy: Proxy) -> "_Inputs":
+        self._update(mesh)
+        workload = mesh.workloads.get(proxy.workload)
+        namespace = workload.namespace if workload else proxy.namespace
+        policies = self._policies[1]
+        return _Inputs(
+            proxy=proxy,
+            workload=workload,
+            settings=mesh.settings,
+            services=self._services[1].get(namespace, ()),
+            membership=self._memberships.of(proxy.workload),
+            peers=self._peers[2],
+            mesh_policies=policies.get(mesh.settings.root_namespace, ()),
+            policies=policies.get(namespace, ()),
+        )
+
+    def _update(self, mesh: Mesh) -> None:
+        self._memberships.update(mesh.endpoints)
+        if self._services[0] is not mesh.services:
+            groups = _grouped(sorted(mesh.services.values(), key=_age), self._services[1])
+            self._services = (mesh.services, groups)
+        if self._policies[0] is not mesh.access_policies:
+            ordered = sorted(mesh.access_policies.values(), key=lambda one: (one.name, one.ref))
+            self._policies = (mesh.access_policies, _grouped(ordered, self._policies[1]))
+        if self._peers[0] is not mesh.peer_policies or self._peers[1] is not mesh.settings:
+            self._peers = (mesh.peer_policies, mesh.settings, PeerPolicies(mesh))
+
+
+def inbound_scope(mesh: Mesh, proxy: Proxy) -> InboundScope:
+    """Return what `proxy` lets in. For many proxies or meshes keep an `InboundScoper`."""
+    return InboundScoper().scope(mesh, proxy)
+
+
+class _Inputs(NamedTuple):
+    """All that decides one inbound scope; compared by identity."""
+
+    proxy: Proxy
+    workload: Workload | None
+    settings: MeshSettings
+    services: tuple[Service, ...]  # of the workload's namespace, oldest first
+    membership: Membership
+    peers: PeerPolicies
+    mesh_policies: tuple[AccessPolicy, ...]  # of the root namespace
+    policies: tuple[AccessPolicy, ...]  # of the workload's namespace
+
+
+def _is(left: object, right: object) -> bool:
+    return left is right
+
+
+def _grouped(rows: Iterable[R], before: _Groups[R]) -> _Groups[R]:
+    """Return rows by namespace; a group whose rows are all the same stays the same object."""
+    groups: dict[str, list[R]] = {}
+    for row in rows:
+        groups.setdefault(row.namespace, []).append(row)
+    result: dict[str, tuple[R, ...]] = {}
+    for namespace, group in groups.items():
+        known = before.get(namespace, ())
+        same = len(known) == len(group) and all(map(_is, known, group))
+        result[namespace] = known if same else tuple(group)
+    return result
+
+
+def _scope(inputs: _Inputs) -> InboundScope:
+    proxy = inputs.proxy
+    workload = inputs.workload or _unseen(proxy)
+    explicit = proxy.interception is Interception.NONE
+    mode, refs = inputs.peers.effective(workload.namespace, workload.labels, None)
+    return InboundScope(
+        type=proxy.type,
+        namespace=workload.namespace,
+        service_account=proxy.identity.service_account,
+        workload_name=workload.workload_name or workload.name,
+        canonical_name=canonical_name(workload),
+        canonical_revision=canonical_revision(workload),
+        labels=workload.labels,
+        addresses=proxy.addresses if explicit else (),
+        settings=inputs.settings,
+        interception=proxy.interception,
+        ports=_ports(inputs, workload) if proxy.type is ProxyType.SIDECAR else (),
+        mode=mode,
+        mode_refs=refs,
+        policies=_access(inputs, workload),
+        application_address=proxy.application_address if explicit else "",
+    )
+
+
+def _unseen(proxy: Proxy) -> Workload:
+    """Return what a proxy says of itself, until its workload is seen."""
+    return Workload(
+        key=proxy.workload,
+        ref=Ref(""),
+        name=proxy.name,
+        namespace=proxy.namespace,
+        labels=proxy.labels,
+    )
+
+
+def _access(inputs: _Inputs, workload: Workload) -> tuple[AccessPolicy, ...]:
+    """Return the policies that select the workload, those of the root namespace first."""
+    at_root = inputs.settings.root_namespace == workload.namespace
+    both = inputs.policies if at_root else inputs.mesh_policies + inputs.policies
+    return tuple(policy for policy in both if selects(policy.selector, workload.labels))
+
+
+def _ports(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:
+    exposed: dict[int, tuple[Service, ServicePort] | None] = {}
+    for service, port, target in _served(inputs, workload):
+        if target not in _PROXY_PORTS:
+            exposed.setdefault(target, (service, port))
+    for named in inputs.peers.ports(workload.namespace, workload.labels):
+        exposed.setdefault(named, None)
+    modes = {
+        number: inputs.peers.effective(workload.namespace, workload.labels, number)
+        for number in exposed
+    }
+    return tuple(
+        InboundPort(
+            port=number,
+            protocol=by[1].protocol if by else Protocol.AUTO,
+            mode=modes[number][0],
+            mode_refs=modes[number][1],
+            service=by[0] if by else None,
+            service_port=by[1].number if by else 0,
+        )
+        for number, by in sorted(exposed.items())
+    )
+
+
+def _served(inputs: _Inputs, workload: Workload) -> Iterator[tuple[Service, ServicePort, int]]:
+    """Yield the served ports; of those that clash, the deciding one first."""
+    members = {service for service, _ in inputs.membership}
+    for service in inputs.services:
+        if service.resolution is Resolution.ALIAS or not _serves(workload, service, members):
+            continue
+        for port in service.ports:
+            target = _target(inputs.membership, workload, (service.key, port))
+            if target and port.protocol is not Protocol.UDP:
+                yield service, port, target
+
+
+def _serves(workload: Workload, service: Service, members: set[ServiceKey]) -> bool:
+    if service.key in members:
+        return True
+    return bool(service.selector) and selects(service.selector, workload.labels)
+
+
+def _target(
+    membership: Membership, workload: Workload, exposed: tuple[ServiceKey, ServicePort]
+) -> int:
+    """Return the workload's own port behind a service's port, or 0 if it has none."""
+    service, port = exposed
+    if known := membership.get((service, port.name)):
+        return known
+    if isinstance(port.target, int):
+        return port.target or port.number
+    named = (one.number for one in workload.ports if one.name == port.target)
+    return next(named, 0)
+
+
+def _age(service: Service) -> tuple[int, str]:
+    return service.created, service.host
