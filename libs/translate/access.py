@@ -1,0 +1,80 @@
+"""Access policies: one row for each AuthorizationPolicy.
+
+Whom it selects and in which order policies act is decided in `libs.proxy`.
+"""
+
+from libs.api.security import authorization_policy as api
+from libs.model.mesh import Key, Table
+from libs.model.security import AccessPolicy, AccessRule, Action, Condition, Operation, Source
+from libs.translate.state import Derived
+from libs.translate.view import View
+
+DRY_RUN = "istio.io/dry-run"
+
+
+def derive(_: View, resource: api.AuthorizationPolicy) -> Derived:
+    """Return the row of an AuthorizationPolicy.
+
+    One that is attached by targetRefs is for gateways and waypoints alone. It gives no row: without
+    its attachment it would decide for every workload of its namespace.
+    """
+    metadata, spec = resource.metadata, resource.spec
+    if spec.target_ref or spec.target_refs:
+        return Derived()
+    row = AccessPolicy(
+        ref=resource.ref,
+        namespace=metadata.namespace,
+        name=metadata.name,
+        created=metadata.creation_timestamp or 0,
+        selector=spec.selector.match_labels if spec.selector else {},
+        action=Action(spec.action),
+        rules=tuple(_rule(rule, metadata.namespace) for rule in spec.rules or ()),
+        provider=spec.provider.name if spec.provider else "",
+        dry_run=metadata.annotations.get(DRY_RUN) == "true",
+    )
+    return Derived(rows=((Key(Table.ACCESS_POLICY, resource.ref), row),))
+
+
+def _rule(rule: api.Rule, namespace: str) -> AccessRule:
+    return AccessRule(
+        sources=tuple(_source(it.source or api.Source(), namespace) for it in rule.from_ or ()),
+        operations=tuple(_operation(it.operation or api.Operation()) for it in rule.to or ()),
+        conditions=tuple(Condition(key=it.key, values=it.values, not_values=it.not_values) for it in rule.when),
+    )
+
+
+def _source(source: api.Source, namespace: str) -> Source:
+    return Source(
+        principals=source.principals,
+        not_principals=source.not_principals,
+        request_principals=source.request_principals,
+        not_request_principals=source.not_request_principals,
+        namespaces=source.namespaces,
+        not_namespaces=source.not_namespaces,
+        service_accounts=_accounts(source.service_accounts, namespace),
+        not_service_accounts=_accounts(source.not_service_accounts, namespace),
+        trust_domains=source.trust_domains,
+        not_trust_domains=source.not_trust_domains,
+        ip_blocks=source.ip_blocks,
+        not_ip_blocks=source.not_ip_blocks,
+        remote_ip_blocks=source.remote_ip_blocks,
+        not_remote_ip_blocks=source.not_remote_ip_blocks,
+    )
+
+
+def _accounts(written: tuple[str, ...], namespace: str) -> tuple[str, ...]:
+    """An account without a namespace is of the policy's own."""
+    return tuple(it if "/" in it else f"{namespace}/{it}" for it in written)
+
+
+def _operation(operation: api.Operation) -> Operation:
+    return Operation(
+        hosts=operation.hosts,
+        not_hosts=operation.not_hosts,
+        ports=tuple(int(port) for port in operation.ports),
+        not_ports=tuple(int(port) for port in operation.not_ports),
+        methods=operation.methods,
+        not_methods=operation.not_methods,
+        paths=operation.paths,
+        not_paths=operation.not_paths,
+    )

@@ -1,0 +1,82 @@
+"""Groups: how a rule finds resources and rows by something else than their own key.
+
+A new way to look something up is one member here and one line in `of_resource` or `of_row`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from libs.api.kubernetes import EndpointSlice
+from libs.api.resource import Resource
+from libs.model.mesh import Table
+from libs.model.security import PeerPolicy
+from libs.model.service import Service
+from libs.model.traffic import MESH_GATEWAY, HostPolicy, Routing
+from libs.model.workload import Workload
+
+SERVICE_NAME = "kubernetes.io/service-name"
+"""The label by which an endpoint slice names its service."""
+
+
+class Group(StrEnum):
+    """The groups; the comment names the members and the key."""
+
+    SLICES = "slices of service"  # EndpointSlices, by `<namespace>/<service name>`
+    SERVICES = "services by host"  # Service rows, by host
+    WORKLOADS = "workloads by address"  # Workload rows, by `<namespace>/<address>`
+    ROUTINGS = "routings by host"  # Routing rows of sidecars, by host
+    HOST_POLICIES = "host policies by host"  # HostPolicy rows, by host as written, maybe a pattern
+    WIDE_PEER_POLICIES = "peer policies by namespace"  # those without a selector, by namespace
+
+
+Membership = tuple[Group, str]
+
+
+def of_resource(resource: Resource) -> Iterator[Membership]:
+    """Yield the groups that a resource belongs to."""
+    if isinstance(resource, EndpointSlice):
+        name = resource.metadata.labels.get(SERVICE_NAME)
+        if name:
+            yield Group.SLICES, f"{resource.metadata.namespace}/{name}"
+
+
+def of_row(table: Table, row: Struct) -> Iterator[Membership]:
+    """Yield the groups that a row belongs to."""
+    grouping = _OF_ROW.get(table)
+    return grouping(row) if grouping else iter(())
+
+
+def _service(row: Service) -> Iterator[Membership]:
+    yield Group.SERVICES, row.host
+
+
+def _workload(row: Workload) -> Iterator[Membership]:
+    for address in row.addresses:
+        yield Group.WORKLOADS, f"{row.namespace}/{address}"
+
+
+def _routing(row: Routing) -> Iterator[Membership]:
+    if MESH_GATEWAY in row.gateways:
+        for host in row.hosts:
+            yield Group.ROUTINGS, host
+
+
+def _host_policy(row: HostPolicy) -> Iterator[Membership]:
+    yield Group.HOST_POLICIES, row.host
+
+
+def _peer_policy(row: PeerPolicy) -> Iterator[Membership]:
+    if not row.selector:
+        yield Group.WIDE_PEER_POLICIES, row.namespace
+
+
+_OF_ROW: Mapping[Table, Callable[[Any], Iterator[Membership]]] = {
+    Table.SERVICE: _service,
+    Table.WORKLOAD: _workload,
+    Table.ROUTING: _routing,
+    Table.HOST_POLICY: _host_policy,
+    Table.PEER_POLICY: _peer_policy,
+}

@@ -1,0 +1,54 @@
+"""Rules: what is derived from which kind, in the order in which it has to be.
+
+A rule may read resources of every kind, but rows only of tables that rules before it fill. No two
+owners give the same row. A new kind is one line here.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from libs.api import kubernetes
+from libs.api.networking.destination_rule import DestinationRule
+from libs.api.networking.virtual_service import VirtualService
+from libs.api.resource import Resource
+from libs.api.security.authorization_policy import AuthorizationPolicy
+from libs.api.security.peer_authentication import PeerAuthentication
+from libs.translate import (
+    access,
+    endpoints,
+    host_policies,
+    host_policy_conflicts,
+    namespaces,
+    peers,
+    references,
+    routing,
+    services,
+    settings,
+    workloads,
+)
+from libs.translate.state import Derived
+from libs.translate.view import View
+
+
+class Rule(NamedTuple):
+    """Derives rows and problems from each resource of a kind."""
+
+    name: str
+    kind: type[Resource]
+    derive: Callable[[View, Any], Derived]
+
+
+RULES = (
+    Rule("settings", kubernetes.ConfigMap, settings.derive),
+    Rule("namespaces", kubernetes.Namespace, namespaces.derive),
+    Rule("services", kubernetes.Service, services.derive),
+    Rule("workloads", kubernetes.Pod, workloads.derive),
+    Rule("endpoints", kubernetes.Service, endpoints.derive),
+    Rule("routing", VirtualService, routing.derive),
+    Rule("host policies", DestinationRule, host_policies.derive),
+    Rule("peers", PeerAuthentication, peers.derive),
+    Rule("access", AuthorizationPolicy, access.derive),
+    Rule("references", VirtualService, references.check),
+    Rule("host policy conflicts", DestinationRule, host_policy_conflicts.check),
+    Rule("peer conflicts", PeerAuthentication, peers.check),
+)
