@@ -1,0 +1,103 @@
+"""DeltaSession: the incremental protocol, as Envoy speaks it.
+
+- The first request of a type is always answered, even with a nonce of an earlier stream; a client
+  that reports versions gets only what differs, and is told what is gone.
+- A request that subscribes is answered with those names alone, one that unsubscribes is not.
+- A refused version is not sent again before it changes. Where Envoy stops at the first bad
+  resource of a response (EDS, RDS), the innocent ones are sent once more without it.
+- Types go out in the order that breaks nothing; clusters leave last, after the routes to them.
+- A cluster that Envoy gets, again or changed, warms until its endpoints come, so these follow.
+"""
+
+from envoy.service.discovery.v3 import discovery_pb2
+
+from libs.xds.stream.difference import Difference
+from libs.xds.stream.events import Nacked
+from libs.xds.stream.limits import check_names, check_type
+from libs.xds.stream.responses import Response
+from libs.xds.stream.session import Session, Step
+from libs.xds.stream.subscription import ANY, first
+from libs.xds.stream.watch import Watch
+from libs.xds.types import CLUSTER, ENDPOINT, ROUTE, ResourceSet
+
+_STOP_AT_FIRST_ERROR = frozenset({ENDPOINT, ROUTE})
+
+
+class DeltaSession(Session):
+    """One stream of DeltaAggregatedResources."""
+
+    def on_request(self, request: discovery_pb2.DeltaDiscoveryRequest) -> list[bytes]:
+        """Return the responses to one request, in order.
+
+        Raises:
+            RequestError: the client asks for what it may not; the stream has to end.
+
+        """
+        check_type(self._limits, request.type_url, self._watches)
+        watch = self._watches.get(request.type_url)
+        if watch is None:
+            return self._send_first(self._open(request))
+        return self._settle(watch, request) + self._subscribe(watch, request)
+
+    def _open(self, request: discovery_pb2.DeltaDiscoveryRequest) -> Watch:
+        names = request.resource_names_subscribe
+        check_names(self._limits, names, request.type_url)
+        check_names(self._limits, request.initial_resource_versions, request.type_url)
+        wanted = self._responses.subscription(first(request.type_url, names))
+        watch = self._watches[request.type_url] = Watch(request.type_url, wanted)
+        watch.reported = dict(request.initial_resource_versions)
+        return watch
+
+    def _first(self, watch: Watch, new: ResourceSet) -> Difference:
+        # Clusters that warm since before a reconnect wait for endpoints that the client reports to
+        # have: endpoints always come whole.
+        reported = {} if watch.type_url == ENDPOINT else watch.reported
+        return self._responses.since(reported, new, watch.wanted)
+
+    def _settle(self, watch: Watch, request: discovery_pb2.DeltaDiscoveryRequest) -> list[bytes]:
+        nonce = request.response_nonce
+        if not nonce:
+            return []
+        error = request.error_detail.message if request.HasField("error_detail") else None
+        names = frozenset(watch.ledger.names(nonce))
+        event = self._record(watch, nonce, error)
+        if not isinstance(event, Nacked) or not event.resources:
+            return []
+        if watch.type_url not in _STOP_AT_FIRST_ERROR:
+            return []
+        innocent = names - frozenset(event.resources)
+        return self._emit_unless_empty(self._again(watch, innocent))
+
+    def _subscribe(self, watch: Watch, request: discovery_pb2.DeltaDiscoveryRequest) -> list[bytes]:
+        # A stale nonce does not matter here: what is wanted is told only once.
+        add = frozenset(request.resource_names_subscribe)
+        remove = request.resource_names_unsubscribe
+        if not add and not remove:
+            return []
+        before = watch.wanted
+        wanted = before.changed(add, remove)
+        check_names(self._limits, add, watch.type_url)
+        check_names(self._limits, wanted.names, watch.type_url)
+        watch.wanted = self._responses.subscription(wanted)
+        if not watch.answered or not add:
+            return []
+        if wanted.wildcard and not before.wildcard:
+            change = self._responses.since({}, watch.applied, watch.wanted)
+        else:
+            change = self._responses.only(add - {ANY}, watch.applied)
+        return self._emit_unless_empty(Step(watch, change, watch.applied))
+
+    def _emit_unless_empty(self, step: Step) -> list[bytes]:
+        return [self._emit(step)] if step.change else []
+
+    def _encode(self, step: Step, nonce: str) -> Response:
+        return self._responses.delta(step.change, step.new, nonce)
+
+    def _in_order(self, steps: list[Step]) -> list[Step]:
+        """Return `steps` with clusters removed at the end, if anything else may still name them."""
+        if len(steps) < 2 or steps[0].watch.type_url != CLUSTER or not steps[0].change.removed:
+            return steps
+        clusters, *rest = steps
+        arrival, removal = self._responses.split(clusters.change)
+        first_steps = [Step(clusters.watch, arrival, clusters.new)] if arrival else []
+        return [*first_steps, *rest, Step(clusters.watch, removal, clusters.new)]

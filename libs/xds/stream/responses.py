@@ -1,0 +1,143 @@
+"""Responses: their bytes, made once for all streams to which the same has to be said.
+
+A response is a concatenation of bytes that its resources carry. What makes two responses equal is
+in the key: the versions of the sets before and after, what is wanted, and the nonce, which is a
+push number. So a thousand streams of one class write one bytes object. The memory is bounded in
+entries and bytes; overflow forgets the oldest entry, which costs making it again.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+
+from msgspec import Struct
+
+from libs.xds.stream.difference import Difference, between, only, selected, since
+from libs.xds.stream.subscription import Interner, Subscription
+from libs.xds.types import NamedResource, ResourceSet, field
+
+MAX_DIFFERENCES = 4096
+MAX_RESPONSES = 4096
+MAX_BYTES = 64 * 1024 * 1024
+
+
+class Response(Struct, frozen=True, gc=False):
+    """One response, ready to be written."""
+
+    body: bytes
+    nonce: str
+    names: tuple[str, ...]  # of the resources that it carries
+    removed: tuple[str, ...]
+
+
+class Responses:
+    """Makes and remembers differences and responses. Shared by all sessions of a process."""
+
+    def __init__(self, *, control_plane: str = "") -> None:
+        self.subscription = Interner()
+        self._control_plane = field(1, control_plane) if control_plane else b""
+        self._differences: dict[Hashable, Difference] = {}
+        self._splits: dict[int, tuple[Difference, tuple[Difference, Difference]]] = {}
+        self._responses: dict[Hashable, tuple[Response, object]] = {}
+        self._bytes = 0
+
+    def between(
+        self,
+        old: ResourceSet,
+        new: ResourceSet,
+        wanted: Subscription,
+        *,
+        again: frozenset[str] = frozenset(),
+    ) -> Difference:
+        """Return the shared result of `difference.between`."""
+        key = (new.type_url, old.version, new.version, wanted, again)
+        return self._difference(key, lambda: between(old, new, wanted, again=again))
+
+    def since(
+        self, reported: Mapping[str, str], new: ResourceSet, wanted: Subscription
+    ) -> Difference:
+        """Return the result of `difference.since`, shared when nothing is reported."""
+        if reported:
+            return since(reported, new, wanted)
+        return self._difference((new.type_url, new.version, wanted), lambda: since({}, new, wanted))
+
+    def only(self, names: frozenset[str], new: ResourceSet) -> Difference:
+        """Return the shared result of `difference.only`."""
+        return self._difference((new.type_url, new.version, names), lambda: only(names, new))
+
+    def split(self, change: Difference) -> tuple[Difference, Difference]:
+        """Return the upserts and the removals of `change` apart, shared like `change` itself."""
+        entry = self._splits.get(id(change))
+        if entry is None:
+            if len(self._splits) >= MAX_DIFFERENCES:
+                del self._splits[next(iter(self._splits))]
+            parts = (Difference(change.upserts, ()), Difference((), change.removed))
+            entry = self._splits[id(change)] = (change, parts)
+        return entry[1]
+
+    def delta(self, change: Difference, new: ResourceSet, nonce: str) -> Response:
+        """Return the DeltaDiscoveryResponse that says `change` on the way to `new`."""
+        key = (id(change), new.version, nonce)
+        return self._response(key, change, lambda: self._encode_delta(change, new, nonce))
+
+    def whole(self, new: ResourceSet, wanted: Subscription, nonce: str) -> Response:
+        """Return the DiscoveryResponse that holds everything that is wanted of `new`."""
+        key = (new.type_url, new.version, wanted, nonce)
+        return self._response(
+            key, wanted, lambda: self._encode_state(selected(new, wanted), new, nonce)
+        )
+
+    def part(self, change: Difference, new: ResourceSet, nonce: str) -> Response:
+        """Return the DiscoveryResponse that holds only the upserts of `change`."""
+        key = (id(change), new.version, nonce, "state")
+        return self._response(key, change, lambda: self._encode_state(change.upserts, new, nonce))
+
+    def _difference(self, key: Hashable, compare: Callable[[], Difference]) -> Difference:
+        found = self._differences.get(key)
+        if found is None:
+            found = compare()
+            if len(self._differences) >= MAX_DIFFERENCES:
+                del self._differences[next(iter(self._differences))]
+            self._differences[key] = found
+        return found
+
+    def _response(self, key: Hashable, owner: object, make: Callable[[], Response]) -> Response:
+        # The entry holds what its key identifies by address, so that the address stays taken.
+        entry = self._responses.get(key)
+        if entry is None:
+            entry = self._responses[key] = (make(), owner)
+            self._bytes += len(entry[0].body)
+            self._forget()
+        return entry[0]
+
+    def _forget(self) -> None:
+        while len(self._responses) > 1 and (
+            len(self._responses) > MAX_RESPONSES or self._bytes > MAX_BYTES
+        ):
+            oldest, _ = self._responses.pop(next(iter(self._responses)))
+            self._bytes -= len(oldest.body)
+
+    def _encode_delta(self, change: Difference, new: ResourceSet, nonce: str) -> Response:
+        parts = [
+            field(1, new.version),
+            *(field(2, item.delta_bytes) for item in change.upserts),
+            field(4, new.type_url),
+            field(5, nonce),
+            *(field(6, name) for name in change.removed),
+        ]
+        if self._control_plane:
+            parts.append(field(7, self._control_plane))
+        names = tuple(item.name for item in change.upserts)
+        return Response(b"".join(parts), nonce, names, change.removed)
+
+    def _encode_state(
+        self, items: Iterable[NamedResource], new: ResourceSet, nonce: str
+    ) -> Response:
+        sent = tuple(items)
+        parts = [
+            field(1, new.version),
+            *(field(2, item.any_bytes) for item in sent),
+            field(4, new.type_url),
+            field(5, nonce),
+        ]
+        if self._control_plane:
+            parts.append(field(6, self._control_plane))
+        return Response(b"".join(parts), nonce, tuple(item.name for item in sent), ())

@@ -1,0 +1,85 @@
+"""SotwSession: the state-of-the-world protocol, for clients that do not speak delta.
+
+A request repeats everything that is wanted, so one with a stale nonce is ignored: a newer one
+comes. Types that come whole (CDS, LDS) are sent whole when anything of them changes; of the others
+only what changed. Removal can be said only by leaving out, so only for types that come whole.
+"""
+
+from envoy.service.discovery.v3 import discovery_pb2
+
+from libs.xds.stream.difference import Difference
+from libs.xds.stream.limits import check_names, check_type
+from libs.xds.stream.responses import Response
+from libs.xds.stream.session import Session, Step
+from libs.xds.stream.subscription import NAMED_TYPES, NOTHING, Subscription, first
+from libs.xds.stream.watch import Watch
+from libs.xds.types import ResourceSet
+
+
+class SotwSession(Session):
+    """One stream of StreamAggregatedResources."""
+
+    def on_request(self, request: discovery_pb2.DiscoveryRequest) -> list[bytes]:
+        """Return the responses to one request, in order.
+
+        Raises:
+            RequestError: the client asks for what it may not; the stream has to end.
+
+        """
+        check_type(self._limits, request.type_url, self._watches)
+        check_names(self._limits, request.resource_names, request.type_url)
+        watch = self._watches.get(request.type_url)
+        if watch is None:
+            wanted = self._responses.subscription(first(request.type_url, request.resource_names))
+            watch = self._watches[request.type_url] = Watch(request.type_url, wanted)
+            return self._send_first(watch)
+        if not self._settle(watch, request):
+            return []
+        return self._want(watch, request)
+
+    def _settle(self, watch: Watch, request: discovery_pb2.DiscoveryRequest) -> bool:
+        """Record the client's answer; False if the request is to be ignored."""
+        nonce = request.response_nonce
+        if not nonce:
+            return not watch.answered  # it has not seen the answer that is on its way
+        latest = nonce == watch.ledger.sent
+        if latest and not watch.ledger.waits(nonce):
+            return True  # answered before: this request only changes what is wanted
+        error = request.error_detail.message if request.HasField("error_detail") else None
+        self._record(watch, nonce, error)
+        return latest
+
+    def _want(self, watch: Watch, request: discovery_pb2.DiscoveryRequest) -> list[bytes]:
+        before = watch.wanted
+        if request.resource_names or before.names:
+            wanted = NOTHING.changed(request.resource_names, ())
+        else:
+            wanted = before  # naming nothing, as in the first request
+        if wanted == before:
+            return []
+        watch.wanted = self._responses.subscription(wanted)
+        return self._send_new(watch, before) if watch.answered else []
+
+    def _send_new(self, watch: Watch, before: Subscription) -> list[bytes]:
+        wanted = watch.wanted
+        if wanted.wildcard and not before.wildcard:
+            change = self._responses.since({}, watch.applied, wanted)
+        elif wanted.names - before.names:
+            change = self._responses.only(wanted.names - before.names, watch.applied)
+        else:
+            return []
+        step = Step(watch, change, watch.applied)
+        return [self._emit(step)] if self._worth_sending(step) else []
+
+    def _first(self, watch: Watch, new: ResourceSet) -> Difference:
+        return self._responses.since({}, new, watch.wanted)
+
+    def _worth_sending(self, step: Step) -> bool:
+        if step.watch.type_url in NAMED_TYPES:
+            return bool(step.change.upserts)
+        return bool(step.change)
+
+    def _encode(self, step: Step, nonce: str) -> Response:
+        if step.watch.type_url in NAMED_TYPES:
+            return self._responses.part(step.change, step.new, nonce)
+        return self._responses.whole(step.new, step.watch.wanted, nonce)
