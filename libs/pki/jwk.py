@@ -26,8 +26,8 @@ def load(content: bytes) -> KeySet:
     """Return the keys of a JWKS document or of a PEM file.
 
     Raises:
-        UnusableKeyError: there is none, or one cannot be used. One bad key refuses the file: a file that
-            is half wrong is a mistake to be told about.
+        UnusableKeyError: there is none, or one cannot be used. One bad key refuses the file:
+            a file that is half wrong is a mistake to be told about.
 
     """
     found = _from_jwks(content) if content.lstrip().startswith(b"{") else _from_pem(content)

@@ -2,7 +2,8 @@
 
 Local mode mints them with a key of its own; verification is what TokenReview would do: signature,
 issuer, audience, times, and that the token is bound to a pod. The algorithm is decided by the key
-and only compared with what the token claims, so `none` and HS256-with-the-public-key have no way in.
+and only compared with what the token claims, so neither `none` nor HS256 with the
+public key has a way in.
 Whether a pod still exists is not decided here: only a cluster knows.
 """
 

@@ -1,1 +1,1 @@
-"""gRPC plumbing, once: servers, channels, identities, health, error mapping."""
+"""gRPC plumbing of all services: ports, channels, identities and limits. Imports nothing here."""

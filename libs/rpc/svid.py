@@ -1,0 +1,125 @@
+"""SVID: a service's own certificate, obtained from the CA and renewed while the process lives.
+
+Each renewal makes a fresh key. It is due at half of the certificate's life ± 5 %, so that replicas
+that started together do not come back together. A failed attempt is repeated with backoff while the
+old certificate still serves. Making keys and reading certificates are functions passed in: this
+room knows no cryptography.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import grpc
+from msgspec import Struct
+
+from libs.rpc.errors import CaError
+from libs.rpc.tls import Keychain, Material
+from libs.runtime.backoff import Backoff, chance
+from libs.runtime.clock import Clock, SystemClock
+
+logger = logging.getLogger(__name__)
+
+RENEW_AT = 0.5
+RENEW_JITTER = 0.05
+
+
+class Functions(Struct, frozen=True):
+    """What is passed in."""
+
+    make_request: Callable[[], tuple[bytes, bytes]]
+    """Returns `(key PEM, request PEM)` of a fresh key: `libs.pki.csr.make_with_key`."""
+    validity: Callable[[bytes], tuple[float, float]]
+    """Returns `(not before, not after)` of a leaf in PEM: `libs.pki.bundle.validity`."""
+    sign: Callable[[bytes], Awaitable[Sequence[str]]]
+    """Asks the CA: `functools.partial(libs.rpc.ca_client.sign, address)`."""
+
+
+class Svid:
+    """The current certificate of this process, for its ports and its channels."""
+
+    def __init__(
+        self,
+        functions: Functions,
+        *,
+        clock: Clock | None = None,
+        backoff: Backoff | None = None,
+        chance: Callable[[], float] = chance,
+    ) -> None:
+        self._functions = functions
+        self._clock = clock or SystemClock()
+        self._backoff = backoff or Backoff(first=0.2, limit=30.0)
+        self._chance = chance
+        self._keychain = Keychain()
+        self._obtained = asyncio.Event()
+        self._callbacks: list[Callable[[Material], None]] = []
+
+    @property
+    def material(self) -> Material:
+        """Key, chain and roots of this moment.
+
+        Raises:
+            NotReadyError: nothing was obtained yet.
+
+        """
+        return self._keychain.material
+
+    def on_change(self, callback: Callable[[Material], None]) -> None:
+        """Call `callback` with every new material from now on; it must not block."""
+        self._callbacks.append(callback)
+
+    async def ready(self) -> None:
+        """Return once there is a certificate."""
+        await self._obtained.wait()
+
+    def server_credentials(self, *, mutual: bool) -> grpc.ServerCredentials:
+        """Return credentials of a port that follow every renewal; see `Keychain`."""
+        return self._keychain.server_credentials(mutual=mutual)
+
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        """Return credentials of a channel with the certificate of this moment."""
+        return self._keychain.channel_credentials()
+
+    async def run(self) -> None:
+        """Obtain and renew until cancelled."""
+        attempt = 0
+        while True:
+            try:
+                material = await self._obtain()
+            except CaError as error:
+                delay = self._backoff.delay(attempt, self._chance())
+                attempt += 1
+                logger.warning(
+                    "no certificate from the ca",
+                    extra={"reason": str(error), "retry_seconds": round(delay, 2)},
+                )
+            else:
+                attempt = 0
+                self._use(material)
+                delay = self._renew_in(material)
+            await self._clock.sleep(delay)
+
+    async def _obtain(self) -> Material:
+        key, request = self._functions.make_request()
+        chain = await self._functions.sign(request)
+        leaf_and_between = "".join(chain[:-1]).encode()
+        not_before, not_after = self._functions.validity(chain[0].encode())
+        return Material(
+            key=key,
+            chain=leaf_and_between,
+            roots=chain[-1].encode(),
+            not_before=not_before,
+            not_after=not_after,
+        )
+
+    def _use(self, material: Material) -> None:
+        self._keychain.replace(material)
+        self._obtained.set()
+        logger.info("certificate obtained", extra={"not_after": round(material.not_after)})
+        for callback in self._callbacks:
+            callback(material)
+
+    def _renew_in(self, material: Material) -> float:
+        life = material.not_after - material.not_before
+        share = RENEW_AT + RENEW_JITTER * (2 * self._chance() - 1)
+        return max(material.not_before + life * share - self._clock.now(), 1.0)
