@@ -14,7 +14,7 @@ from libs.model.ids import Ref, ServiceKey
 from libs.model.security import AccessPolicy, MtlsMode
 from libs.model.service import Protocol, Service
 from libs.model.settings import MeshSettings
-from libs.model.traffic import LoadBalancing, OutlierDetection, Routing, TrafficPolicy
+from libs.model.traffic import LocalityBalancing, Routing, TrafficPolicy
 from libs.proxy.node import Interception, ProxyType
 
 
@@ -26,7 +26,7 @@ class ScopedSubset(Struct, frozen=True, gc=False, kw_only=True):
     policies: Mapping[int, TrafficPolicy]  # by port number
 
 
-class ScopedService(Struct, frozen=True, gc=False, kw_only=True, weakref=True):
+class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
     """A service that a proxy may call, with everything that decides how."""
 
     service: Service
@@ -45,7 +45,7 @@ class ScopedService(Struct, frozen=True, gc=False, kw_only=True, weakref=True):
     dns_endpoints: tuple[Endpoint, ...] = ()  # resolution by DNS only: they stand in the cluster
 
 
-class OutboundScope(Struct, frozen=True, gc=False, kw_only=True, weakref=True):
+class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     """What a proxy may call. `services` are sorted by host and hold one service for each host."""
 
     type: ProxyType
@@ -97,7 +97,7 @@ class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
     application_address: str = ""  # only with Interception.NONE
 
 
-class EndpointScope(Struct, frozen=True, gc=False, kw_only=True, weakref=True):
+class EndpointScope(Struct, frozen=True, kw_only=True, weakref=True):
     """What decides the endpoints of one cluster for one class of clients."""
 
     cluster: str
@@ -107,9 +107,9 @@ class EndpointScope(Struct, frozen=True, gc=False, kw_only=True, weakref=True):
     mtls_disabled_ports: tuple[
         tuple[str, int], ...
     ] = ()  # (address, port) where a peer policy forbids it
-    balancing: LoadBalancing | None = None
-    outlier: OutlierDetection | None = None
+    balancing: LocalityBalancing | None = None  # what is in force, defaults included
     locality: Locality = Locality()  # of the client; empty unless balancing by locality
+    failover: bool = False  # nearer endpoints first, farther ones when those fail
     labels: dict[str, str] = {}  # of the client: only those that the failover priority names
     mesh_tls: bool = True  # False where the client's own policy asks for another TLS mode
     cluster_id: str = ""

@@ -1,6 +1,8 @@
 """Names that users see in Envoy, each with its only formatter and parser."""
 
-from typing import NamedTuple
+# Found here by everybody on Envoy's side, beside the other names.
+from libs.proxy.cluster_name import ClusterName as ClusterName  # noqa: PLC0414 - exported
+from libs.proxy.cluster_name import parse_cluster as parse_cluster  # noqa: PLC0414 - exported
 
 PASSTHROUGH_CLUSTER = "PassthroughCluster"
 BLACK_HOLE_CLUSTER = "BlackHoleCluster"
@@ -13,32 +15,6 @@ OUTBOUND_PORT = 15001
 INBOUND_PORT = 15006
 
 
-class ClusterName(NamedTuple):
-    """The parts of an outbound cluster's name."""
-
-    port: int
-    subset: str
-    host: str
-
-    def __str__(self) -> str:
-        return f"outbound|{self.port}|{self.subset}|{self.host}"
-
-    @property
-    def sni(self) -> str:
-        """The server name that a client sends over mesh TLS."""
-        return f"outbound_.{self.port}_.{self.subset}_.{self.host}"
-
-
-def parse_cluster(name: str) -> ClusterName | None:
-    """Return the parts of an outbound cluster's name, or None for any other cluster."""
-    direction, _, rest = name.partition("|")
-    port, _, rest = rest.partition("|")
-    subset, _, host = rest.partition("|")
-    if direction != "outbound" or not port.isdigit() or not host:
-        return None
-    return ClusterName(int(port), subset, host)
-
-
 def inbound_cluster(port: int) -> str:
     """Return the name of the cluster (and route) for the workload's own port."""
     return f"inbound|{port}||"
@@ -47,3 +23,18 @@ def inbound_cluster(port: int) -> str:
 def virtual_host(host: str, port: int) -> str:
     """Return the name of the virtual host for one port of a host."""
     return f"{host}:{port}"
+
+
+def route_config(host: str, port: int) -> str:
+    """Return the name of the routes of one service alone, on a port whose protocol is sniffed."""
+    return f"{host}:{port}"
+
+
+def listener(address: str, port: int) -> str:
+    """Return the name of the listener for one address and port."""
+    return f"{address}_{port}"
+
+
+def stat_prefix(name: str) -> str:
+    """Return `name` as a prefix of statistics: the delimiter ends it, as dots may be part of it."""
+    return f"{name};"

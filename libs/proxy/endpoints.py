@@ -1,0 +1,271 @@
+"""Endpoint scopes: what decides the endpoints of each cluster for one class of clients.
+
+Most clusters have the same endpoints for every client, so most endpoint scopes are one shared
+object. A client's locality, node and labels enter only where the balancing asks for them. When
+endpoints move, only the scopes of their own services are made anew.
+"""
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from libs.model.endpoint import Endpoint, EndpointSet, Health, Locality
+from libs.model.ids import ServiceKey
+from libs.model.mesh import Mesh
+from libs.model.security import MtlsMode
+from libs.model.service import Protocol, Resolution
+from libs.model.settings import MeshSettings
+from libs.model.traffic import LocalityBalancing, Simple, TlsMode, TrafficPolicy
+from libs.proxy import locality
+from libs.proxy.cluster_name import ClusterName
+from libs.proxy.memo import WeakMemo, same
+from libs.proxy.node import Proxy, ProxyType
+from libs.proxy.peers import PeerPolicies
+from libs.proxy.scope import EndpointScope, OutboundScope, ScopedService, ScopedSubset
+
+PERSISTENT_SESSION_LABEL = "istio.io/persistent-session"
+
+_NOWHERE = Locality()
+_NO_ENDPOINTS = EndpointSet(key=ServiceKey(""))
+
+
+class Whereabouts(NamedTuple):
+    """Where a client is."""
+
+    locality: Locality = _NOWHERE
+    node: str = ""
+    labels: tuple[tuple[str, str], ...] = ()  # topology included
+
+
+def whereabouts(mesh: Mesh, proxy: Proxy) -> Whereabouts:
+    """Return where `proxy` is."""
+    workload = mesh.workloads.get(proxy.workload)
+    node = workload.node if workload else ""
+    labels = {**proxy.labels, **locality.topology(proxy.locality, proxy.network, node)}
+    return Whereabouts(proxy.locality, node, tuple(sorted(labels.items())))
+
+
+class _Needs(NamedTuple):
+    """What of a client's whereabouts decides its endpoints."""
+
+    node: bool
+    locality: bool
+    labels: frozenset[str]
+
+    def of(self, client: Whereabouts) -> Whereabouts:
+        return Whereabouts(
+            locality=client.locality if self.locality else _NOWHERE,
+            node=client.node if self.node else "",
+            labels=tuple(item for item in client.labels if item[0] in self.labels),
+        )
+
+
+class _View(NamedTuple):
+    """All endpoint scopes of one class of clients, as of one epoch."""
+
+    outbound: OutboundScope
+    epoch: int
+    scopes: Mapping[str, EndpointScope]
+
+
+class _Kept:
+    """The endpoint scopes of one service, by the place of the client, for one row of endpoints."""
+
+    def __init__(self) -> None:
+        self.inputs: tuple[object, ...] = ()
+        self.by_place: dict[Whereabouts, tuple[EndpointScope, ...]] = {}
+
+
+class EndpointScoper:
+    """Makes endpoint scopes; keeps those that a change does not touch."""
+
+    def __init__(self) -> None:
+        self._epoch = 0
+        self._rows: Mapping[str, EndpointSet] = {}
+        self._peers: PeerPolicies | None = None  # None while no policy forbids mesh TLS
+        self._moved: frozenset[str] = frozenset()
+        self._kept: WeakMemo[_Kept] = WeakMemo()
+        self._needs: WeakMemo[_Needs] = WeakMemo()
+        self._views: dict[tuple[int, Whereabouts], _View] = {}
+        self._older: dict[tuple[int, Whereabouts], _View] = {}
+
+    def turn_to(self, mesh: Mesh, peers: PeerPolicies) -> None:
+        """Look at the endpoints of `mesh`."""
+        self._older, self._views = self._views, {}
+        forbids = peers if _forbids(mesh) else None
+        rows = mesh.endpoints
+        if forbids is not self._peers:
+            self._epoch += 2  # a view that is two epochs old is made anew
+        elif rows is not self._rows:
+            self._epoch += 1
+        self._moved = frozenset(_moved(self._rows, rows))
+        self._rows, self._peers = rows, forbids
+
+    def scopes(self, outbound: OutboundScope, client: Whereabouts) -> Mapping[str, EndpointScope]:
+        """Return the endpoint scopes by cluster; the same object if none of them changed."""
+        place = self._needs.get(outbound, (), lambda: _needs(outbound)).of(client)
+        key = (id(outbound), place)
+        view = self._views.get(key)
+        if view is None:
+            view = self._next(outbound, place, self._older.get(key))
+            self._views[key] = view
+        return view.scopes
+
+    def _next(self, outbound: OutboundScope, client: Whereabouts, before: _View | None) -> _View:
+        if before is None or before.outbound is not outbound or before.epoch < self._epoch - 1:
+            made = (self._of(outbound, scoped, client) for scoped in outbound.services)
+            scopes = {scope.cluster: scope for scopes in made for scope in scopes}
+            return _View(outbound, self._epoch, scopes)
+        touched = [scoped for scoped in outbound.services if scoped.service.key in self._moved]
+        if before.epoch == self._epoch or not touched:
+            return _View(outbound, self._epoch, before.scopes)
+        scopes = dict(before.scopes)
+        for scoped in touched:
+            scopes.update((scope.cluster, scope) for scope in self._of(outbound, scoped, client))
+        return _View(outbound, self._epoch, scopes)
+
+    def _of(
+        self, outbound: OutboundScope, scoped: ScopedService, client: Whereabouts
+    ) -> tuple[EndpointScope, ...]:
+        if not has_endpoints(outbound.type, scoped):
+            return ()
+        row = self._rows.get(scoped.service.key, _NO_ENDPOINTS)
+        inputs = (row, self._peers, outbound.settings)
+        kept = self._kept.get(scoped, (), _Kept)
+        if not same(kept.inputs, inputs):
+            kept.inputs, kept.by_place = inputs, {}
+        place = _needs_of(scoped, outbound.settings).of(client)
+        scopes = kept.by_place.get(place)
+        if scopes is None:
+            scopes = tuple(_scopes(scoped, row, self._peers, outbound.settings, place))
+            kept.by_place[place] = scopes
+        return scopes
+
+
+def has_endpoints(proxy_type: ProxyType, scoped: ScopedService) -> bool:
+    """Tell whether the control plane sends the endpoints of a service."""
+    resolution = scoped.service.resolution
+    if resolution is Resolution.ORIGINAL:
+        return proxy_type is ProxyType.ROUTER  # nothing brings a router the original address
+    return resolution is Resolution.ENDPOINTS
+
+
+def passes_through(policy: TrafficPolicy) -> bool:
+    """Tell whether a policy leaves the choice of the endpoint to whoever dialled."""
+    balancing = policy.load_balancing
+    return balancing is not None and balancing.simple is Simple.PASSTHROUGH
+
+
+def _forbids(mesh: Mesh) -> bool:
+    off = MtlsMode.DISABLE
+    return any(
+        policy.mode is off or off in policy.ports.values() for policy in mesh.peer_policies.values()
+    )
+
+
+def _moved(before: Mapping[str, EndpointSet], after: Mapping[str, EndpointSet]) -> Iterator[str]:
+    yield from (key for key, row in after.items() if before.get(key) is not row)
+    yield from (key for key in before if key not in after)
+
+
+def _needs(outbound: OutboundScope) -> _Needs:
+    of_services = [_needs_of(scoped, outbound.settings) for scoped in outbound.services]
+    return _Needs(
+        node=any(needs.node for needs in of_services),
+        locality=any(needs.locality for needs in of_services),
+        labels=frozenset[str]().union(*(needs.labels for needs in of_services)),
+    )
+
+
+def _needs_of(scoped: ScopedService, settings: MeshSettings) -> _Needs:
+    policies = (policy for subset in scoped.subsets for policy in subset.policies.values())
+    balancings = (locality.in_force(scoped.service, policy, settings) for policy in policies)
+    settings_in_force = [b.setting for b in balancings if b.setting is not None and _by_place(b)]
+    named = (locality.priority_labels(setting, {}) for setting in settings_in_force)
+    return _Needs(
+        node=scoped.service.node_local,
+        locality=bool(settings_in_force),
+        labels=frozenset(key for pairs in named for key, _ in pairs),
+    )
+
+
+def _by_place(balancing: locality.InForce) -> bool:
+    setting = balancing.setting
+    return setting is not None and bool(setting.distribute or balancing.failover)
+
+
+def _scopes(  # noqa: PLR0917 - the inputs of one memo entry
+    scoped: ScopedService,
+    row: EndpointSet,
+    peers: PeerPolicies | None,
+    settings: MeshSettings,
+    client: Whereabouts,
+) -> Iterator[EndpointScope]:
+    service = scoped.service
+    live = [e for e in row.endpoints if _reachable(e) and _near(scoped, e, client.node)]
+    for port in service.ports:
+        if port.protocol is Protocol.UDP:
+            continue
+        of_port = [endpoint for endpoint in live if endpoint.port_name == port.name]
+        forbidden = tuple(_forbidden(of_port, peers)) if peers else ()
+        for subset in scoped.subsets:
+            policy = subset.policies[port.number]
+            if passes_through(policy):
+                continue
+            balancing = locality.in_force(service, policy, settings)
+            near = balancing if _by_place(balancing) else locality.InForce(None, failover=False)
+            yield EndpointScope(
+                cluster=str(ClusterName(port.number, subset.name, service.host)),
+                service=service.key,
+                endpoints=tuple(_chosen(scoped, subset, policy, of_port)),
+                refs=(service.ref, *row.refs, *scoped.policy_refs),
+                mtls_disabled_ports=forbidden,
+                balancing=near.setting,
+                failover=near.failover,
+                locality=client.locality if near.setting else _NOWHERE,
+                labels=_labels(near.setting, client),
+                mesh_tls=policy.tls is None or policy.tls.mode is TlsMode.ISTIO_MUTUAL,
+                cluster_id=settings.cluster_id,
+            )
+
+
+def _near(scoped: ScopedService, endpoint: Endpoint, node: str) -> bool:
+    return not scoped.service.node_local or (bool(node) and endpoint.node == node)
+
+
+def _reachable(endpoint: Endpoint) -> bool:
+    if endpoint.address.startswith("unix://"):
+        return True
+    try:
+        ip_address(endpoint.address)
+    except ValueError:
+        return False
+    return True
+
+
+def _chosen(  # noqa: PLR0917 - the parts of one cluster
+    scoped: ScopedService, subset: ScopedSubset, policy: TrafficPolicy, endpoints: list[Endpoint]
+) -> Iterator[Endpoint]:
+    outlier = policy.outlier_detection
+    without_unhealthy = outlier is not None and bool(outlier.min_health_percent)
+    session = PERSISTENT_SESSION_LABEL in scoped.service.labels
+    for endpoint in endpoints:
+        if endpoint.health is Health.UNHEALTHY and without_unhealthy:
+            continue
+        if endpoint.health is Health.DRAINING and not session:
+            continue
+        if subset.labels.items() <= endpoint.labels.items():
+            yield endpoint
+
+
+def _forbidden(endpoints: list[Endpoint], peers: PeerPolicies) -> Iterator[tuple[str, int]]:
+    for endpoint in endpoints:
+        mode, _ = peers.effective(endpoint.namespace, endpoint.labels, endpoint.port)
+        if mode is MtlsMode.DISABLE:
+            yield endpoint.address, endpoint.port
+
+
+def _labels(setting: LocalityBalancing | None, client: Whereabouts) -> dict[str, str]:
+    if setting is None or setting.distribute:
+        return {}
+    return dict(locality.priority_labels(setting, dict(client.labels)))

@@ -1,0 +1,233 @@
+"""The outbound part of a scope: what a proxy may call, and everything that decides how.
+
+An `Outlook` is what one mesh looks like from outside any namespace: indexes over its tables, made
+once and shared by all clients. `outbound_scope` then looks through it with the eyes of one client.
+Endpoints are not decided here but in `libs.proxy.endpoints`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from libs.model.ids import Ref, SpiffeId
+from libs.model.mesh import Mesh
+from libs.model.security import MtlsMode
+from libs.model.service import Protocol, Resolution, Service
+from libs.model.settings import MeshSettings
+from libs.model.traffic import Routing, TrafficPolicy
+from libs.proxy.endpoints import passes_through
+from libs.proxy.facts import NO_ENDPOINTS, EndpointFacts
+from libs.proxy.memo import Memo
+from libs.proxy.node import Interception, Proxy
+from libs.proxy.peers import PeerPolicies
+from libs.proxy.policies import MergedPolicy, PolicyIndex, at_port
+from libs.proxy.routings import RoutingIndex, prune
+from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
+from libs.proxy.visibility import ServiceIndex, concrete
+
+_NO_LABELS: dict[str, str] = {}
+
+
+class Outlook:
+    """Indexes over the tables that decide what clients see, and memos of what was made of them."""
+
+    def __init__(self) -> None:
+        self._services: Memo[ServiceIndex] = Memo()
+        self._policies: Memo[PolicyIndex] = Memo()
+        self._routings: Memo[RoutingIndex] = Memo()
+        self._peers: Memo[PeerPolicies] = Memo()
+        self.pruned: Memo[Routing] = Memo()
+        self.scoped: Memo[ScopedService] = Memo()
+        self.facts: Mapping[str, EndpointFacts] = {}
+
+    def turn_to(self, mesh: Mesh, facts: Mapping[str, EndpointFacts]) -> None:
+        """Look at `mesh`. Indexes of tables that did not change are kept."""
+        settings = mesh.settings
+        for memo in (self._services, self._policies, self._routings, self._peers):
+            memo.turn()
+        self.pruned.turn()
+        self.scoped.turn()
+        self.settings: MeshSettings = settings
+        self.facts = facts
+        self.services = self._services.get(
+            (mesh.services, settings),
+            lambda: ServiceIndex(mesh.services.values(), settings.service_export_to),
+        )
+        self.policies = self._policies.get(
+            (mesh.host_policies, settings),
+            lambda: PolicyIndex(
+                mesh.host_policies.values(),
+                settings.host_policy_export_to,
+                settings.root_namespace,
+            ),
+        )
+        self.routings = self._routings.get(
+            (mesh.routings, settings),
+            lambda: RoutingIndex(mesh.routings.values(), settings.routing_export_to),
+        )
+        self.peers = self._peers.get((mesh.peer_policies, settings), lambda: PeerPolicies(mesh))
+
+
+class Client(NamedTuple):
+    """What distinguishes the outbound scopes of two proxies. Equal clients share one scope."""
+
+    proxy_type: str
+    namespace: str
+    dns_domain: str
+    interception: str
+    http_proxy_port: int
+    outbound_address: str
+    labels: tuple[tuple[str, str], ...]  # only those by which something chooses its clients
+
+
+def client_of(outlook: Outlook, proxy: Proxy) -> Client:
+    """Return what of `proxy` decides its outbound scope."""
+    chosen_by = outlook.routings.source_labels | outlook.policies.selector_labels(proxy.namespace)
+    explicit = proxy.interception is Interception.NONE
+    return Client(
+        proxy_type=proxy.type,
+        namespace=proxy.namespace,
+        dns_domain=proxy.dns_domain,
+        interception=proxy.interception,
+        http_proxy_port=proxy.http_proxy_port,
+        outbound_address=proxy.outbound_address if explicit else "",
+        labels=tuple(sorted((k, v) for k, v in proxy.labels.items() if k in chosen_by)),
+    )
+
+
+def outbound_scope(outlook: Outlook, proxy: Proxy) -> OutboundScope:
+    """Return what `proxy` may call. Its own addresses are left for `libs.proxy.scoper` to add."""
+    client = client_of(outlook, proxy)
+    seen = outlook.services.seen_from(proxy.namespace)
+    aliases = _aliases(seen)
+    labels = dict(client.labels)
+    return OutboundScope(
+        type=proxy.type,
+        namespace=proxy.namespace,
+        dns_domain=proxy.dns_domain,
+        settings=outlook.settings,
+        interception=proxy.interception,
+        services=tuple(
+            _scoped(outlook, service, aliases.get(host, ()), proxy.namespace, labels)
+            for host, service in sorted(seen.items())
+            if service.resolution is not Resolution.ALIAS
+        ),
+        routings=_routings(outlook, proxy.namespace, client.labels),
+        http_proxy_port=proxy.http_proxy_port,
+        outbound_address=client.outbound_address,
+    )
+
+
+def dials_itself(scoped: ScopedService) -> bool:
+    """Tell whether clients need a listener for each address of a service's endpoints.
+
+    They do for headless services on ports where no host name comes along.
+    """
+    return bool(scoped.pod_addresses) and any(
+        not port.protocol.is_http and port.protocol is not Protocol.UDP
+        for port in scoped.service.ports
+    )
+
+
+def _aliases(seen: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for host, service in sorted(seen.items()):
+        if service.resolution is Resolution.ALIAS:
+            target = concrete(seen, service)
+            if target is not None:
+                found.setdefault(target.host, []).append(host)
+    return {host: tuple(names) for host, names in found.items()}
+
+
+def _routings(
+    outlook: Outlook, namespace: str, labels: tuple[tuple[str, str], ...]
+) -> tuple[Routing, ...]:
+    by_key = dict(labels)
+    context = repr(labels)
+
+    def pruned(routing: Routing) -> Routing:
+        return outlook.pruned.get(
+            (routing, namespace, context), lambda: prune(routing, namespace, by_key)
+        )
+
+    return tuple(pruned(routing) for routing in outlook.routings.seen_from(namespace))
+
+
+def _scoped(  # noqa: PLR0917 - the inputs of one memo entry
+    outlook: Outlook,
+    service: Service,
+    aliases: tuple[str, ...],
+    namespace: str,
+    labels: Mapping[str, str],
+) -> ScopedService:
+    policy = outlook.policies.find(
+        client=namespace, labels=labels, host=service.host, owner=service.namespace
+    )
+    facts = outlook.facts.get(service.key, NO_ENDPOINTS)
+    mode, refs = outlook.peers.effective(service.namespace, _NO_LABELS, None)
+    forbidden = refs if mode is MtlsMode.DISABLE else ()
+    inputs = (service, policy, facts, "/".join(forbidden), " ".join(aliases), outlook.settings)
+    return outlook.scoped.get(
+        inputs,
+        lambda: _make_scoped(service, policy, facts, forbidden, aliases, outlook.settings),
+    )
+
+
+def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
+    service: Service,
+    policy: MergedPolicy | None,
+    facts: EndpointFacts,
+    forbidden: tuple[Ref, ...],
+    aliases: tuple[str, ...],
+    settings: MeshSettings,
+) -> ScopedService:
+    subsets = _subsets(service, policy)
+    return ScopedService(
+        service=service,
+        subsets=subsets,
+        policy_refs=(*(policy.refs if policy else ()), *forbidden),
+        accounts=_accounts(service, facts, settings),
+        auto_mtls=settings.auto_mtls and not service.external and not forbidden,
+        plaintext_endpoint=_dialled_by_clients(service, subsets) and facts.plaintext,
+        aliases=aliases,
+        pod_addresses=facts.addresses,
+        selected=policy is not None and policy.selector is not None,
+        dns_endpoints=facts.by_name,
+    )
+
+
+def _subsets(service: Service, policy: MergedPolicy | None) -> tuple[ScopedSubset, ...]:
+    base = policy.policy if policy else None
+    named = policy.subsets if policy else ()
+    return (
+        ScopedSubset(name="", labels=_NO_LABELS, policies=_by_port(service, base, None)),
+        *(
+            ScopedSubset(
+                name=subset.name,
+                labels=subset.labels,
+                policies=_by_port(service, base, subset.policy),
+            )
+            for subset in named
+        ),
+    )
+
+
+def _by_port(
+    service: Service, base: TrafficPolicy | None, subset: TrafficPolicy | None
+) -> dict[int, TrafficPolicy]:
+    return {port.number: at_port(base, subset, port.number) for port in service.ports}
+
+
+def _accounts(service: Service, facts: EndpointFacts, settings: MeshSettings) -> tuple[str, ...]:
+    domains = (settings.trust_domain, *settings.trust_domain_aliases)
+    proved = {
+        str(SpiffeId(domain, namespace, account))
+        for domain in domains
+        for namespace, account in facts.accounts
+    }
+    return tuple(sorted(proved.union(service.subject_alt_names)))
+
+
+def _dialled_by_clients(service: Service, subsets: Iterable[ScopedSubset]) -> bool:
+    if service.resolution is Resolution.ORIGINAL:
+        return True
+    return any(passes_through(policy) for subset in subsets for policy in subset.policies.values())

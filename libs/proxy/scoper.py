@@ -1,0 +1,118 @@
+"""The scoper: from a mesh and a proxy to its scope, at the price of what changed.
+
+It remembers what it made for the last two meshes. A hundred proxies of a namespace share one
+outbound scope object, and whatever tables a change does not touch, the objects derived from them
+stay the same objects: compare scopes by identity first and by digest second.
+"""
+
+from functools import partial
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct, structs
+
+from libs.model.mesh import Mesh, Table
+from libs.proxy.endpoints import EndpointScoper, whereabouts
+from libs.proxy.facts import FactTable
+from libs.proxy.inbound import InboundScoper
+from libs.proxy.memo import Memo, WeakMemo
+from libs.proxy.node import Proxy
+from libs.proxy.outbound import Client, Outlook, client_of, dials_itself, outbound_scope
+from libs.proxy.scope import OutboundScope, ProxyScope
+
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")
+_OUTBOUND_TABLES = (
+    Table.SETTINGS,
+    Table.SERVICE,
+    Table.ROUTING,
+    Table.HOST_POLICY,
+    Table.PEER_POLICY,
+)
+
+
+class Scoper:
+    """Makes the scopes of proxies. Meshes must come in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._facts = FactTable()
+        self._outlook = Outlook()
+        self._seen: tuple[object, ...] = ()
+        self._mesh: Mesh | None = None
+        self._outbound: dict[Client, OutboundScope] = {}
+        self._before: dict[Client, OutboundScope] = {}
+        self._addressed: Memo[OutboundScope] = Memo()
+        self._inbound = InboundScoper()
+        self._endpoints = EndpointScoper()
+        self._dialled: WeakMemo[frozenset[str]] = WeakMemo()
+        self._digests: WeakMemo[str] = WeakMemo()
+        self._service_hashes: WeakMemo[bytes] = WeakMemo()
+        self._routing_hashes: Memo[bytes] = Memo()
+
+    def scope(self, mesh: Mesh, proxy: Proxy) -> ProxyScope:
+        """Return what `proxy` sees of `mesh`. Proxies with equal digests are one class."""
+        if mesh is not self._mesh:
+            self._turn_to(mesh)
+        outbound = self._outbound_scope(proxy)
+        inbound = self._inbound.scope(mesh, proxy)
+        return ProxyScope(
+            outbound=outbound,
+            inbound=inbound,
+            outbound_digest=self._digest(outbound),
+            inbound_digest=_hash(inbound).hex(),
+            endpoints=self._endpoints.scopes(outbound, whereabouts(mesh, proxy)),
+        )
+
+    def _turn_to(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        facts = self._facts.update(mesh.endpoints, mesh.services)
+        seen = (*(mesh.rows(table) for table in _OUTBOUND_TABLES), facts)
+        changed = len(seen) != len(self._seen) or any(
+            new is not old for new, old in zip(seen, self._seen, strict=True)
+        )
+        if changed:
+            self._seen = seen
+            self._outlook.turn_to(mesh, facts)
+            self._before, self._outbound = self._outbound, {}
+            self._addressed.turn()
+            self._routing_hashes.turn()
+        self._endpoints.turn_to(mesh, self._outlook.peers)
+
+    def _outbound_scope(self, proxy: Proxy) -> OutboundScope:
+        client = client_of(self._outlook, proxy)
+        scope = self._outbound.get(client)
+        if scope is None:
+            scope = outbound_scope(self._outlook, proxy)
+            before = self._before.get(client)
+            if before is not None and self._digest(before) == self._digest(scope):
+                scope = before  # so that all that was made of it is found again
+            self._outbound[client] = scope
+        return self._addressed_scope(scope, proxy)
+
+    def _addressed_scope(self, scope: OutboundScope, proxy: Proxy) -> OutboundScope:
+        """Return `scope` with those addresses of the proxy that it must not open listeners for."""
+        dialled = self._dialled.get(scope, (), partial(_dialled, scope))
+        own = tuple(sorted(dialled.intersection(proxy.addresses)))
+        if not own:
+            return scope
+        return self._addressed.get(
+            (scope, " ".join(own)), lambda: structs.replace(scope, own_addresses=own)
+        )
+
+    def _digest(self, scope: OutboundScope) -> str:
+        return self._digests.get(scope, (), lambda: self._outbound_digest(scope))
+
+    def _outbound_digest(self, scope: OutboundScope) -> str:
+        digest = blake2b(_ENCODER.encode(structs.replace(scope, services=(), routings=())))
+        for service in scope.services:
+            digest.update(self._service_hashes.get(service, (), partial(_hash, service)))
+        for routing in scope.routings:
+            digest.update(self._routing_hashes.get((routing,), partial(_hash, routing)))
+        return digest.hexdigest()[:32]
+
+
+def _dialled(scope: OutboundScope) -> frozenset[str]:
+    return frozenset(a for s in scope.services if dials_itself(s) for a in s.pod_addresses)
+
+
+def _hash(part: Struct) -> bytes:
+    return blake2b(_ENCODER.encode(part), digest_size=16).digest()
