@@ -1,0 +1,200 @@
+"""Bootstrap: the configuration that Envoy starts with, as JSON data.
+
+It holds what must work before the control plane is heard of: who we are, where xDS and secrets come
+from, the admin port, the two static listeners for scrapers and probes. Everything else comes by
+xDS. Other rooms find its clusters by name: `xds-grpc`, `sds-grpc`, `prometheus_stats`, `agent`.
+"""
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+from services.agent.proxy_config import StatsMatcher
+
+XDS_CLUSTER = "xds-grpc"
+SDS_CLUSTER = "sds-grpc"
+PROMETHEUS_CLUSTER = "prometheus_stats"
+AGENT_CLUSTER = "agent"
+
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TYPE = "type.googleapis.com/"
+_ADDRESS = r"(?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*)"
+
+# Kept whatever the user asks for: readiness, draining, the standard metrics and access decisions.
+_KEPT_PREFIXES = (
+    "reporter=",
+    "component",
+    "istio",
+    "cluster_manager",
+    "listener_manager",
+    "server",
+    f"cluster.{XDS_CLUSTER}",
+    "wasm",
+)
+_KEPT_SUFFIXES = (
+    "rbac.allowed",
+    "rbac.denied",
+    "shadow_allowed",
+    "shadow_denied",
+    "downstream_cx_active",
+)
+
+
+class Bootstrap(Struct, frozen=True, kw_only=True):
+    """What the bootstrap depends on. Paths and addresses are written as they are given."""
+
+    node: dict[str, Any]
+    xds_socket: str
+    sds_socket: str
+    admin_address: str = "127.0.0.1"
+    admin_port: int = 15000
+    listen_address: str = "0.0.0.0"  # noqa: S104  # probes and scrapers come from outside
+    ready_port: int = 15021
+    prometheus_port: int = 15090
+    agent_address: str = "127.0.0.1"
+    agent_port: int = 15020
+    cluster_domain: str = "cluster.local"
+    stats: StatsMatcher = StatsMatcher()
+    max_connections: int = 50_000
+
+
+def render(given: Bootstrap) -> dict[str, Any]:
+    """Return the bootstrap, in the JSON form of envoy.config.bootstrap.v3.Bootstrap."""
+    return {
+        "node": given.node,
+        "admin": {
+            "address": _socket(given.admin_address, given.admin_port),
+            "ignore_global_conn_limit": True,
+            "profile_path": "/dev/null",
+        },
+        "stats_config": _stats(given),
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        "layered_runtime": {
+            "layers": [
+                {"name": "static", "static_layer": {"re2.max_program_size.error_level": 32768}},
+                {"name": "admin", "admin_layer": {}},
+            ]
+        },
+        "overload_manager": _overload(given.max_connections),
+        "dynamic_resources": _dynamic(),
+        "static_resources": {
+            "clusters": [
+                _pipe(XDS_CLUSTER, given.xds_socket),
+                _pipe(SDS_CLUSTER, given.sds_socket),
+                _tcp(PROMETHEUS_CLUSTER, given.admin_address, given.admin_port),
+                _tcp(AGENT_CLUSTER, given.agent_address, given.agent_port),
+            ],
+            "listeners": [
+                _listener(
+                    "stats",
+                    _socket(given.listen_address, given.prometheus_port),
+                    {"/stats/prometheus": PROMETHEUS_CLUSTER},
+                ),
+                _listener(
+                    "ready",
+                    _socket(given.listen_address, given.ready_port),
+                    {"/healthz/ready": AGENT_CLUSTER},
+                ),
+            ],
+        },
+    }
+
+
+def _dynamic() -> dict[str, Any]:
+    # Without a timeout Envoy waits for its first configuration instead of serving with none.
+    source = {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"}
+    return {
+        "cds_config": source,
+        "lds_config": source,
+        "ads_config": {
+            "api_type": "DELTA_GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": True,
+            "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
+        },
+    }
+
+
+def _stats(given: Bootstrap) -> dict[str, Any]:
+    domain = re.escape(f".svc.{given.cluster_domain}")
+    stats = given.stats
+    patterns: list[dict[str, Any]] = [
+        {"prefix": text} for text in (*_KEPT_PREFIXES, *stats.inclusion_prefixes)
+    ]
+    patterns += [{"suffix": text} for text in (*_KEPT_SUFFIXES, *stats.inclusion_suffixes)]
+    patterns += [{"safe_regex": {"regex": text}} for text in stats.inclusion_regexps]
+    tags = {
+        "cluster_name": rf"^cluster\.((.+?(\..+?{domain})?)\.)",
+        "tcp_prefix": r"^tcp\.((.*?)\.)\w+?$",
+        "response_code": r"_rq(_(\d{3}))$",
+        "response_code_class": r"_rq(_(\dxx))$",
+        "http_conn_manager_prefix": rf"^http\.(({_ADDRESS})\.)",
+        "listener_address": rf"^listener\.(({_ADDRESS})\.)",
+    }
+    return {
+        "use_all_default_tags": False,
+        "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in tags.items()],
+        "stats_matcher": {"inclusion_list": {"patterns": patterns}},
+    }
+
+
+def _overload(max_connections: int) -> dict[str, Any]:
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    kind = (
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    )
+    config = {"@type": _TYPE + kind, "max_active_downstream_connections": max_connections}
+    return {"resource_monitors": [{"name": name, "typed_config": config}]}
+
+
+def _pipe(name: str, path: str) -> dict[str, Any]:
+    cluster = _cluster(name, {"pipe": {"path": path}})
+    cluster["type"] = "STATIC"
+    cluster["typed_extension_protocol_options"] = {
+        _HTTP_OPTIONS: {
+            "@type": _TYPE + _HTTP_OPTIONS,
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
+    return cluster
+
+
+def _tcp(name: str, address: str, port: int) -> dict[str, Any]:
+    return {**_cluster(name, _socket(address, port)), "type": "STATIC"}
+
+
+def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": address}}
+    return {
+        "name": name,
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+
+
+def _listener(prefix: str, address: dict[str, Any], paths: dict[str, str]) -> dict[str, Any]:
+    routes = [
+        {"match": {"path": path}, "route": {"cluster": cluster}} for path, cluster in paths.items()
+    ]
+    manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    router = {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"}
+    config = {
+        "@type": _TYPE + manager,
+        "stat_prefix": prefix,
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        "route_config": {
+            "virtual_hosts": [{"name": "backend", "domains": ["*"], "routes": routes}]
+        },
+    }
+    name = "envoy.filters.network.http_connection_manager"
+    return {
+        "name": prefix,
+        "address": address,
+        "ignore_global_conn_limit": True,
+        "filter_chains": [{"filters": [{"name": name, "typed_config": config}]}],
+    }
+
+
+def _socket(address: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": address, "port_value": port}}

