@@ -56,3 +56,7 @@ class Resource(Part, frozen=True):
     def ref(self) -> Ref:
         """The reference by which problems, causes and sources name this resource."""
         return ref(type(self).__name__, self.metadata.namespace, self.metadata.name)
+
+
+class IstioResource(Resource, frozen=True, forbid_unknown_fields=True):
+    """One object of Istio's API."""

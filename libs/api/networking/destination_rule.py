@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from libs.api.resource import Message, Resource
+from libs.api.resource import IstioResource, Message
 from libs.api.scalars import Duration, Int32, UInt32, UInt64
 from libs.api.selector import PortSelector, WorkloadSelector
 
@@ -281,7 +281,7 @@ class DestinationRuleSpec(Message, frozen=True):
     workload_selector: WorkloadSelector | None = None
 
 
-class DestinationRule(Resource, frozen=True):
+class DestinationRule(IstioResource, frozen=True):
     """The kind."""
 
     spec: DestinationRuleSpec

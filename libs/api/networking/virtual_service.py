@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from msgspec import field
 
-from libs.api.resource import Message, Resource
+from libs.api.resource import IstioResource, Message
 from libs.api.scalars import Duration, Int32, UInt32
 from libs.api.selector import PortSelector
 
@@ -271,7 +271,7 @@ class VirtualServiceSpec(Message, frozen=True):
     export_to: tuple[str, ...] = ()
 
 
-class VirtualService(Resource, frozen=True):
+class VirtualService(IstioResource, frozen=True):
     """The kind."""
 
     spec: VirtualServiceSpec = VirtualServiceSpec()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from libs.api.resource import Message, Resource
+from libs.api.resource import IstioResource, Message
 from libs.api.selector import TargetReference, WorkloadSelector
 
 Account = Annotated[str, Meta(max_length=320)]
@@ -103,7 +103,7 @@ class AuthorizationPolicySpec(Message, frozen=True):
     rules: Annotated[tuple[Rule, ...], Meta(max_length=512)] | None = None
 
 
-class AuthorizationPolicy(Resource, frozen=True):
+class AuthorizationPolicy(IstioResource, frozen=True):
     """The kind."""
 
     spec: AuthorizationPolicySpec = AuthorizationPolicySpec()

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from libs.api.resource import Message, Resource
+from libs.api.resource import IstioResource, Message
 from libs.api.selector import WorkloadSelector
 
 
@@ -29,7 +29,7 @@ class PeerAuthenticationSpec(Message, frozen=True):
     port_level_mtls: dict[int, MutualTls] = {}
 
 
-class PeerAuthentication(Resource, frozen=True):
+class PeerAuthentication(IstioResource, frozen=True):
     """The kind."""
 
     spec: PeerAuthenticationSpec = PeerAuthenticationSpec()

@@ -1,0 +1,44 @@
+"""Durations as Go reads them, which is how Istio's fields are defined: `1h30m`, `1.5s`."""
+
+import re
+from fractions import Fraction
+
+MAX_TEXT = 64
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,  # the micro sign
+    "μs": 1_000,  # the Greek letter
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_MAX = 2**63 - 1
+
+
+def parse(text: str) -> Fraction:
+    """Return the milliseconds that `text` stands for, exactly.
+
+    Raises:
+        ValueError: it is not a duration, or longer than 292 years.
+
+    """
+    negative = text.startswith("-")
+    rest = text[1:] if text[:1] in {"-", "+"} else text
+    if rest == "0":
+        return Fraction(0)
+    parts = _PART.findall(rest) if len(text) <= MAX_TEXT else []
+    if not parts or "".join(number + unit for number, unit in parts) != rest:
+        raise ValueError("must be a duration such as 1.5s, 100ms or 1h")
+    nanoseconds = int(
+        sum(Fraction(_decimal(number)) * _NANOSECONDS[unit] for number, unit in parts)
+    )
+    if nanoseconds > _MAX:
+        raise ValueError("must be shorter than 292 years")
+    return Fraction(-nanoseconds if negative else nanoseconds, 1_000_000)
+
+
+def _decimal(number: str) -> str:
+    return number.rstrip(".")

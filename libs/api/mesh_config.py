@@ -1,0 +1,134 @@
+"""MeshConfig: the settings of the whole mesh, a YAML text in the ConfigMap `istio`, key `mesh`.
+
+Fields that Istio has and the mesh does not read yet are known by name, so that they can be told
+apart from spelling mistakes. Defaults of absent fields are not decided here: None is absent.
+"""
+
+from enum import StrEnum
+
+from libs.api.networking.destination_rule import H2UpgradePolicy, LocalityBalancing, TcpKeepalive
+from libs.api.networking.virtual_service import Retry
+from libs.api.resource import Message
+from libs.api.scalars import Duration
+
+NAME = "istio"
+"""The name of the ConfigMap in the root namespace."""
+
+KEY = "mesh"
+"""The key of its data that holds the text."""
+
+
+class OutboundMode(StrEnum):
+    """What becomes of traffic to hosts that nobody declared."""
+
+    REGISTRY_ONLY = "REGISTRY_ONLY"
+    ALLOW_ANY = "ALLOW_ANY"
+
+
+class OutboundTrafficPolicy(Message, frozen=True):
+    """Traffic to hosts that nobody declared."""
+
+    mode: OutboundMode = OutboundMode.ALLOW_ANY
+
+
+class InboundMode(StrEnum):
+    """Where a sidecar sends what it lets in: to the pod's address, or to localhost."""
+
+    PASSTHROUGH = "PASSTHROUGH"
+    LOCALHOST = "LOCALHOST"
+
+
+class InboundTrafficPolicy(Message, frozen=True):
+    """Traffic that a sidecar lets in."""
+
+    mode: InboundMode = InboundMode.PASSTHROUGH
+
+
+class LogEncoding(StrEnum):
+    """How access logs are written."""
+
+    TEXT = "TEXT"
+    JSON = "JSON"
+
+
+class Normalization(StrEnum):
+    """What becomes of a path before authorization and routing read it."""
+
+    DEFAULT = "DEFAULT"
+    NONE = "NONE"
+    BASE = "BASE"
+    MERGE_SLASHES = "MERGE_SLASHES"
+    DECODE_AND_MERGE_SLASHES = "DECODE_AND_MERGE_SLASHES"
+
+
+class PathNormalization(Message, frozen=True):
+    """Normalisation of paths."""
+
+    normalization: Normalization = Normalization.DEFAULT
+
+
+class ProxyConfig(Message, frozen=True, forbid_unknown_fields=False):
+    """What of `defaultConfig` the control plane reads; the rest is for agents."""
+
+    mesh_id: str = ""
+
+
+class MeshConfig(Message, frozen=True, forbid_unknown_fields=False):
+    """What the mesh reads."""
+
+    trust_domain: str | None = None
+    trust_domain_aliases: tuple[str, ...] | None = None
+    root_namespace: str | None = None
+    outbound_traffic_policy: OutboundTrafficPolicy | None = None
+    inbound_traffic_policy: InboundTrafficPolicy | None = None
+    enable_auto_mtls: bool | None = None
+    connect_timeout: Duration | None = None
+    tcp_keepalive: TcpKeepalive | None = None
+    protocol_detection_timeout: Duration | None = None
+    dns_refresh_rate: Duration | None = None
+    locality_lb_setting: LocalityBalancing | None = None
+    default_http_retry_policy: Retry | None = None
+    default_service_export_to: tuple[str, ...] | None = None
+    default_virtual_service_export_to: tuple[str, ...] | None = None
+    default_destination_rule_export_to: tuple[str, ...] | None = None
+    access_log_file: str | None = None
+    access_log_format: str | None = None
+    access_log_encoding: LogEncoding | None = None
+    enable_prometheus_merge: bool | None = None
+    path_normalization: PathNormalization | None = None
+    h2_upgrade_policy: H2UpgradePolicy | None = None
+    default_config: ProxyConfig | None = None
+
+
+NOT_READ = frozenset(
+    {
+        "accessLogging",
+        "ca",
+        "caCertificates",
+        "certificates",
+        "configSources",
+        "defaultProviders",
+        "disableEnvoyListenerLog",
+        "discoverySelectors",
+        "enableEnvoyAccessLogService",
+        "enableTracing",
+        "extensionProviders",
+        "hboneListenPort",
+        "inboundClusterStatName",
+        "ingressClass",
+        "ingressControllerMode",
+        "ingressSelector",
+        "ingressService",
+        "meshMTLS",
+        "outboundClusterStatName",
+        "proxyHttpPort",
+        "proxyInboundListenPort",
+        "proxyListenPort",
+        "serviceScopeConfigs",
+        "serviceSettings",
+        "thriftConfig",
+        "tlsDefaults",
+        "verifyCertificateAtClient",
+    }
+)
+"""Fields of MeshConfig that have no effect here yet."""
