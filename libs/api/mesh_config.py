@@ -6,8 +6,13 @@ apart from spelling mistakes. Defaults of absent fields are not decided here: No
 
 from enum import StrEnum
 
+from libs.api import documents, reasons
+from libs.api.kubernetes import ConfigMap
 from libs.api.networking.destination_rule import H2UpgradePolicy, LocalityBalancing, TcpKeepalive
 from libs.api.networking.virtual_service import Retry
+from libs.api.problem import Problem, Severity
+from libs.api.readers import reader_of
+from libs.api.report import Report
 from libs.api.resource import Message
 from libs.api.scalars import Duration
 
@@ -73,7 +78,7 @@ class ProxyConfig(Message, frozen=True, forbid_unknown_fields=False):
     mesh_id: str = ""
 
 
-class MeshConfig(Message, frozen=True, forbid_unknown_fields=False):
+class MeshConfig(Message, frozen=True):
     """What the mesh reads."""
 
     trust_domain: str | None = None
@@ -132,3 +137,25 @@ NOT_READ = frozenset(
     }
 )
 """Fields of MeshConfig that have no effect here yet."""
+
+_PLACE = ((None, "data"), KEY)
+
+
+def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
+    """Return what the ConfigMap says, or None and why. No text at all says nothing."""
+    report = Report(resource.ref)
+    found = documents.read(resource.data.get(KEY, ""), "")
+    if not found:
+        return MeshConfig(), []
+    raw = found[0].raw
+    if raw is None:
+        for problem in found[0].problems:
+            report.error(_PLACE, problem.reason, problem.text)
+        return None, report.problems
+    for name in NOT_READ.intersection(raw):
+        text = f"{name} is not supported yet, and has no effect"
+        report.warning((_PLACE, name), reasons.UNSUPPORTED_FIELD, text)
+    read_fields = {name: value for name, value in raw.items() if name not in NOT_READ}
+    config = reader_of(MeshConfig)(read_fields, _PLACE, report)
+    failed = any(problem.severity is Severity.ERROR for problem in report.problems)
+    return (config if isinstance(config, MeshConfig) and not failed else None), report.problems

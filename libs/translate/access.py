@@ -39,7 +39,11 @@ def _rule(rule: api.Rule, namespace: str) -> AccessRule:
     return AccessRule(
         sources=tuple(_source(it.source or api.Source(), namespace) for it in rule.from_ or ()),
         operations=tuple(_operation(it.operation or api.Operation()) for it in rule.to or ()),
-        conditions=tuple(Condition(key=it.key, values=it.values, not_values=it.not_values) for it in rule.when),
+        conditions=tuple(
+            Condition(key=it.key, values=it.values, not_values=it.not_values) for it in rule.when
+        ),
+            Condition(key=it.key, values=it.values, not_values=it.not_values) for it in rule.when
+        ),
     )
 
 

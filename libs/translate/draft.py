@@ -5,7 +5,7 @@ every derivation that has read it stale, together with the events that caused it
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -21,6 +21,7 @@ from libs.translate.sharded import ShardedDraft
 from libs.translate.state import Derived, Fact, Record, State, Step, Unit
 
 Causes = frozenset[Ref]
+T = TypeVar("T")
 _NOTHING = Record()
 
 
@@ -171,7 +172,7 @@ class Draft:
 
 
 def _memberships(
-    before: Any, after: Any, grouping: Callable[[Any], Iterable[Membership]]
+    before: T | None, after: T | None, grouping: Callable[[T], Iterable[Membership]]
 ) -> tuple[set[Membership], set[Membership]]:
     old = set() if before is None else set(grouping(before))
     new = set() if after is None else set(grouping(after))

@@ -26,8 +26,6 @@ def derive(view: View, resource: api.DestinationRule) -> Derived:
         export_to=spec.export_to,
         selector=selector.match_labels if selector else None,
         policy=policy(spec.traffic_policy),
-        subsets=tuple(
-            Subset(it.name, it.labels, policy(it.traffic_policy)) for it in spec.subsets
-        ),
+        subsets=tuple(Subset(it.name, it.labels, policy(it.traffic_policy)) for it in spec.subsets),
     )
     return Derived(rows=((Key(Table.HOST_POLICY, resource.ref), row),))

@@ -18,7 +18,7 @@ def route(rule: api.HttpRoute, names: Names) -> model.HttpRoute:
         direct_response=_direct_response(rule.direct_response),
         rewrite=_rewrite(rule.rewrite),
         timeout=rule.timeout,
-        retries=_retries(rule.retries),
+        retries=retries(rule.retries),
         fault=_fault(rule.fault),
         mirrors=tuple(_mirrors(rule, names)),
         cors=_cors(rule.cors_policy),
@@ -86,7 +86,8 @@ def _rewrite(rewrite: api.Rewrite | None) -> model.Rewrite | None:
     )
 
 
-def _retries(retry: api.Retry | None) -> model.Retries | None:
+def retries(retry: api.Retry | None) -> model.Retries | None:
+    """Return how often to try again; the mesh's settings write it the same way."""
     if retry is None:
         return None
     return model.Retries(

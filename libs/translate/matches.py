@@ -7,7 +7,7 @@ from libs.model.traffic import HttpMatch, MatchKind, NamedMatch, StreamMatch, St
 from libs.translate.names import Names
 
 _ANYTHING = "*"
-"""As a regular expression of a header it was always accepted, and means that the header is there."""
+"""As the regular expression of a header, this means that the header is there."""
 
 
 def http(match: api.HttpMatch, names: Names) -> HttpMatch:

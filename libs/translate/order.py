@@ -1,4 +1,4 @@
-"""Order: which of several resources comes first. The oldest does, then by name, then by namespace."""
+"""Order: which resource comes first. The oldest does, then by name, then by namespace."""
 
 from typing import Protocol
 

@@ -61,10 +61,11 @@ def _destinations(spec: api.VirtualServiceSpec) -> Iterator[tuple[str, api.Desti
             yield f"{place}.mirror", rule.mirror
         for number, mirror in enumerate(rule.mirrors):
             yield f"{place}.mirrors[{number}].destination", mirror.destination
-    for list_name, rules in (("tls", spec.tls), ("tcp", spec.tcp)):
-        for index, stream in enumerate(rules):
-            for number, target in enumerate(stream.route):
-                yield f"spec.{list_name}[{index}].route[{number}].destination", target.destination
+    streams = [(f"spec.tls[{index}]", rule.route) for index, rule in enumerate(spec.tls)]
+    streams += [(f"spec.tcp[{index}]", rule.route) for index, rule in enumerate(spec.tcp)]
+    for place, targets in streams:
+        for number, target in enumerate(targets):
+            yield f"{place}.route[{number}].destination", target.destination
 
 
 def _faults(view: View, to: Destination, namespace: str) -> Iterator[_Fault]:

@@ -74,6 +74,6 @@ class Step(NamedTuple):
 
 
 def initial(settings: MeshSettings) -> State:
-    """Return the state without resources; `settings` hold until the mesh's ConfigMap overrides them."""
+    """Return the state without resources; `settings` hold until a ConfigMap overrides them."""
     default: dict[Key, Struct] = {Key(Table.SETTINGS, ""): settings}
     return State(mesh=Mesh().evolve(default.items()), defaults=default)

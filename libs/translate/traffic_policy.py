@@ -17,9 +17,7 @@ def policy(written: api.TrafficPolicy | None) -> model.TrafficPolicy | None:
         connection_pool=_connection_pool(written.connection_pool),
         outlier_detection=_outlier_detection(written.outlier_detection),
         tls=_tls(written.tls),
-        ports={
-            it.port.number: _port_policy(it) for it in written.port_level_settings if it.port
-        },
+        ports={it.port.number: _port_policy(it) for it in written.port_level_settings if it.port},
         proxy_protocol=written.proxy_protocol.version if written.proxy_protocol else "",
     )
 

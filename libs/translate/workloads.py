@@ -64,7 +64,7 @@ def is_ready(pod: Pod) -> bool:
 
 
 def ports_by_name(pod: Pod) -> dict[str, int]:
-    """Return the named TCP ports of a pod; of two with one name the first counts, as in Kubernetes."""
+    """Return the named TCP ports of a pod; of two with one name the first counts."""
     named: dict[str, int] = {}
     for port in _ports(pod):
         if port.name:
@@ -110,7 +110,7 @@ def _cluster_network(view: View) -> str:
 
 
 def _workload_name(pod: Pod) -> str:
-    """The name of what made the pod: a Deployment's ReplicaSets carry a hash, a CronJob's Jobs a time."""
+    """What made the pod: a Deployment's ReplicaSets carry a hash, a CronJob's Jobs a time."""
     owner = next((it for it in pod.metadata.owner_references if it.controller), None)
     hashed = _without_hash(pod, owner.name if owner else pod.metadata.name)
     if owner is None or owner.kind == "ReplicaSet":

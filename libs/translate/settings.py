@@ -1,0 +1,85 @@
+"""Settings: one row for the whole mesh, the ConfigMap laid over what the process was started with.
+
+Absent fields keep the process's own setting. The cluster domain is a matter of the cluster and not
+of the ConfigMap.
+"""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from libs.api import mesh_config as api
+from libs.api.kubernetes import ConfigMap
+from libs.api.networking.destination_rule import H2UpgradePolicy
+from libs.model.mesh import Key, Table
+from libs.model.settings import MeshSettings
+from libs.model.telemetry import AccessLog
+from libs.translate.http_routes import retries
+from libs.translate.state import Derived
+from libs.translate.traffic_policy import keepalive
+from libs.translate.view import View
+
+
+def derive(view: View, resource: ConfigMap) -> Derived:
+    """Return the settings that the mesh's ConfigMap gives; nothing for any other ConfigMap."""
+    base = view.default_settings
+    metadata = resource.metadata
+    if (metadata.namespace, metadata.name) != (base.root_namespace, api.NAME):
+        return Derived()
+    config, problems = api.read(resource)
+    if config is None:
+        return Derived(problems=tuple(problems))
+    row = replace(base, ref=resource.ref, **_written(config, base))
+    return Derived(rows=((Key(Table.SETTINGS, ""), row),), problems=tuple(problems))
+
+
+def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
+    """The settings that the ConfigMap names, by the name that they have in the model."""
+    plain = {
+        "trust_domain": config.trust_domain,
+        "trust_domain_aliases": config.trust_domain_aliases,
+        "root_namespace": config.root_namespace,
+        "auto_mtls": config.enable_auto_mtls,
+        "connect_timeout": config.connect_timeout,
+        "tcp_keepalive": keepalive(config.tcp_keepalive),
+        "protocol_detection_timeout": config.protocol_detection_timeout,
+        "dns_refresh_rate": config.dns_refresh_rate,
+        "default_retries": retries(config.default_http_retry_policy),
+        "service_export_to": config.default_service_export_to,
+        "routing_export_to": config.default_virtual_service_export_to,
+        "host_policy_export_to": config.default_destination_rule_export_to,
+        "prometheus_merge": config.enable_prometheus_merge,
+    }
+    written = {name: value for name, value in plain.items() if value is not None}
+    return written | _policies(config) | _access_log(config, base)
+
+
+def _policies(config: api.MeshConfig) -> dict[str, Any]:
+    """Settings whose form in the ConfigMap differs from that in the model."""
+    written: dict[str, Any] = {}
+    if config.outbound_traffic_policy:
+        mode = config.outbound_traffic_policy.mode
+        written["allow_any_outbound"] = mode is api.OutboundMode.ALLOW_ANY
+    if config.inbound_traffic_policy:
+        inbound = config.inbound_traffic_policy.mode
+        written["passthrough_inbound"] = inbound is api.InboundMode.PASSTHROUGH
+    if config.locality_lb_setting and config.locality_lb_setting.enabled is not None:
+        written["locality_balancing"] = config.locality_lb_setting.enabled
+    if config.path_normalization:
+        kind = config.path_normalization.normalization
+        written["path_normalization"] = "BASE" if kind is api.Normalization.DEFAULT else str(kind)
+    if config.h2_upgrade_policy:
+        written["h2_upgrade"] = config.h2_upgrade_policy is H2UpgradePolicy.UPGRADE
+    if config.default_config and config.default_config.mesh_id:
+        written["mesh_id"] = config.default_config.mesh_id
+    return written
+
+
+def _access_log(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
+    old, encoding = base.access_log, config.access_log_encoding
+    log = AccessLog(
+        path=old.path if config.access_log_file is None else config.access_log_file,
+        format=old.format if config.access_log_format is None else config.access_log_format,
+        json=old.json if encoding is None else encoding is api.LogEncoding.JSON,
+    )
+    return {"access_log": log}
