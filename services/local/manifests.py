@@ -1,0 +1,236 @@
+"""Manifests: what local mode itself reads of the user's folder, being the kubelet of the machine.
+
+Only Pods (what to run) and Services (what gets an address) matter here. Everything that a mesh
+makes of a manifest, and everything that is wrong with one, is discovery's business: a document that
+cannot be understood is passed over in silence here, because discovery tells the user about it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from libs.api import documents
+
+SUFFIXES = (".yaml", ".yml", ".json")
+MAX_FILE_BYTES = 16 * 1024 * 1024
+INJECT = "sidecar.istio.io/inject"
+NAMESPACE_INJECT = "istio-injection"
+T = TypeVar("T", bound=Struct)
+
+
+class _Metadata(Struct, frozen=True):
+    name: str
+    namespace: str = "default"
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class _FieldRef(Struct, frozen=True, rename="camel"):
+    field_path: str = ""
+
+
+class _ValueFrom(Struct, frozen=True, rename="camel"):
+    field_ref: _FieldRef | None = None
+
+
+class _Variable(Struct, frozen=True, rename="camel"):
+    name: str
+    value: str = ""
+    value_from: _ValueFrom | None = None
+
+
+class _ContainerPort(Struct, frozen=True, rename="camel"):
+    container_port: int
+    name: str = ""
+
+
+class _Container(Struct, frozen=True):
+    name: str
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[_Variable, ...] = ()
+    ports: tuple[_ContainerPort, ...] = ()
+
+
+class _PodSpec(Struct, frozen=True, rename="camel"):
+    containers: tuple[_Container, ...]
+    service_account_name: str = "default"
+
+
+class _Pod(Struct, frozen=True):
+    metadata: _Metadata
+    spec: _PodSpec
+
+
+class _ServicePort(Struct, frozen=True, rename="camel"):
+    port: int
+    name: str = ""
+    target_port: int | str = 0
+
+
+class _ServiceSpec(Struct, frozen=True, rename="camel"):
+    selector: dict[str, str] = {}
+    ports: tuple[_ServicePort, ...] = ()
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    type: str = "ClusterIP"
+
+
+class _Service(Struct, frozen=True):
+    metadata: _Metadata
+    spec: _ServiceSpec = _ServiceSpec()
+
+
+class _Namespace(Struct, frozen=True):
+    metadata: _Metadata
+
+
+class Pod(Struct, frozen=True, kw_only=True):
+    """A workload to run. `environment` has the values of fields that are known beforehand."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    service_account: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    fields: Mapping[str, str]  # variable → field path, such as status.podIP
+    ports: Mapping[str, int]  # named container ports
+    sidecar: bool
+    raw: documents.Raw
+
+    @property
+    def key(self) -> str:
+        """`<name>.<namespace>`, as proxies are named everywhere."""
+        return f"{self.name}.{self.namespace}"
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """A name for some of the pods."""
+
+    name: str
+    namespace: str
+    selector: Mapping[str, str]
+    ports: Sequence[tuple[str, int, int | str]]  # name, number, target
+    cluster_ip: str  # as written: mostly empty, "None" if headless
+    raw: documents.Raw
+
+    @property
+    def key(self) -> str:
+        """`<name>.<namespace>`."""
+        return f"{self.name}.{self.namespace}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients of its own namespace may call it."""
+        qualified = self.key
+        return (self.name, qualified, f"{qualified}.svc", f"{qualified}.svc.cluster.local")
+
+    def selects(self, pod: Pod) -> bool:
+        """Tell whether a pod is one of the service's."""
+        return (
+            bool(self.selector)
+            and self.namespace == pod.namespace
+            and self.selector.items() <= pod.labels.items()
+        )
+
+
+class Application(Struct, frozen=True):
+    """Everything to run, in the order of the files and their documents."""
+
+    pods: tuple[Pod, ...] = ()
+    services: tuple[Service, ...] = ()
+
+    def app_of(self, instance: str) -> str:
+        """Return the application of a pod, by its label; the name itself if it is unknown."""
+        return next(
+            (pod.labels.get("app", pod.name) for pod in self.pods if pod.name == instance), instance
+        )
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the manifest files below a folder, sorted."""
+    found = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    return sorted(found)
+
+
+def read(folder: Path) -> Application:
+    """Return what is to be run of a folder of manifests. Of two of one name the first counts."""
+    raws = list(_raws(folder))
+    injected = {
+        found.metadata.name
+        for _, found in _of_kind(raws, "Namespace", _Namespace)
+        if found.metadata.labels.get(NAMESPACE_INJECT) == "enabled"
+    }
+    pods = {pod.key: pod for pod in reversed([*_pods(raws, injected)])}
+    services = {service.key: service for service in reversed([*_services(raws)])}
+    return Application(tuple(reversed(pods.values())), tuple(reversed(services.values())))
+
+
+def _pods(raws: Sequence[documents.Raw], injected: set[str]) -> Iterator[Pod]:
+    for raw, found in _of_kind(raws, "Pod", _Pod):
+        container = found.spec.containers[0] if found.spec.containers else None
+        if container is None or not container.command:
+            continue  # without a command there is nothing that could be run here
+        variables = container.env
+        labels = found.metadata.labels
+        wanted = labels.get(INJECT, "true" if found.metadata.namespace in injected else "false")
+        yield Pod(
+            name=found.metadata.name,
+            namespace=found.metadata.namespace,
+            labels=labels,
+            service_account=found.spec.service_account_name,
+            command=(*container.command, *container.args),
+            environment={item.name: item.value for item in variables if not item.value_from},
+            fields={
+                item.name: item.value_from.field_ref.field_path
+                for item in variables
+                if item.value_from and item.value_from.field_ref
+            },
+            ports={port.name: port.container_port for port in container.ports if port.name},
+            sidecar=wanted == "true",
+            raw=raw,
+        )
+
+
+def _services(raws: Sequence[documents.Raw]) -> Iterator[Service]:
+    for raw, found in _of_kind(raws, "Service", _Service):
+        if found.spec.type == "ExternalName":
+            continue
+        yield Service(
+            name=found.metadata.name,
+            namespace=found.metadata.namespace,
+            selector=found.spec.selector,
+            ports=tuple(
+                (port.name, port.port, port.target_port or port.port) for port in found.spec.ports
+            ),
+            cluster_ip=found.spec.cluster_ip,
+            raw=raw,
+        )
+
+
+def _of_kind(
+    raws: Sequence[documents.Raw], kind: str, wanted: type[T]
+) -> Iterator[tuple[documents.Raw, T]]:
+    for raw in raws:
+        if raw.get("kind") != kind or raw.get("apiVersion") != "v1":
+            continue
+        try:
+            yield raw, msgspec.convert(raw, wanted)
+        except msgspec.ValidationError:
+            continue
+
+
+def _raws(folder: Path) -> Iterator[documents.Raw]:
+    for path in files(folder):
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                continue
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        for document in documents.read(text, str(path)):
+            if document.raw is not None and not document.problems:
+                yield document.raw
