@@ -42,8 +42,6 @@ def _rule(rule: api.Rule, namespace: str) -> AccessRule:
         conditions=tuple(
             Condition(key=it.key, values=it.values, not_values=it.not_values) for it in rule.when
         ),
-            Condition(key=it.key, values=it.values, not_values=it.not_values) for it in rule.when
-        ),
     )
 
 

@@ -30,7 +30,7 @@ _ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 
 def derive(view: View, pod: Pod) -> Derived:
     """Return the row of a pod; none if it has ended."""
-    if pod.status.phase in _ENDED:
+    if has_ended(pod):
         return Derived()
     row = _row(view, pod)
     return Derived(rows=((Key(Table.WORKLOAD, row.key), row),))
@@ -56,6 +56,11 @@ def _row(view: View, pod: Pod) -> Workload:
         network=metadata.labels.get(NETWORK) or _cluster_network(view),
         workload_name=_workload_name(pod),
     )
+
+
+def has_ended(pod: Pod) -> bool:
+    """Tell whether the pod has run to its end and will not come back."""
+    return pod.status.phase in _ENDED
 
 
 def is_ready(pod: Pod) -> bool:
