@@ -1,0 +1,140 @@
+"""RBAC: the access policies of a workload as Envoy filters, for HTTP and for TCP.
+
+A request that a DENY policy matches is refused. Otherwise it passes if there is no ALLOW policy,
+or if one matches. Each action is a filter of its own; their order is the order of evaluation. The
+name of each Envoy policy, `ns[<namespace>]-policy[<name>]-rule[<index>]`, tells in access logs
+what refused a request. Policies that are only to be tried out stand in the filter's shadow rules.
+
+External authorizers (CUSTOM) do not exist yet: whatever such a policy covers is refused.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from envoy.config.listener.v3.listener_components_pb2 import Filter
+from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Policy, Principal
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
+
+from libs.model.security import AccessPolicy, Action
+from libs.model.settings import MeshSettings
+from libs.xds.generate import typed
+from libs.xds.generate.filters import permissions, principals, rules
+from libs.xds.generate.filters.trust_domains import TrustDomains
+
+HTTP_NAME = "envoy.filters.http.rbac"
+NETWORK_NAME = "envoy.filters.network.rbac"
+
+_STAT_PREFIX = "tcp."
+_SHADOW_PREFIXES = {
+    RBAC.Action.ALLOW: "istio_dry_run_allow_",
+    RBAC.Action.DENY: "istio_dry_run_deny_",
+    RBAC.Action.LOG: "",
+}
+_STAGES = (
+    (Action.CUSTOM, RBAC.Action.DENY),
+    (Action.AUDIT, RBAC.Action.LOG),
+    (Action.DENY, RBAC.Action.DENY),
+    (Action.ALLOW, RBAC.Action.ALLOW),
+)
+"""In order of evaluation."""
+
+
+class _Rules(NamedTuple):
+    """What one filter enforces, and what it only counts; either may be missing."""
+
+    enforced: RBAC | None
+    shadow: RBAC | None
+    shadow_prefix: str
+
+
+def http_filters(policies: Sequence[AccessPolicy], settings: MeshSettings) -> list[hcm.HttpFilter]:
+    """Return the filters that judge requests, in order of evaluation."""
+    return [
+        typed.http_filter(
+            HTTP_NAME,
+            http_rbac.RBAC(
+                rules=stage.enforced,
+                shadow_rules=stage.shadow,
+                shadow_rules_stat_prefix=stage.shadow_prefix,
+            ),
+        )
+        for stage in _stages(policies, settings, tcp=False)
+    ]
+
+
+def network_filters(policies: Sequence[AccessPolicy], settings: MeshSettings) -> list[Filter]:
+    """Return the filters that judge connections, in order of evaluation."""
+    return [
+        typed.network_filter(
+            NETWORK_NAME,
+            network_rbac.RBAC(
+                rules=stage.enforced,
+                shadow_rules=stage.shadow,
+                shadow_rules_stat_prefix=stage.shadow_prefix,
+                stat_prefix=_STAT_PREFIX,
+            ),
+        )
+        for stage in _stages(policies, settings, tcp=True)
+    ]
+
+
+def policy_name(policy: AccessPolicy, index: int) -> str:
+    """Return the name that access logs give for the rule of that index."""
+    name = f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]"
+    if policy.action is not Action.CUSTOM:
+        return name
+    provider = f"{policy.provider}-" if policy.provider else ""
+    return f"istio-ext-authz-{provider}{name}-deny-due-to-bad-CUSTOM-action"
+
+
+def _stages(
+    policies: Sequence[AccessPolicy], settings: MeshSettings, *, tcp: bool
+) -> Iterable[_Rules]:
+    domains = TrustDomains(settings)
+    for wanted, effect in _STAGES:
+        chosen = [policy for policy in policies if policy.action is wanted]
+        if wanted is Action.CUSTOM:
+            chosen = [policy for policy in chosen if not policy.dry_run]
+        if chosen:
+            widen = effect != RBAC.Action.ALLOW
+            yield _stage(chosen, effect, rules.Context("", domains, tcp, widen))
+
+
+def _stage(
+    policies: Sequence[AccessPolicy], effect: RBAC.Action.ValueType, context: rules.Context
+) -> _Rules:
+    enforced = [policy for policy in policies if not policy.dry_run]
+    shadow = [policy for policy in policies if policy.dry_run]
+    return _Rules(
+        enforced=_rbac(enforced, effect, context),
+        shadow=_rbac(shadow, effect, context),
+        shadow_prefix=_SHADOW_PREFIXES[effect] if shadow else "",
+    )
+
+
+def _rbac(
+    policies: Sequence[AccessPolicy], effect: RBAC.Action.ValueType, context: rules.Context
+) -> RBAC | None:
+    """Return the rules of `policies`. Rules that were all dropped still allow nothing."""
+    if not policies:
+        return None
+    rbac = RBAC(action=effect)
+    for policy in policies:
+        own = context._replace(namespace=policy.namespace)
+        for index, rule in enumerate(policy.rules):
+            if (made := rules.policy(rule, own)) is not None:
+                rbac.policies[policy_name(policy, index)].CopyFrom(made)
+        if not policy.rules:
+            rbac.policies[policy_name(policy, 0)].CopyFrom(_never())
+    return rbac
+
+
+def _never() -> Policy:
+    return Policy(
+        permissions=[permissions.negated(Permission(any=True))],
+        principals=[principals.negated(Principal(any=True))],
+    )
