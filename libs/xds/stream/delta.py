@@ -66,7 +66,7 @@ class DeltaSession(Session):
         if watch.type_url not in _STOP_AT_FIRST_ERROR:
             return []
         innocent = names - frozenset(event.resources)
-        return self._emit_unless_empty(self._again(watch, innocent))
+        return self._send_unless_empty(self._again(watch, innocent))
 
     def _subscribe(self, watch: Watch, request: discovery_pb2.DeltaDiscoveryRequest) -> list[bytes]:
         # A stale nonce does not matter here: what is wanted is told only once.
@@ -74,21 +74,25 @@ class DeltaSession(Session):
         remove = request.resource_names_unsubscribe
         if not add and not remove:
             return []
-        before = watch.wanted
-        wanted = before.changed(add, remove)
+        wanted = watch.wanted.changed(add, remove)
         check_names(self._limits, add, watch.type_url)
         check_names(self._limits, wanted.names, watch.type_url)
+        if watch.wanted.wildcard and not wanted.wildcard:
+            watch.left = watch.applied
         watch.wanted = self._responses.subscription(wanted)
         if not watch.answered or not add:
             return []
-        if wanted.wildcard and not before.wildcard:
-            change = self._responses.since({}, watch.applied, watch.wanted)
+        if ANY in add:
+            # What was on its way when the client left the wildcard may have come after it is back.
+            change = self._responses.since(
+                dict.fromkeys(watch.left.resources, ""), watch.applied, watch.wanted
+            )
         else:
-            change = self._responses.only(add - {ANY}, watch.applied)
-        return self._emit_unless_empty(Step(watch, change, watch.applied))
+            change = self._responses.only(add, watch.applied)
+        return self._send_unless_empty(Step(watch, change, watch.applied))
 
-    def _emit_unless_empty(self, step: Step) -> list[bytes]:
-        return [self._emit(step)] if step.change else []
+    def _send_unless_empty(self, step: Step) -> list[bytes]:
+        return self._send(step) if step.change else []
 
     def _encode(self, step: Step, nonce: str) -> Response:
         return self._responses.delta(step.change, step.new, nonce)

@@ -24,7 +24,10 @@ class Difference(Struct, frozen=True, gc=False):
 def between(
     old: ResourceSet, new: ResourceSet, wanted: Subscription, *, again: frozenset[str] = frozenset()
 ) -> Difference:
-    """Return what takes a client from `old` to `new`; names of `again` are sent even if equal."""
+    """Return what takes a client from `old` to `new`.
+
+    Names of `again` are sent even if they are equal, and removed even if they were not there.
+    """
     before = old.resources
 
     def lacks(item: NamedResource) -> bool:
@@ -32,7 +35,7 @@ def between(
         return had is None or had.version != item.version or item.name in again
 
     upserts = tuple(item for item in selected(new, wanted) if lacks(item))
-    gone = before.keys() - new.resources.keys()
+    gone = (before.keys() | again) - new.resources.keys()
     return Difference(upserts, tuple(sorted(name for name in gone if wanted.covers(name))))
 
 

@@ -71,16 +71,23 @@ class Session:
         return event
 
     def _send_first(self, watch: Watch) -> list[bytes]:
-        """Answer the first request of a type; clusters that warm need their endpoints again."""
+        """Answer the first request of a type."""
         new = self._snapshot.sets.get(watch.type_url)
         if new is None:
             return []
-        steps = [Step(watch, self._first(watch, new), new)]
+        return self._send(Step(watch, self._first(watch, new), new))
+
+    def _send(self, step: Step) -> list[bytes]:
+        """Make the response of `step`; if it brings clusters, that of their endpoints follows."""
+        warming = NOTHING
+        if step.watch.type_url == CLUSTER:
+            warming = self._warming(step.watch, step.change)
+        bodies = [self._emit(step)]
         endpoints = self._watches.get(ENDPOINT)
-        if watch.type_url == CLUSTER and endpoints is not None and endpoints.answered:
-            again = self._again(endpoints, endpoints.wanted.names)
-            steps += [again] if self._worth_sending(again) else []
-        return [self._emit(step) for step in steps]
+        if warming and endpoints is not None and endpoints.answered:
+            again = self._again(endpoints, warming)
+            bodies += [self._emit(again)] if self._worth_sending(again) else []
+        return bodies
 
     def _again(self, watch: Watch, names: frozenset[str]) -> Step:
         change = self._responses.between(watch.applied, watch.applied, watch.wanted, again=names)

@@ -69,7 +69,7 @@ class SotwSession(Session):
         else:
             return []
         step = Step(watch, change, watch.applied)
-        return [self._emit(step)] if self._worth_sending(step) else []
+        return self._send(step) if self._worth_sending(step) else []
 
     def _first(self, watch: Watch, new: ResourceSet) -> Difference:
         return self._responses.since({}, new, watch.wanted)
