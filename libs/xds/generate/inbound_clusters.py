@@ -1,0 +1,117 @@
+"""Inbound clusters: the workload itself, `inbound|<port>||` for each port that a service exposes.
+
+With interception the proxy connects to the address that the client dialled, from 127.0.0.6: that
+source address tells the interception rules to leave the connection alone. Without it the proxy
+connects to the address where the application listens.
+"""
+
+from collections.abc import Iterable
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.address_pb2 import Address, BindConfig, SocketAddress
+from envoy.config.core.v3.base_pb2 import Metadata
+from envoy.config.endpoint.v3.endpoint_components_pb2 import (
+    Endpoint,
+    LbEndpoint,
+    LocalityLbEndpoints,
+)
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+
+from libs.model.ids import Ref
+from libs.model.service import Protocol, Service
+from libs.model.settings import MeshSettings
+from libs.proxy.node import Interception, ProxyType
+from libs.proxy.scope import InboundPort, InboundScope
+from libs.xds import names
+from libs.xds.generate import connection_pool
+from libs.xds.types import CLUSTER, NamedResource, resource
+
+PASSTHROUGH_SOURCE = "127.0.0.6"
+
+_LOOPBACK = "127.0.0.1"
+_FOR_EVER = Duration(seconds=0x7FFFFFFF)
+
+
+def generate(scope: InboundScope) -> list[NamedResource]:
+    """Return the inbound clusters of `scope`, ordered by port; none for a gateway."""
+    if scope.type is not ProxyType.SIDECAR:
+        return []
+    exposed = [_exposed(scope, port, port.service) for port in scope.ports if port.service]
+    if scope.interception is Interception.NONE:
+        return exposed
+    return [*exposed, _passthrough(scope.settings)]
+
+
+def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedResource:
+    cluster = _cluster(names.inbound_cluster(port.port), scope.settings)
+    _set_protocol(cluster, port.protocol)
+    cluster.metadata.CopyFrom(_metadata([service]))
+    if scope.interception is Interception.NONE:
+        _lead_to(cluster, scope.application_address, port.port)
+    elif not scope.settings.passthrough_inbound:
+        _lead_to(cluster, _LOOPBACK, port.port)
+    else:
+        _lead_onward(cluster)
+        # The default would forget the only host of a workload that is seldom called.
+        cluster.cleanup_interval.CopyFrom(_FOR_EVER)
+    return _named(cluster, [scope.settings.ref, service.ref])
+
+
+def _passthrough(settings: MeshSettings) -> NamedResource:
+    cluster = _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, settings)
+    _lead_onward(cluster)
+    connection_pool.set_http_options(cluster, connection_pool.passthrough_options())
+    return _named(cluster, [settings.ref])
+
+
+def _cluster(name: str, settings: MeshSettings) -> Cluster:
+    cluster = Cluster(
+        name=name, alt_stat_name=f"{name};", common_lb_config=Cluster.CommonLbConfig()
+    )
+    connection_pool.limit(cluster, None, settings)
+    return cluster
+
+
+def _lead_onward(cluster: Cluster) -> None:
+    """Connect to the address that the client dialled."""
+    cluster.type = Cluster.DiscoveryType.ORIGINAL_DST
+    cluster.lb_policy = Cluster.LbPolicy.CLUSTER_PROVIDED
+    source = SocketAddress(address=PASSTHROUGH_SOURCE, port_value=0)
+    cluster.upstream_bind_config.CopyFrom(BindConfig(source_address=source))
+
+
+def _lead_to(cluster: Cluster, address: str, port: int) -> None:
+    """Connect to one address."""
+    where = Address(socket_address=SocketAddress(address=address, port_value=port))
+    only = LbEndpoint(endpoint=Endpoint(address=where))
+    cluster.type = Cluster.DiscoveryType.STATIC
+    cluster.load_assignment.CopyFrom(
+        ClusterLoadAssignment(
+            cluster_name=cluster.name, endpoints=[LocalityLbEndpoints(lb_endpoints=[only])]
+        )
+    )
+
+
+def _set_protocol(cluster: Cluster, protocol: Protocol) -> None:
+    """Speak to the application what it said it speaks, or else what the client spoke."""
+    http2 = protocol.is_http2 or protocol is Protocol.GRPC_WEB
+    sniffed = protocol is Protocol.AUTO
+    options = connection_pool.http_options(protocol, None, http2=http2, sniffed=sniffed)
+    connection_pool.set_http_options(cluster, options)
+
+
+def _metadata(services: Iterable[Service]) -> Metadata:
+    """Return the services that telemetry names for a cluster."""
+    described = [
+        {"host": one.host, "name": one.name, "namespace": one.namespace} for one in services
+    ]
+    istio = Struct()
+    istio.update({"services": described})
+    return Metadata(filter_metadata={"istio": istio})
+
+
+def _named(cluster: Cluster, sources: Iterable[Ref]) -> NamedResource:
+    body = cluster.SerializeToString(deterministic=True)
+    return resource(cluster.name, CLUSTER, body=body, sources=sources)

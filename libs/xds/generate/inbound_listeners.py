@@ -1,0 +1,177 @@
+"""Inbound listeners: what a workload's proxy lets in, port by port.
+
+With interception everything arrives at one listener, `virtualInbound`. Its chains are those of the
+ports that services expose (`0.0.0.0_<port>`), those of all other ports (`virtualInbound` and
+`virtualInbound-catchall-http`, which lead to where the client meant to go), and a black hole for
+the listener's own port, which would lead back to itself. Without interception each exposed port
+has a listener of its own, `<address>_<port>`, with the same chains.
+
+Which ports there are, their mTLS modes and policies: `libs.proxy.inbound`.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.listener.v3.listener_components_pb2 import (
+    Filter,
+    FilterChain,
+    FilterChainMatch,
+)
+from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from libs.model.ids import Ref
+from libs.model.service import Protocol
+from libs.proxy.node import Interception, ProxyType
+from libs.proxy.scope import InboundPort, InboundScope, ProxyScope
+from libs.xds import names
+from libs.xds.generate import (
+    inbound_matches,
+    inbound_routes,
+    listener_filters,
+    tcp,
+    telemetry,
+    tls_server,
+    typed,
+)
+from libs.xds.generate.connection_manager import http_connection_manager
+from libs.xds.generate.filters import order, rbac
+from libs.xds.generate.inbound_matches import ChainKind
+from libs.xds.types import LISTENER, NamedResource, resource
+
+_ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - interception redirects only this workload's connections
+
+
+def generate(scope: ProxyScope) -> list[NamedResource]:
+    """Return the inbound listeners of `scope`; none for a gateway."""
+    inbound = scope.inbound
+    if inbound.type is not ProxyType.SIDECAR:
+        return []
+    builder = _Builder(inbound)
+    if inbound.interception is Interception.NONE:
+        return [_explicit(builder, port) for port in inbound.ports if port.service]
+    return [_virtual(builder)]
+
+
+class _Builder:
+    """Chains of one workload; what is equal in all of them is made once."""
+
+    def __init__(self, scope: InboundScope) -> None:
+        self.scope = scope
+        self._http_policies = rbac.http_filters(scope.policies, scope.settings)
+        self._network_policies = rbac.network_filters(scope.policies, scope.settings)
+        self._http_tls = tls_server.mesh_tls(scope.settings, tls_server.HTTP_ALPN)
+        self._tcp_tls = tls_server.mesh_tls(scope.settings, tls_server.TCP_ALPN)
+
+    def chains(self, port: InboundPort) -> Iterator[FilterChain]:
+        """Yield the chains of one port, or of all ports that have none when it is port 0."""
+        for kind in inbound_matches.kinds(port.protocol, port.mode):
+            chain = FilterChain(
+                name=_chain_name(port, kind),
+                filter_chain_match=kind.match(port.port),
+                filters=self._http(port) if kind.http else self._tcp(port),
+            )
+            if kind.terminates:
+                chain.transport_socket.CopyFrom(self._http_tls if kind.http else self._tcp_tls)
+            yield chain
+
+    def black_hole(self) -> FilterChain:
+        """Return the chain that ends what was sent to the listener's own port."""
+        own_port = UInt32Value(value=names.INBOUND_PORT)
+        return FilterChain(
+            name="virtualInbound-blackhole",
+            filter_chain_match=FilterChainMatch(destination_port=own_port),
+            filters=[self._proxy(names.BLACK_HOLE_CLUSTER)],
+        )
+
+    def _http(self, port: InboundPort) -> list[Filter]:
+        cluster = _cluster(port)
+        prefix = f"inbound_{_ANY_ADDRESS}_{port.port};" if port.service else f"{cluster};"
+        return [
+            http_connection_manager(
+                own=self.scope,
+                direction="inbound",
+                stat_prefix=prefix,
+                filters=self._http_policies,
+                routes=inbound_routes.route_config(
+                    cluster=cluster, service_port=port.service_port, protocol=port.protocol
+                ),
+                protocol=port.protocol,
+            )
+        ]
+
+    def _tcp(self, port: InboundPort) -> list[Filter]:
+        return order.network([*self._network_policies, self._proxy(_cluster(port))])
+
+    def _proxy(self, cluster: str) -> Filter:
+        return tcp.tcp_proxy(
+            own=self.scope, direction="inbound", stat_prefix=cluster, cluster=cluster
+        )
+
+
+def _virtual(builder: _Builder) -> NamedResource:
+    scope = builder.scope
+    rest = InboundPort(port=0, protocol=Protocol.AUTO, mode=scope.mode, mode_refs=scope.mode_refs)
+    only_named = [port for port in scope.ports if not port.service]
+    exposed = [port for port in scope.ports if port.service]
+    ports = [rest, *only_named, *exposed]
+    chains = [builder.black_hole(), *(chain for port in ports for chain in builder.chains(port))]
+    listener = _listener(builder, names.VIRTUAL_INBOUND, chains)
+    listener.address.CopyFrom(_address(_ANY_ADDRESS, names.INBOUND_PORT))
+    restored = [listener_filters.original_destination()]
+    if scope.interception is Interception.TPROXY:
+        listener.transparent.CopyFrom(BoolValue(value=True))
+        restored.append(listener_filters.original_source())
+    listener.listener_filters.extend([*restored, *listener_filters.inspectors(chains)])
+    return _named(listener, builder, ports)
+
+
+def _explicit(builder: _Builder, port: InboundPort) -> NamedResource:
+    chains = list(builder.chains(port))
+    first, *others = builder.scope.addresses
+    listener = _listener(builder, f"{first}_{port.port}", chains)
+    listener.address.CopyFrom(_address(first, port.port))
+    for other in others:
+        listener.additional_addresses.append(AdditionalAddress(address=_address(other, port.port)))
+    listener.listener_filters.extend(listener_filters.inspectors(chains))
+    return _named(listener, builder, [port])
+
+
+def _listener(builder: _Builder, name: str, chains: Iterable[FilterChain]) -> Listener:
+    settings = builder.scope.settings
+    return Listener(
+        name=name,
+        filter_chains=chains,
+        traffic_direction=TrafficDirection.INBOUND,
+        listener_filters_timeout=typed.milliseconds(settings.protocol_detection_timeout),
+        continue_on_listener_filters_timeout=True,
+        # One at a time, so that a burst of connections spreads over all workers.
+        max_connections_to_accept_per_socket_event=UInt32Value(value=1),
+        access_log=telemetry.listener_access_logs(builder.scope),
+    )
+
+
+def _named(listener: Listener, builder: _Builder, ports: Iterable[InboundPort]) -> NamedResource:
+    scope = builder.scope
+    body = listener.SerializeToString(deterministic=True)
+    sources: list[Ref] = [scope.settings.ref, *(policy.ref for policy in scope.policies)]
+    for port in ports:
+        sources.extend(port.mode_refs)
+        if port.service:
+            sources.append(port.service.ref)
+    return resource(listener.name, LISTENER, body=body, sources=sources)
+
+
+def _cluster(port: InboundPort) -> str:
+    return names.inbound_cluster(port.port) if port.service else names.INBOUND_PASSTHROUGH_CLUSTER
+
+
+def _chain_name(port: InboundPort, kind: ChainKind) -> str:
+    if port.service:
+        return f"{_ANY_ADDRESS}_{port.port}"
+    return "virtualInbound-catchall-http" if kind.http else names.VIRTUAL_INBOUND
+
+
+def _address(host: str, port: int) -> Address:
+    return Address(socket_address=SocketAddress(address=host, port_value=port))
