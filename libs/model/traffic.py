@@ -242,6 +242,7 @@ class ConsistentHash(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=
     source_ip: bool = False
     query_parameter: str = ""
     ring_size: int = 0
+    maglev: bool = False
     maglev_table: int = 0
 
 

@@ -78,6 +78,7 @@ def _consistent_hash(written: api.ConsistentHash | None) -> model.ConsistentHash
         source_ip=written.use_source_ip or False,
         query_parameter=written.http_query_parameter_name or "",
         ring_size=ring,
+        maglev=written.maglev is not None,
         maglev_table=written.maglev.table_size if written.maglev else 0,
     )
 
