@@ -185,6 +185,7 @@ def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
         service=service,
         subsets=subsets,
         policy_refs=(*(policy.refs if policy else ()), *forbidden),
+        policy_source=policy.refs[0] if policy else Ref(""),
         accounts=_accounts(service, facts, settings),
         auto_mtls=settings.auto_mtls and not service.external and not forbidden,
         plaintext_endpoint=_dialled_by_clients(service, subsets) and facts.plaintext,

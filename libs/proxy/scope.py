@@ -32,6 +32,7 @@ class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
     service: Service
     subsets: tuple[ScopedSubset, ...]  # the first is the whole service, named ""
     policy_refs: tuple[Ref, ...] = ()  # where the policies came from
+    policy_source: Ref = Ref("")  # of the host policy, the oldest if several were merged
     accounts: tuple[
         str, ...
     ] = ()  # SPIFFE ids of its endpoints, sorted: the names a server may prove

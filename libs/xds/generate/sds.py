@@ -16,15 +16,16 @@ CLUSTER = "sds-grpc"
 
 def certificate() -> SdsSecretConfig:
     """Return where the workload's own certificate and key come from."""
-    return _secret(CERTIFICATE)
+    return secret(CERTIFICATE)
 
 
 def roots() -> SdsSecretConfig:
     """Return where the certificates of trusted roots come from."""
-    return _secret(ROOTS)
+    return secret(ROOTS)
 
 
-def _secret(name: str) -> SdsSecretConfig:
+def secret(name: str) -> SdsSecretConfig:
+    """Return where the secret `name` comes from: the agent also reads files, named by path."""
     agent = GrpcService(envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=CLUSTER))
     api = ApiConfigSource(
         api_type=ApiConfigSource.ApiType.GRPC,

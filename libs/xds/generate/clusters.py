@@ -1,0 +1,218 @@
+"""Clusters: one for each port of a service that a proxy may call, and for each subset of it.
+
+Other rooms find a cluster only by its name, `outbound|<port>|<subset>|<host>`. What a policy says
+at which port is merged already; why a service is visible is not decided here.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from google.protobuf.duration_pb2 import Duration
+
+from libs.model.ids import Ref
+from libs.model.service import Protocol, Resolution, Service, ServicePort
+from libs.model.settings import MeshSettings
+from libs.model.traffic import TrafficPolicy
+from libs.proxy import locality
+from libs.proxy.endpoints import passes_through
+from libs.proxy.memo import WeakMemo
+from libs.proxy.node import ProxyType
+from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
+from libs.xds import names
+from libs.xds.generate import connection_pool, endpoints, load_balancing, provenance, tls_client
+from libs.xds.types import CLUSTER, NamedResource, resource
+
+_DiscoveryType = Cluster.DiscoveryType
+_KINDS = {
+    Resolution.ENDPOINTS: _DiscoveryType.EDS,
+    Resolution.ORIGINAL: _DiscoveryType.ORIGINAL_DST,
+    Resolution.DNS: _DiscoveryType.STRICT_DNS,
+    Resolution.DNS_ROUND_ROBIN: _DiscoveryType.LOGICAL_DNS,
+}
+_BY_NAME = frozenset({_DiscoveryType.STRICT_DNS, _DiscoveryType.LOGICAL_DNS})
+_ADS = ConfigSource(
+    ads=AggregatedConfigSource(),
+    initial_fetch_timeout=Duration(),
+    resource_api_version=ApiVersion.V3,
+)
+
+_memo: WeakMemo[tuple[NamedResource, ...]] = WeakMemo()
+
+
+def generate(scope: OutboundScope) -> list[NamedResource]:
+    """Return the outbound clusters of `scope`, by host, port and subset, then the special ones.
+
+    Clusters of a service are made once for all scopes that hold it.
+    """
+    context = (scope.type, scope.settings)
+    found = [
+        cluster
+        for scoped in scope.services
+        for cluster in _memo.get(scoped, context, partial(_of_service, scope, scoped))
+    ]
+    found.append(_resource(_black_hole(scope.settings), scope.settings.ref))
+    if scope.type is ProxyType.SIDECAR:
+        found.append(_resource(_passthrough(scope.settings), scope.settings.ref))
+    return found
+
+
+def _of_service(scope: OutboundScope, scoped: ScopedService) -> tuple[NamedResource, ...]:
+    ports = (port for port in scoped.service.ports if port.protocol is not Protocol.UDP)
+    pairs = ((port, subset) for port in ports for subset in scoped.subsets)
+    made = (_cluster(_Target(scope, scoped, port, subset)) for port, subset in pairs)
+    sources = (scoped.service.ref, *scoped.policy_refs)
+    return tuple(_resource(cluster, *sources) for cluster in made if cluster is not None)
+
+
+class _Target(NamedTuple):
+    """What a cluster stands for."""
+
+    scope: OutboundScope
+    scoped: ScopedService
+    port: ServicePort
+    subset: ScopedSubset
+
+    @property
+    def service(self) -> Service:
+        return self.scoped.service
+
+    @property
+    def settings(self) -> MeshSettings:
+        return self.scope.settings
+
+    @property
+    def policy(self) -> TrafficPolicy:
+        return self.subset.policies[self.port.number]
+
+    @property
+    def name(self) -> names.ClusterName:
+        return names.ClusterName(self.port.number, self.subset.name, self.service.host)
+
+
+def _cluster(target: _Target) -> Cluster | None:
+    kind = _kind(target)
+    if kind is None:
+        return None
+    cluster = Cluster(name=str(target.name), type=kind)
+    cluster.alt_stat_name = names.stat_prefix(cluster.name)
+    cluster.common_lb_config.SetInParent()
+    if kind == _DiscoveryType.EDS:
+        cluster.eds_cluster_config.eds_config.CopyFrom(_ADS)
+        cluster.eds_cluster_config.service_name = cluster.name
+    elif kind in _BY_NAME and not _resolve(cluster, target):
+        return None
+    _apply_policy(cluster, target)
+    _describe(cluster, target)
+    return cluster
+
+
+def _kind(target: _Target) -> "Cluster.DiscoveryType.ValueType | None":
+    resolution = target.service.resolution
+    kind = _KINDS.get(resolution)
+    if kind is not None and passes_through(target.policy):
+        return _DiscoveryType.ORIGINAL_DST
+    if resolution is Resolution.ORIGINAL and target.scope.type is ProxyType.ROUTER:
+        return _DiscoveryType.EDS  # nothing brings a router the original address
+    return kind
+
+
+def _resolve(cluster: Cluster, target: _Target) -> bool:
+    """Put the endpoints, which are names, into the cluster; False if there are none."""
+    chosen = endpoints.of_names(target.scoped, target.port, target.subset)
+    if not chosen:
+        return False
+    cluster.load_assignment.CopyFrom(endpoints.assignment(cluster.name, chosen, target.settings))
+    cluster.dns_lookup_family = Cluster.DnsLookupFamily.V4_ONLY
+    cluster.dns_refresh_rate.FromMilliseconds(target.settings.dns_refresh_rate)
+    cluster.respect_dns_ttl = True
+    return True
+
+
+def _apply_policy(cluster: Cluster, target: _Target) -> None:
+    policy, settings, protocol = target.policy, target.settings, target.port.protocol
+    pool = policy.connection_pool
+    http2 = connection_pool.upgrades_to_http2(protocol, pool, settings)
+    sniffed = protocol is Protocol.AUTO and target.scope.type is ProxyType.SIDECAR
+    explicit = http2 and not (pool and pool.use_client_protocol) and not sniffed
+    connection_pool.limit(cluster, pool, settings)
+    connection_pool.detect_outliers(cluster, policy.outlier_detection)
+    if locality.in_force(target.service, policy, settings).weighted:
+        cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+    load_balancing.balance(cluster, policy.load_balancing)
+    server = _server(target, http2=explicit)
+    tls_client.apply(cluster, policy.tls, server, detect=_detects(target.scoped))
+    if policy.proxy_protocol:
+        tls_client.wrap_in_proxy_protocol(cluster, policy.proxy_protocol)
+    options = connection_pool.http_options(protocol, pool, http2=http2, sniffed=sniffed)
+    connection_pool.set_http_options(cluster, _verified(options, policy, server))
+
+
+def _server(target: _Target, *, http2: bool) -> tls_client.Server:
+    return tls_client.Server(
+        sni=target.name.sni,
+        names=target.scoped.accounts,
+        external=target.service.registry == "External",
+        http2=http2,
+        sidecar=target.scope.type is ProxyType.SIDECAR,
+        selected=target.scoped.selected,
+    )
+
+
+def _detects(scoped: ScopedService) -> bool:
+    return scoped.auto_mtls and not scoped.plaintext_endpoint
+
+
+def _verified(
+    options: HttpProtocolOptions | None, policy: TrafficPolicy, server: tls_client.Server
+) -> HttpProtocolOptions | None:
+    by_host, verified = tls_client.verifies_by_host(policy.tls, server)
+    if not by_host:
+        return options
+    options = options or HttpProtocolOptions()
+    options.upstream_http_protocol_options.auto_sni = True
+    options.upstream_http_protocol_options.auto_san_validation = verified
+    return options
+
+
+def _describe(cluster: Cluster, target: _Target) -> None:
+    """Say in metadata what the cluster is; telemetry reads the service from there."""
+    fields = cluster.metadata.filter_metadata[provenance.NAMESPACE].fields
+    service = fields["services"].list_value.values.add().struct_value.fields
+    service["host"].string_value = target.service.host
+    service["name"].string_value = target.service.name
+    service["namespace"].string_value = target.service.namespace
+    if target.service.external:
+        fields["external"].bool_value = True
+    if target.scoped.policy_source:
+        fields[provenance.CONFIG].string_value = provenance.path(target.scoped.policy_source)
+    if target.subset.name:
+        fields["subset"].string_value = target.subset.name
+    if not tls_client.takes_part_in_alpn_override(target.policy.tls):
+        fields["alpn_override"].string_value = "false"
+
+
+def _black_hole(settings: MeshSettings) -> Cluster:
+    cluster = Cluster(name=names.BLACK_HOLE_CLUSTER, type=_DiscoveryType.STATIC)
+    cluster.alt_stat_name = names.stat_prefix(cluster.name)
+    cluster.connect_timeout.FromMilliseconds(settings.connect_timeout)
+    return cluster
+
+
+def _passthrough(settings: MeshSettings) -> Cluster:
+    cluster = Cluster(
+        name=names.PASSTHROUGH_CLUSTER,
+        type=_DiscoveryType.ORIGINAL_DST,
+        lb_policy=Cluster.LbPolicy.CLUSTER_PROVIDED,
+    )
+    cluster.alt_stat_name = names.stat_prefix(cluster.name)
+    connection_pool.limit(cluster, None, settings)
+    connection_pool.set_http_options(cluster, connection_pool.passthrough_options())
+    return cluster
+
+
+def _resource(cluster: Cluster, *sources: Ref) -> NamedResource:
+    body = cluster.SerializeToString(deterministic=True)
+    return resource(cluster.name, CLUSTER, body=body, sources=sources)

@@ -1,0 +1,136 @@
+"""Endpoints: the load assignment of one cluster, grouped by locality, with weights and priorities.
+
+Metadata of an endpoint says whether its sidecar speaks mesh TLS and which workload it is. Which
+endpoints a cluster has is decided by `libs.proxy.endpoints`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
+from envoy.config.core.v3.base_pb2 import Locality as EnvoyLocality
+from envoy.config.core.v3.health_check_pb2 import HealthStatus
+from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+
+from libs.model.endpoint import Endpoint, Health, Locality
+from libs.model.ids import ServiceKey
+from libs.model.service import ServicePort
+from libs.model.settings import MeshSettings
+from libs.model.workload import canonical_service
+from libs.proxy.memo import WeakMemo
+from libs.proxy.scope import EndpointScope, ScopedService, ScopedSubset
+from libs.xds.generate import endpoint_priority
+from libs.xds.generate.endpoint_priority import Group
+from libs.xds.types import ENDPOINT, NamedResource, resource
+
+_STATUS = {
+    Health.HEALTHY: HealthStatus.HEALTHY,
+    Health.UNHEALTHY: HealthStatus.UNHEALTHY,
+    Health.DRAINING: HealthStatus.DRAINING,
+}
+
+_memo: WeakMemo[NamedResource] = WeakMemo()
+
+
+def generate(scope: EndpointScope) -> NamedResource:
+    """Return the load assignment of one cluster; the same object for the same scope."""
+    return _memo.get(scope, (), lambda: _resource(scope))
+
+
+def of_names(
+    scoped: ScopedService, port: ServicePort, subset: ScopedSubset
+) -> tuple[Endpoint, ...]:
+    """Return the endpoints of a service that DNS resolves, at one port and subset."""
+    return tuple(
+        endpoint
+        for endpoint in scoped.dns_endpoints
+        if endpoint.port_name == port.name and subset.labels.items() <= endpoint.labels.items()
+    )
+
+
+def assignment(
+    name: str, endpoints: Sequence[Endpoint], settings: MeshSettings
+) -> ClusterLoadAssignment:
+    """Return the load assignment that stands in a cluster whose endpoints are names."""
+    scope = EndpointScope(
+        cluster=name,
+        service=ServiceKey(""),
+        endpoints=tuple(endpoints),
+        refs=(),
+        cluster_id=settings.cluster_id,
+    )
+    return _assignment(scope)
+
+
+def _resource(scope: EndpointScope) -> NamedResource:
+    body = _assignment(scope).SerializeToString(deterministic=True)
+    return resource(scope.cluster, ENDPOINT, body=body, sources=scope.refs)
+
+
+def _assignment(scope: EndpointScope) -> ClusterLoadAssignment:
+    groups = endpoint_priority.arrange(_by_locality(scope.endpoints), scope)
+    disabled = frozenset(scope.mtls_disabled_ports)
+    return ClusterLoadAssignment(
+        cluster_name=scope.cluster,
+        endpoints=[_locality(group, scope, disabled) for group in groups],
+    )
+
+
+def _by_locality(endpoints: Iterable[Endpoint]) -> list[Group]:
+    found: dict[Locality, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        found.setdefault(endpoint.locality, []).append(endpoint)
+    in_order = sorted(found.items(), key=lambda item: _label(item[0]))
+    return [
+        Group(place, tuple(members), sum(member.weight for member in members))
+        for place, members in in_order
+    ]
+
+
+def _label(place: Locality) -> str:
+    return f"{place.region}/{place.zone}/{place.subzone}"
+
+
+def _locality(
+    group: Group, scope: EndpointScope, disabled: frozenset[tuple[str, int]]
+) -> LocalityLbEndpoints:
+    found = LocalityLbEndpoints(
+        lb_endpoints=[_endpoint(member, scope, disabled) for member in group.endpoints],
+        priority=group.priority,
+    )
+    place = group.locality
+    found.locality.CopyFrom(
+        EnvoyLocality(region=place.region, zone=place.zone, sub_zone=place.subzone)
+    )
+    found.load_balancing_weight.value = group.weight
+    return found
+
+
+def _endpoint(
+    endpoint: Endpoint, scope: EndpointScope, disabled: frozenset[tuple[str, int]]
+) -> LbEndpoint:
+    found = LbEndpoint(health_status=_STATUS[endpoint.health])
+    found.endpoint.address.CopyFrom(address(endpoint.address, endpoint.port))
+    found.load_balancing_weight.value = endpoint.weight
+    speaks = endpoint.mtls and scope.mesh_tls
+    if speaks and (endpoint.address, endpoint.port) not in disabled:
+        match = found.metadata.filter_metadata["envoy.transport_socket_match"]
+        match.fields["tlsMode"].string_value = "istio"
+    workload = found.metadata.filter_metadata["istio"].fields["workload"]
+    workload.string_value = _workload(endpoint, scope.cluster_id)
+    return found
+
+
+def _workload(endpoint: Endpoint, cluster_id: str) -> str:
+    """Return what telemetry wants to know of an endpoint, in few bytes."""
+    name = endpoint.workload_name
+    canonical, revision = canonical_service(endpoint.labels, name)
+    shown = "" if revision == "latest" else revision
+    return f"{name};{endpoint.namespace};{canonical};{shown};{cluster_id}"
+
+
+def address(host: str, port: int) -> Address:
+    """Return where to connect: an address and port, or the path of a Unix socket."""
+    if host.startswith("unix://"):
+        return Address(pipe=Pipe(path=host.removeprefix("unix://")))
+    return Address(socket_address=SocketAddress(address=host, port_value=port))

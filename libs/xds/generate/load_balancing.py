@@ -1,0 +1,54 @@
+"""Load balancing of a cluster: the algorithm, its warm-up, and the weights of localities.
+
+LEAST_REQUEST unless the policy says otherwise. Clusters without a list of endpoints have nothing to
+balance: Envoy sends to the address that the application dialled.
+"""
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+
+from libs.model.traffic import ConsistentHash, LoadBalancing, Simple, Warmup
+
+_DEFAULT_RING = 1024
+_LbPolicy = Cluster.LbPolicy
+
+
+def balance(cluster: Cluster, wanted: LoadBalancing | None) -> None:
+    """Set how an endpoint of `cluster` is chosen; its discovery type must be set already."""
+    if cluster.type == Cluster.DiscoveryType.ORIGINAL_DST:
+        cluster.lb_policy = _LbPolicy.CLUSTER_PROVIDED
+        return
+    balancing = wanted or LoadBalancing()
+    if balancing.consistent_hash is not None:
+        _hash(cluster, balancing.consistent_hash)
+    elif balancing.simple is Simple.RANDOM:
+        cluster.lb_policy = _LbPolicy.RANDOM
+    elif balancing.simple is Simple.ROUND_ROBIN:
+        cluster.lb_policy = _LbPolicy.ROUND_ROBIN
+        if balancing.warmup is not None:
+            cluster.round_robin_lb_config.slow_start_config.CopyFrom(_slow_start(balancing.warmup))
+    else:
+        cluster.lb_policy = _LbPolicy.LEAST_REQUEST
+        if balancing.warmup is not None:
+            slow_start = _slow_start(balancing.warmup)
+            cluster.least_request_lb_config.slow_start_config.CopyFrom(slow_start)
+
+
+def _hash(cluster: Cluster, wanted: ConsistentHash) -> None:
+    if wanted.maglev or wanted.maglev_table:
+        cluster.lb_policy = _LbPolicy.MAGLEV
+        if wanted.maglev_table:
+            cluster.maglev_lb_config.table_size.value = wanted.maglev_table
+        return
+    cluster.lb_policy = _LbPolicy.RING_HASH
+    cluster.ring_hash_lb_config.minimum_ring_size.value = wanted.ring_size or _DEFAULT_RING
+
+
+def _slow_start(warmup: Warmup) -> Cluster.SlowStartConfig:
+    config = Cluster.SlowStartConfig()
+    config.slow_start_window.FromMilliseconds(warmup.duration)
+    # Envoy wants a runtime key; nobody sets one.
+    config.aggression.runtime_key = "("
+    config.aggression.default_value = 1.0 if warmup.aggression is None else warmup.aggression
+    minimum = 10.0 if warmup.minimum_percent is None else warmup.minimum_percent
+    config.min_weight_percent.value = minimum
+    return config
