@@ -82,10 +82,10 @@ def map_errors(
     codes: Mapping[type[Exception], grpc.StatusCode],
     note: Callable[[str, Exception], None],
 ) -> grpc.aio.ServerInterceptor:
-    """Answer domain errors with a status code and nothing else.
+    """Answer errors with a status code and nothing else; gRPC itself would send the error's text.
 
     Args:
-        codes: error type → code; the first type that fits, in order.
+        codes: error type → code; the first type that fits, in order. Everything else is INTERNAL.
         note: is told the method and the error, for the log: the caller gets only the code's name.
 
     """
@@ -94,9 +94,12 @@ def map_errors(
     async def around(method: str, context: Context) -> AsyncIterator[None]:
         try:
             yield
-        except tuple(codes) as error:
+        except grpc.aio.AbortError:
+            raise  # has its code already
+        except Exception as error:  # noqa: BLE001  # one bad call must not end the process
             note(method, error)
-            code = next(code for kind, code in codes.items() if isinstance(error, kind))
+            fitting = (code for kind, code in codes.items() if isinstance(error, kind))
+            code = next(fitting, grpc.StatusCode.INTERNAL)
             await context.abort(code, code.name.lower().replace("_", " "))
 
     return Intercept(around)

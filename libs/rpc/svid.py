@@ -17,6 +17,7 @@ from libs.rpc.errors import CaError
 from libs.rpc.tls import Keychain, Material
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.tasks import background
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Svid:
         self._chance = chance
         self._keychain = Keychain()
         self._obtained = asyncio.Event()
+        self._wake = asyncio.Event()
         self._callbacks: list[Callable[[Material], None]] = []
 
     @property
@@ -97,7 +99,20 @@ class Svid:
                 attempt = 0
                 self._use(material)
                 delay = self._renew_in(material)
-            await self._clock.sleep(delay)
+            await self._pause(delay)
+
+    def renew_now(self) -> None:
+        """Renew before it is due, because what signs or what is trusted has changed."""
+        self._wake.set()
+
+    async def _pause(self, seconds: float) -> None:
+        async def wake() -> None:
+            await self._clock.sleep(seconds)
+            self._wake.set()
+
+        async with background(wake()):
+            await self._wake.wait()
+        self._wake.clear()
 
     async def _obtain(self) -> Material:
         key, request = self._functions.make_request()

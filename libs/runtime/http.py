@@ -31,11 +31,14 @@ async def serve(
 
     """
     runner = web.AppRunner(
-        _application(routes, readiness), access_log=None, handler_cancellation=True
+        _application(routes, readiness),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=1.0,
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, host, port)
         await site.start()
         yield _bound_port(runner)
     finally:

@@ -1,0 +1,1 @@
+"""The certificate authority: finds out who asks, then signs their key for that identity."""

@@ -1,0 +1,20 @@
+"""What the CA refuses on its own account; the rest is refused by `libs.pki` and `libs.rpc`.
+
+Each maps to one status code, in `services.ca.refusals`.
+"""
+
+
+class LimitedError(Exception):
+    """Come back later: `limit` is peer, identity or queue."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"over the limit of the {limit}")
+        self.limit = limit
+
+
+class MalformedError(Exception):
+    """Send an IstioCertificateRequest."""
+
+
+class NotAllowedError(Exception):
+    """Ask for nothing but your own identity, from this signer."""
