@@ -1,0 +1,50 @@
+"""Metrics of the agent, under Istio's names. They have a registry of their own.
+
+The status port merges them with Envoy's and the application's, which may be Python too: the default
+registry's series about process and interpreter would collide. Ours carry the prefix `istio_agent_`.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, exposition
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(namespace="istio_agent", registry=REGISTRY)
+
+
+def _counter(name: str, text: str) -> Counter:
+    return Counter(f"istio_agent_{name}", text, registry=REGISTRY)
+
+
+def _gauge(name: str, text: str) -> Gauge:
+    return Gauge(f"istio_agent_{name}", text, registry=REGISTRY)
+
+
+CERT_EXPIRY = Gauge(
+    "istio_agent_cert_expiry_seconds",
+    "Seconds until the certificate expires; negative once it has.",
+    ["resource_name"],
+    registry=REGISTRY,
+)
+CA_REQUESTS = _counter("num_outgoing_requests", "Requests for a certificate.")
+CA_RETRIES = _counter("num_outgoing_retries", "Requests for a certificate that were repeated.")
+CA_FAILURES = _counter("num_failed_outgoing_requests", "Requests for a certificate that failed.")
+FILE_FAILURES = _counter("num_file_secret_failures", "Files of a secret that could not be read.")
+SECRET_REJECTS = _counter("secret_rejects", "Secrets that Envoy refused.")
+XDS_REQUESTS = _counter("xds_proxy_requests", "Messages from Envoy to the control plane.")
+XDS_RESPONSES = _counter("xds_proxy_responses", "Messages from the control plane to Envoy.")
+XDS_FAILURES = _counter("istiod_connection_failures", "Streams that ended with an error.")
+XDS_TERMINATIONS = _counter("istiod_connection_terminations", "Streams that ended in order.")
+ENVOY_TERMINATIONS = _counter("envoy_connection_terminations", "Streams that Envoy ended.")
+ENVOY_STARTS = _counter("envoy_starts", "Times Envoy was started.")
+SCRAPES = _counter("scrapes", "Scrapes of the merged metrics.")
+SCRAPE_FAILURES = Counter(
+    "istio_agent_scrape_failures",
+    "Parts of a scrape that could not be had.",
+    ["type"],
+    registry=REGISTRY,
+)
+STARTUP = _gauge("startup_duration_seconds", "Seconds from start until the proxy was ready.")
+
+
+def render() -> bytes:
+    """Return the agent's own metrics in Prometheus' text format."""
+    return exposition.generate_latest(REGISTRY)

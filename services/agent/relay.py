@@ -1,0 +1,204 @@
+"""Relay: Envoy's xDS stream, passed on to the control plane byte for byte.
+
+One upstream connection for each of Envoy's streams: the first message of a stream names the proxy,
+so streams cannot be shared or resumed. Until the control plane has answered on a stream, the relay
+itself tries again, with backoff, and repeats what Envoy has said; Envoy waits on its open stream
+and never starts its own, longer backoff. After an answer a lost upstream ends Envoy's stream: it
+opens a new one at once, tells which resource versions it has, and serves with them meanwhile.
+
+What is kept for repetition is bounded by REPLAY_BYTES; beyond that Envoy's stream is ended instead.
+Everything else is bounded by the windows of `streams.connection`.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from libs.runtime.backoff import Backoff, chance
+from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.tasks import background
+from services.agent import metrics
+from services.agent.streams.client import DialError, Target, dial
+from services.agent.streams.connection import Connection, Headers, Stream, StreamLostError
+from services.agent.streams.messages import Counter
+from services.agent.streams.server import accept
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
+METHODS = (f"{SERVICE}DeltaAggregatedResources", f"{SERVICE}StreamAggregatedResources")
+REPLAY_BYTES = 1024 * 1024
+CANCELLED = "1"
+UNAVAILABLE = "14"
+
+
+class Outcome(Struct, frozen=True):
+    """How an upstream stream ended."""
+
+    status: str  # gRPC's number
+    message: str
+
+
+class Replay:
+    """Envoy's half of a stream, which can be read again from its start until it is committed."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._kept: list[bytes] = []
+        self._size = 0
+        self._next = 0
+        self.committed = False
+
+    async def read(self) -> bytes:
+        """Return the next bytes; empty at the end."""
+        if self._next < len(self._kept):
+            self._next += 1
+            return self._kept[self._next - 1]
+        data = await self._stream.read()
+        if not self.committed:
+            self._keep(data)
+        return data
+
+    def commit(self) -> None:
+        """Forget what was read: it will not be asked for again."""
+        self.committed = True
+        self._kept = self._kept[self._next :]
+        self._next = 0
+
+    def rewind(self) -> None:
+        """Read again from the start."""
+        self._next = 0
+
+    def _keep(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > REPLAY_BYTES:
+            self.commit()
+            return
+        self._kept.append(data)
+        self._next += 1
+
+
+class Relay:
+    """Passes xDS streams on; `serve` is the handler of each."""
+
+    def __init__(
+        self,
+        target: Target,
+        token: Callable[[], str],
+        *,
+        cluster_id: str = "Kubernetes",
+        clock: Clock | None = None,
+        backoff: Backoff | None = None,
+        chance: Callable[[], float] = chance,
+    ) -> None:
+        self._target = target
+        self._token = token
+        self._cluster_id = cluster_id
+        self._clock = clock or SystemClock()
+        self._backoff = backoff or Backoff(first=0.2, limit=5.0)
+        self._chance = chance
+
+    async def serve(self, downstream: Stream) -> None:
+        """Relay one of Envoy's streams until it ends on either side."""
+        try:
+            await self._relay(downstream)
+        except (asyncio.CancelledError, StreamLostError):
+            metrics.ENVOY_TERMINATIONS.inc()
+            raise
+
+    async def _relay(self, downstream: Stream) -> None:
+        await accept(downstream)
+        source = Replay(downstream)
+        attempt = 0
+        while True:
+            outcome = await self._attempt(downstream, source)
+            if source.committed:
+                break
+            delay = self._backoff.delay(attempt, self._chance())
+            attempt += 1
+            _log(outcome, retry_seconds=round(delay, 2))
+            await self._clock.sleep(delay)
+            source.rewind()
+        _log(outcome)
+        await downstream.finish(
+            (("grpc-status", outcome.status), ("grpc-message", outcome.message))
+        )
+
+    async def _attempt(self, downstream: Stream, source: Replay) -> Outcome:
+        """Dial and exchange once. Never raises for what the network did."""
+        try:
+            headers = self._headers(downstream)
+            async with dial(self._target) as connection:
+                outcome = await self._exchange(downstream, source, connection, headers)
+        except (DialError, OSError) as error:
+            outcome = Outcome(UNAVAILABLE, str(error))
+        ended = metrics.XDS_TERMINATIONS if outcome.status == "0" else metrics.XDS_FAILURES
+        ended.inc()
+        return outcome
+
+    async def _exchange(
+        self, downstream: Stream, source: Replay, connection: Connection, headers: Headers
+    ) -> Outcome:
+        try:
+            upstream = await connection.open(headers)
+        except StreamLostError as error:
+            return Outcome(UNAVAILABLE, str(error))
+        async with background(_send(source, upstream)):
+            return await self._receive(upstream, downstream, source)
+
+    async def _receive(self, upstream: Stream, downstream: Stream, source: Replay) -> Outcome:
+        counter = Counter()
+        first = True
+        while True:
+            try:
+                data = await upstream.read()
+            except StreamLostError as error:
+                return Outcome(UNAVAILABLE, str(error))
+            if not data:
+                return _outcome(upstream)
+            metrics.XDS_RESPONSES.inc(counter.feed(data))
+            if first:
+                first = False
+                source.commit()
+                logger.info("control plane answers", extra={"address": self._target.address})
+            try:
+                await downstream.write(data)
+            except StreamLostError as error:
+                return Outcome(CANCELLED, f"envoy went away: {error}")
+
+    def _headers(self, downstream: Stream) -> Headers:
+        token = self._token()
+        return (
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":path", downstream.headers.get(":path", "")),
+            (":authority", self._target.authority),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            ("user-agent", "seine-agent"),
+            ("clusterid", self._cluster_id),
+            *((("authorization", f"Bearer {token}"),) if token else ()),
+        )
+
+
+async def _send(source: Replay, upstream: Stream) -> None:
+    """Pass on what Envoy says. A loss on either side is noticed by whoever receives there."""
+    counter = Counter()
+    with contextlib.suppress(StreamLostError):
+        while data := await source.read():
+            metrics.XDS_REQUESTS.inc(counter.feed(data))
+            await upstream.write(data)
+        await upstream.write(b"", end=True)
+
+
+def _outcome(upstream: Stream) -> Outcome:
+    said = upstream.trailers or upstream.headers
+    return Outcome(said.get("grpc-status", UNAVAILABLE), said.get("grpc-message", ""))
+
+
+def _log(outcome: Outcome, **fields: float) -> None:
+    extra = {"grpc_status": outcome.status, "reason": outcome.message, **fields}
+    logger.warning("control plane stream ended", extra=extra)
