@@ -9,12 +9,24 @@ SCHEMA = 1
 """Counts incompatible changes of the model; part of every key that names model bytes."""
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
+_AS_GIVEN = msgspec.msgpack.Encoder()
 _DECODERS = {table: msgspec.msgpack.Decoder(row) for table, row in ROW_TYPES.items()}
 
 
 def encode(row: Struct) -> bytes:
-    """Return the bytes of a row; equal rows give equal bytes."""
-    return _ENCODER.encode(row)
+    """Return the bytes of a row, or of any Struct of rows; equal rows give equal bytes."""
+    try:
+        return _ENCODER.encode(row)
+    except TypeError:  # msgspec puts mappings in order only by texts, and a port is a number
+        return _AS_GIVEN.encode(_in_order(msgspec.to_builtins(row, builtin_types=(bytes,))))
+
+
+def _in_order(plain: object) -> object:
+    if isinstance(plain, dict):
+        return {key: _in_order(value) for key, value in sorted(plain.items())}
+    if isinstance(plain, list | tuple):
+        return [_in_order(value) for value in plain]
+    return plain
 
 
 def decode(table: Table, body: bytes) -> Struct:

@@ -8,9 +8,9 @@ stay the same objects: compare scopes by identity first and by digest second.
 from functools import partial
 from hashlib import blake2b
 
-import msgspec
 from msgspec import Struct, structs
 
+from libs.model import wire
 from libs.model.mesh import Mesh, Table
 from libs.proxy.endpoints import EndpointScoper, whereabouts
 from libs.proxy.facts import FactTable
@@ -20,7 +20,6 @@ from libs.proxy.node import Proxy
 from libs.proxy.outbound import Client, Outlook, client_of, dials_itself, outbound_scope
 from libs.proxy.scope import OutboundScope, ProxyScope
 
-_ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _OUTBOUND_TABLES = (
     Table.SETTINGS,
     Table.SERVICE,
@@ -102,7 +101,7 @@ class Scoper:
         return self._digests.get(scope, (), lambda: self._outbound_digest(scope))
 
     def _outbound_digest(self, scope: OutboundScope) -> str:
-        digest = blake2b(_ENCODER.encode(structs.replace(scope, services=(), routings=())))
+        digest = blake2b(wire.encode(structs.replace(scope, services=(), routings=())))
         for service in scope.services:
             digest.update(self._service_hashes.get(service, (), partial(_hash, service)))
         for routing in scope.routings:
@@ -115,4 +114,4 @@ def _dialled(scope: OutboundScope) -> frozenset[str]:
 
 
 def _hash(part: Struct) -> bytes:
-    return blake2b(_ENCODER.encode(part), digest_size=16).digest()
+    return blake2b(wire.encode(part), digest_size=16).digest()
