@@ -25,6 +25,10 @@ S = TypeVar("S", bound=Struct)
 Serve = Callable[[S], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
+# gRPC would write a line of its own format about each failed handshake of a stranger. It reads this
+# when it is first imported, so this module comes before the service's own in `__main__`.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251  # the one place
+
 STOPPED, CRASHED, MISUSED = 0, 1, 2
 
 
