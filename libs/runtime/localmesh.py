@@ -1,7 +1,7 @@
 """LocalMesh: where the mesh of this machine is, written by local mode and read by `seinectl`.
 
-One JSON file in the run directory, which is looked for in the working directory and those above it,
-as git looks for its own. It is written whole or not at all, and removed when the mesh ends; a reader
+One JSON file in the run directory, which is looked for in the working directory and above it, as
+git looks for its own. It is written whole or not at all, and removed when the mesh ends; a reader
 that finds one must still expect that nobody is there, because a machine can lose power.
 """
 
