@@ -1,8 +1,8 @@
 """Slots: which authority signs, which is getting ready, which is still trusted, over time.
 
 prepare: a next authority is made, and its root distributed beside the current one. activate: it
-signs, once every proxy has proved to trust it. retire: the old root is dropped, once nothing that it
-signed can still be in use. All of it is data and pure functions of `now`, in seconds since the
+signs, once every proxy has proved to trust it. retire: the old root is dropped, once nothing that
+it signed can still be in use. All of it is data and pure functions of `now`, in seconds since the
 epoch; who makes authorities, distributes roots and collects proof is not decided here.
 """
 
@@ -65,7 +65,7 @@ def prepare(slots: Slots, slot: Slot) -> Slots:
 def should_activate(slots: Slots, now: float, *, trusted_by_all: bool) -> bool:
     """Tell whether the next authority should sign.
 
-    In the last sixth of the current one's life, and only with proof that every proxy trusts it. When
+    In the last sixth of the current one's life, and with proof that every proxy trusts it. When
     the current one can no longer sign, the next one does without proof: certificates that most
     proxies trust are better than none.
     """

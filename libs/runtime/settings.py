@@ -183,8 +183,15 @@ def _field_docs(cls: type[Struct]) -> dict[str, str]:
     docs: dict[str, str] = {}
     for owner in reversed(cls.__mro__):
         if issubclass(owner, Struct) and owner is not Struct:
-            docs.update(_docs_in_source(textwrap.dedent(inspect.getsource(owner))))
+            docs.update(_docs_in_source(_source(owner)))
     return docs
+
+
+def _source(cls: type[Struct]) -> str:
+    try:
+        return textwrap.dedent(inspect.getsource(cls))
+    except OSError:  # an image may come without sources
+        return "pass"
 
 
 def _docs_in_source(source: str) -> dict[str, str]:
