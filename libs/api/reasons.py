@@ -81,3 +81,4 @@ HOST_NOT_FOUND = _reason("HostNotFound", "No service that is visible here has th
 SUBSET_NOT_FOUND = _reason("SubsetNotFound", "No DestinationRule of the host defines this subset.")
 PORT_NOT_FOUND = _reason("PortNotFound", "The host has no such port.")
 PORT_AMBIGUOUS = _reason("PortAmbiguous", "The host has several ports, so the port must be named.")
+UNREADABLE_FILE = _reason("UnreadableFile", "The file is there, but cannot be read.")

@@ -1,0 +1,113 @@
+"""Wiring of discovery: source, ingest, feed, own certificate and ports."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from msgspec import Struct
+
+from libs.model.settings import MeshSettings
+from libs.pki import bundle, csr
+from libs.protos.feed.v1 import feed_pb2_grpc
+from libs.rpc import ca_client, interceptors, server
+from libs.rpc.health import Health
+from libs.rpc.server import Port
+from libs.rpc.svid import Functions, Svid
+from libs.runtime import http
+from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.probes import Readiness
+from libs.runtime.tasks import background
+from libs.translate.apply import Step
+from services.discovery import debug, files
+from services.discovery.feed import Feed
+from services.discovery.ingest import Ingest
+from services.discovery.problems import Problems
+from services.discovery.servicer import MeshFeed
+from services.discovery.settings import Settings
+
+SUBSCRIBERS = frozenset({"seine-config-push", "seine-webhook", "seine-console", "seine-ctl"})
+ALLOWED: Mapping[str, frozenset[str]] = {
+    "/seine.feed.v1.MeshFeed/Subscribe": SUBSCRIBERS,
+    "/seine.feed.v1.MeshFeed/WatchProblems": SUBSCRIBERS | {"seine-local"},
+}
+
+
+class Bound(Struct, frozen=True):
+    """The ports on which a running discovery listens."""
+
+    feed: int
+    monitoring: int
+
+
+async def serve(settings: Settings) -> None:
+    """Run discovery until cancelled."""
+    async with running(settings):
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Bound]:
+    """Run discovery while the block runs; the source is read before the first subscriber comes."""
+    clock = clock or SystemClock()
+    readiness = Readiness("configuration", "certificate")
+    feed, problems = Feed(), Problems()
+
+    def publish(step: Step) -> None:
+        feed.publish(step.state.mesh, step.delta)
+        problems.publish(step.problems)
+        readiness.set("configuration")
+
+    ingest = Ingest(_mesh_settings(settings), publish, clock)
+    svid = _own_certificate(settings, clock)
+    async with AsyncExitStack() as stack:
+        pages = debug.routes(feed, problems)
+        monitoring = await stack.enter_async_context(
+            http.serve(
+                settings.listen_address, settings.monitoring_port, pages, readiness=readiness
+            )
+        )
+        source = await stack.enter_async_context(files.watch(settings.config_dir, clock))
+        await stack.enter_async_context(background(ingest.run(source.batches()), svid.run()))
+        await svid.ready()
+        readiness.set("certificate")
+        number = await stack.enter_async_context(_serving(settings, svid, MeshFeed(feed, problems)))
+        yield Bound(feed=number, monitoring=monitoring)
+
+
+@asynccontextmanager
+async def _serving(settings: Settings, svid: Svid, servicer: MeshFeed) -> AsyncIterator[int]:
+    health = Health()
+    register = partial(feed_pb2_grpc.add_MeshFeedServicer_to_server, servicer)
+    allow = interceptors.allow(
+        ALLOWED, trust_domain=settings.trust_domain, namespace=settings.system_namespace
+    )
+    port = Port(f"{settings.listen_address}:{settings.port}", svid.server_credentials(mutual=True))
+    async with server.running([register, health.register], port, interceptors=[allow]) as number:
+        await health.set(serving=True)
+        yield number
+
+
+def _own_certificate(settings: Settings, clock: Clock) -> Svid:
+    ca = ca_client.CaAddress(
+        settings.ca_address,
+        settings.ca_root_file,
+        settings.token_file,
+        f"seine-ca.{settings.system_namespace}.svc",
+    )
+    functions = Functions(
+        make_request=csr.make_with_key,
+        validity=bundle.validity,
+        sign=partial(ca_client.sign, ca),
+    )
+    return Svid(functions, clock=clock)
+
+
+def _mesh_settings(settings: Settings) -> MeshSettings:
+    return MeshSettings(
+        trust_domain=settings.trust_domain,
+        cluster_domain=settings.cluster_domain,
+        cluster_id=settings.cluster_id,
+        mesh_id=settings.trust_domain,
+        root_namespace=settings.system_namespace,
+    )

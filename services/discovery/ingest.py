@@ -1,0 +1,98 @@
+"""Ingest: the one loop that owns the state: files in, meshes and problems out.
+
+It takes everything that has changed since it last looked and works on that, at once; what changes
+meanwhile is the next batch. So the busier it is, the larger its batches, and a lone change never
+waits. Reading, checking and translating happen in a thread, one batch at a time.
+"""
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from libs.api.problem import Problem, Severity
+from libs.model.ids import parse_ref
+from libs.model.settings import MeshSettings
+from libs.runtime.clock import Clock
+from libs.translate.apply import Event, State, Step, Upsert, apply, initial
+from services.discovery import metrics
+from services.discovery.files import Batch, FileText
+from services.discovery.manifests import Manifests
+from services.discovery.reading import Reading, read, unreadable
+
+logger = logging.getLogger(__name__)
+
+Publish = Callable[[Step], None]
+"""Gets each step, with all problems, those of the files included, in its `problems`."""
+
+
+class Ingest:
+    """Owns the state; `run` is its loop."""
+
+    def __init__(self, settings: MeshSettings, publish: Publish, clock: Clock) -> None:
+        self._state: State = initial(settings)
+        self._publish = publish
+        self._clock = clock
+        self._manifests = Manifests()
+        self._loaded = False
+
+    async def run(self, batches: AsyncIterator[Batch]) -> None:
+        """Take batches until they end or this is cancelled."""
+        async for batch in batches:
+            step = await asyncio.to_thread(self._take, batch)
+            self._state = step.state
+            _log(batch, step)
+            self._publish(step)
+
+    def _take(self, batch: Batch) -> Step:
+        readings = {file.name: _reading(file) for file in batch.files}
+        events = self._manifests.update(readings, batch.observed)
+        started = self._clock.monotonic()
+        step = apply(self._state, events)
+        metrics.APPLY_SECONDS.observe(self._clock.monotonic() - started)
+        problems = {*self._manifests.problems(), *map(self._manifests.located, step.problems)}
+        step = step._replace(problems=tuple(sorted(problems)))
+        _count(events, step)
+        self._settle_memory()
+        return step
+
+    def _settle_memory(self) -> None:
+        """After the first load most objects stay: later collections need not look at them."""
+        if not self._loaded:
+            self._loaded = True
+            gc.collect()
+            gc.freeze()
+
+
+def _reading(file: FileText) -> Reading | None:
+    if file.text is not None:
+        return read(file.name, file.text)
+    return unreadable(file.name, file.fault) if file.fault else None
+
+
+def _count(events: list[Event], step: Step) -> None:
+    for event in events:
+        happened = "upsert" if isinstance(event, Upsert) else "delete"
+        metrics.CONFIG_EVENTS.labels(parse_ref(event.ref)[0], happened).inc()
+    metrics.SERVICES.set(len(step.state.mesh.services))
+    metrics.VIRTUAL_SERVICES.set(len(step.state.mesh.routings))
+    errors = [it for it in step.problems if it.severity is Severity.ERROR]
+    metrics.PROBLEMS.labels(Severity.ERROR).set(len(errors))
+    metrics.PROBLEMS.labels(Severity.WARNING).set(len(step.problems) - len(errors))
+    metrics.REJECTED.set(len({_subject(problem) for problem in errors}))
+
+
+def _subject(problem: Problem) -> tuple[str, str, int]:
+    return (problem.ref, "", 0) if problem.ref else ("", problem.file, problem.line)
+
+
+def _log(batch: Batch, step: Step) -> None:
+    logger.info(
+        "configuration taken in",
+        extra={
+            "files": len(batch.files),
+            "change": step.delta.change,
+            "rows": len(step.delta.keys),
+            "problems": len(step.problems),
+        },
+    )

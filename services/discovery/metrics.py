@@ -1,0 +1,26 @@
+"""Metrics of discovery, under Istio's names where Istio has one."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SERVICES = Gauge("pilot_services", "Services known to the mesh.")
+VIRTUAL_SERVICES = Gauge("pilot_virt_services", "VirtualServices in use.")
+ENDPOINTS_WITHOUT_POD = Gauge(
+    "endpoint_no_pod", "Endpoints left out because their pod is not there or not ready."
+)
+APPLY_SECONDS = Histogram(
+    "pilot_pushcontext_init_seconds",
+    "Time to make the next mesh of what has changed.",
+    buckets=(0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
+)
+CONFIG_EVENTS = Counter(
+    "pilot_k8s_cfg_events", "Configuration that came or went.", ("type", "event")
+)
+REJECTED = Gauge("pilot_total_rejected_configs", "Resources that are not used because of errors.")
+PROBLEMS = Gauge("seine_problems", "What is wrong with the configuration.", ("severity",))
+FILE_OVERFLOWS = Counter(
+    "seine_file_change_overflows", "Times that too many files changed and all were read again."
+)
+SUBSCRIBERS = Gauge("seine_feed_subscribers", "Streams of the mesh that are open.")
+FEED_OVERFLOWS = Counter(
+    "seine_feed_overflows", "Streams ended because the subscriber did not keep up."
+)

@@ -1,0 +1,80 @@
+"""Reading: what one file says, document by document. Pure, and heavy enough for a thread."""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from libs.api import documents, mesh_config, reasons
+from libs.api.decode import decode
+from libs.api.documents import Document
+from libs.api.kubernetes import ConfigMap
+from libs.api.problem import Problem, Severity
+from libs.api.resource import Resource
+from libs.api.validate import validate
+from libs.model.ids import Ref
+
+
+class Entry(Struct, frozen=True):
+    """A resource as one document writes it; None if the document is bad."""
+
+    ref: Ref
+    document: Document
+    resource: Resource | None
+
+
+class Reading(Struct, frozen=True):
+    """What a file says. `partial`: it may say more, in documents that do not say whose they are."""
+
+    entries: tuple[Entry, ...] = ()
+    problems: tuple[Problem, ...] = ()  # with file and line
+    partial: bool = False
+
+
+def read(name: str, text: str) -> Reading:
+    """Return what a file says; mistakes come as Problems, and leave the other documents be."""
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    partial = False
+    for document in documents.read(text, name):
+        resource, found = _resource(document)
+        problems += (located(problem, document) for problem in found)
+        if document.ref and (resource is not None or _is_bad(found)):
+            entries.append(Entry(document.ref, document, resource))
+        partial |= not document.ref
+    return Reading(tuple(entries), tuple(problems), partial)
+
+
+def unreadable(name: str, fault: str) -> Reading:
+    """Return what is known of a file that cannot be read."""
+    text = f"{name} cannot be read: {fault}"
+    problem = Problem(Ref(""), "", reasons.UNREADABLE_FILE, text, file=name, line=1)
+    return Reading(problems=(problem,), partial=True)
+
+
+def located(problem: Problem, document: Document) -> Problem:
+    """Return `problem` with the place where its field is written."""
+    if problem.line:
+        return problem
+    return replace(problem, file=document.file, line=document.line_of(problem.path))
+
+
+def _resource(document: Document) -> tuple[Resource | None, list[Problem]]:
+    """The resource if it is good, and all that is to say about it."""
+    if document.raw is None:
+        return None, list(document.problems)
+    resource, problems = decode(document.raw)
+    if resource is None:
+        return None, problems
+    problems = [*problems, *validate(resource), *_of_mesh_config(resource)]
+    return (None if _is_bad(problems) else resource), problems
+
+
+def _of_mesh_config(resource: Resource) -> list[Problem]:
+    """Errors in the mesh's settings; warnings come from translation, which reads them again."""
+    if not isinstance(resource, ConfigMap) or resource.metadata.name != mesh_config.NAME:
+        return []
+    config, problems = mesh_config.read(resource)
+    return problems if config is None else []
+
+
+def _is_bad(problems: list[Problem]) -> bool:
+    return any(problem.severity is Severity.ERROR for problem in problems)

@@ -1,0 +1,37 @@
+"""Settings of discovery."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What discovery reads from its environment."""
+
+    listen_address: str = "127.0.0.1"
+    """Address of all ports."""
+    port: Port = 15018
+    """Port of MeshFeed, over mutual TLS."""
+    monitoring_port: Port = 15014
+    """HTTP port of /metrics, /ready, /version and /debug."""
+    config_dir: Path
+    """Folder of manifests, with its subfolders. Watched."""
+    ca_address: str = "127.0.0.1:15012"
+    """`host:port` of the CA, for this service's own certificate."""
+    ca_root_file: Path
+    """Whom to trust (PEM)."""
+    token_file: Path
+    """This service's token for the CA; read again at each use."""
+    trust_domain: str = "cluster.local"
+    """Trust domain of all identities, unless the mesh's ConfigMap names another for workloads."""
+    cluster_domain: str = "cluster.local"
+    """Domain under which services have their full host names."""
+    cluster_id: str = "Kubernetes"
+    """Name of the cluster."""
+    system_namespace: str = "istio-system"
+    """Root namespace: its policies hold for the whole mesh, its ConfigMap `istio` has the settings."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
