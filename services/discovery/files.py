@@ -74,7 +74,7 @@ class FileSource:
         """Yield the whole tree first, even if it is empty, then whatever changes.
 
         Raises:
-            SourceLostError: the tree itself was removed. That is not the same as removing each file.
+            SourceLostError: the tree itself was removed, which is not to remove each file.
 
         """
         while True:

@@ -32,6 +32,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     cluster_id: str = "Kubernetes"
     """Name of the cluster."""
     system_namespace: str = "istio-system"
-    """Root namespace: its policies hold for the whole mesh, its ConfigMap `istio` has the settings."""
+    """Root namespace: its policies hold for the mesh, its ConfigMap `istio` has the settings."""
     log_level: str = "info"
     """debug, info, warning or error."""
