@@ -67,7 +67,7 @@ def resource(
     return NamedResource(name, type_url, body, version, unique, any_bytes, delta_bytes)
 
 
-class ResourceSet(Struct, frozen=True, gc=False):
+class ResourceSet(Struct, frozen=True, weakref=True):
     """All resources of one type for one class of proxies, by name, in the generator's order."""
 
     type_url: str
