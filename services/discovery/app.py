@@ -19,7 +19,7 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.translate.apply import Step
-from services.discovery import debug, files
+from services.discovery import completion, debug, files
 from services.discovery.feed import Feed
 from services.discovery.ingest import Ingest
 from services.discovery.problems import Problems
@@ -58,7 +58,6 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         problems.publish(step.problems)
         readiness.set("configuration")
 
-    ingest = Ingest(_mesh_settings(settings), publish, clock)
     svid = _own_certificate(settings, clock)
     async with AsyncExitStack() as stack:
         pages = debug.routes(feed, problems)
@@ -68,6 +67,12 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             )
         )
         source = await stack.enter_async_context(files.watch(settings.config_dir, clock))
+        complete = await stack.enter_async_context(
+            completion.watch(
+                settings.completion_dir, clock, partial(source.note, settings.config_dir)
+            )
+        )
+        ingest = Ingest(_mesh_settings(settings), publish, clock, complete=complete)
         await stack.enter_async_context(background(ingest.run(source.batches()), svid.run()))
         await svid.ready()
         readiness.set("certificate")

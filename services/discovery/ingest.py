@@ -16,6 +16,7 @@ from libs.model.settings import MeshSettings
 from libs.runtime.clock import Clock
 from libs.translate.apply import Event, State, Step, Upsert, apply, initial
 from services.discovery import metrics
+from services.discovery.completion import Complete, as_written
 from services.discovery.files import Batch, FileText
 from services.discovery.manifests import Manifests
 from services.discovery.reading import Reading, read, unreadable
@@ -29,10 +30,18 @@ Publish = Callable[[Step], None]
 class Ingest:
     """Owns the state; `run` is its loop."""
 
-    def __init__(self, settings: MeshSettings, publish: Publish, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: MeshSettings,
+        publish: Publish,
+        clock: Clock,
+        *,
+        complete: Complete = as_written,
+    ) -> None:
         self._state: State = initial(settings)
         self._publish = publish
         self._clock = clock
+        self._complete = complete
         self._manifests = Manifests()
         self._loaded = False
 
@@ -45,7 +54,7 @@ class Ingest:
             self._publish(step)
 
     def _take(self, batch: Batch) -> Step:
-        readings = {file.name: _reading(file) for file in batch.files}
+        readings = {file.name: self._reading(file) for file in batch.files}
         events = self._manifests.update(readings, batch.observed)
         started = self._clock.monotonic()
         step = apply(self._state, events)
@@ -56,18 +65,17 @@ class Ingest:
         self._settle_memory()
         return step
 
+    def _reading(self, file: FileText) -> Reading | None:
+        if file.text is not None:
+            return read(file.name, file.text, self._complete)
+        return unreadable(file.name, file.fault) if file.fault else None
+
     def _settle_memory(self) -> None:
         """After the first load most objects stay: later collections need not look at them."""
         if not self._loaded:
             self._loaded = True
             gc.collect()
             gc.freeze()
-
-
-def _reading(file: FileText) -> Reading | None:
-    if file.text is not None:
-        return read(file.name, file.text)
-    return unreadable(file.name, file.fault) if file.fault else None
 
 
 def _count(events: list[Event], step: Step) -> None:

@@ -11,6 +11,7 @@ from libs.api.problem import Problem, Severity
 from libs.api.resource import Resource
 from libs.api.validate import validate
 from libs.model.ids import Ref
+from services.discovery.completion import Complete, as_written
 
 
 class Entry(Struct, frozen=True):
@@ -29,13 +30,13 @@ class Reading(Struct, frozen=True):
     partial: bool = False
 
 
-def read(name: str, text: str) -> Reading:
+def read(name: str, text: str, complete: Complete = as_written) -> Reading:
     """Return what a file says; mistakes come as Problems, and leave the other documents be."""
     entries: list[Entry] = []
     problems: list[Problem] = []
     partial = False
     for document in documents.read(text, name):
-        resource, found = _resource(document)
+        resource, found = _resource(document, complete)
         problems += (located(problem, document) for problem in found)
         if document.ref and (resource is not None or _is_bad(found)):
             entries.append(Entry(document.ref, document, resource))
@@ -57,11 +58,11 @@ def located(problem: Problem, document: Document) -> Problem:
     return replace(problem, file=document.file, line=document.line_of(problem.path))
 
 
-def _resource(document: Document) -> tuple[Resource | None, list[Problem]]:
+def _resource(document: Document, complete: Complete) -> tuple[Resource | None, list[Problem]]:
     """The resource if it is good, and all that is to say about it."""
     if document.raw is None:
         return None, list(document.problems)
-    resource, problems = decode(document.raw)
+    resource, problems = decode(complete(document.ref, document.raw))
     if resource is None:
         return None, problems
     problems = [*problems, *validate(resource), *_of_mesh_config(resource)]

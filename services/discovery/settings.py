@@ -19,6 +19,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """HTTP port of /metrics, /ready, /version and /debug."""
     config_dir: Path
     """Folder of manifests, with its subfolders. Watched."""
+    completion_dir: Path | None = None
+    """Folder with what a cluster would add to the manifests: addresses, readiness, injected labels.
+    One document a resource, laid over what the manifest says. Watched."""
     ca_address: str = "127.0.0.1:15012"
     """`host:port` of the CA, for this service's own certificate."""
     ca_root_file: Path
