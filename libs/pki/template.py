@@ -49,11 +49,14 @@ def plan(
         dns_names: further names, derived from the identity.
 
     Raises:
-        LifetimeError: more than the maximum was asked for, or the signer has no time left.
+        LifetimeError: more than the maximum was asked for, or the signer is not valid, or not for long.
 
     """
     if requested > lifetimes.maximum:
         message = f"more than the longest validity of {lifetimes.maximum} s was asked for"
+        raise LifetimeError(message)
+    if now < signer[0]:
+        message = "the signing certificate is not valid yet"
         raise LifetimeError(message)
     lifetime = requested if requested > 0 else lifetimes.default
     not_after = min(int(now) + lifetime, int(signer[1]))
