@@ -1,0 +1,150 @@
+"""A control plane for one Envoy: real xDS sessions over gRPC on a Unix socket, and SDS beside it.
+
+What it serves is a `Snapshot` that the test exchanges; what Envoy refuses is kept.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+
+from libs.xds.stream.delta import DeltaSession
+from libs.xds.stream.events import Acked, Nacked
+from libs.xds.stream.responses import Responses
+from libs.xds.stream.sotw import SotwSession
+from libs.xds.types import SECRET, NamedResource, Snapshot, resource, resource_set
+from tests.support.certificates import Certificate
+
+_ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_SDS = "envoy.service.secret.v3.SecretDiscoveryService"
+
+
+class ControlPlane:
+    """Serves one snapshot to whoever connects."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        self._secrets = Snapshot({SECRET: resource_set(SECRET, secrets(certificate))})
+        self._snapshot = Snapshot({})
+        self._push = 0
+        self._streams: set[tuple[DeltaSession, asyncio.Queue[bytes]]] = set()
+        self._responses = Responses()
+        self.refused: list[str] = []
+        self._changed = asyncio.Event()
+        self._answered: set[str] = set()
+
+    def serve(self, snapshot: Snapshot) -> list[str]:
+        """Serve `snapshot` from now on; return the types that an Envoy has to answer for."""
+        self._push += 1
+        before, self._snapshot = self._snapshot, snapshot
+        for session, outbox in self._streams:
+            for body in session.on_snapshot(snapshot, self._push):
+                outbox.put_nowait(body)
+        changed = [
+            url for url in snapshot.sets if before.of(url).version != snapshot.of(url).version
+        ]
+        self._answered.difference_update(changed)
+        return changed
+
+    async def settled(self, type_urls: Iterable[str]) -> None:
+        """Wait until Envoy answered for all of `type_urls`; refusals are answers, too."""
+        while not self._answered.issuperset(type_urls):
+            self._changed.clear()
+            await asyncio.wait_for(self._changed.wait(), 20)
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """Return what a gRPC server has to know."""
+        return (
+            _handler(_ADS, "DeltaAggregatedResources", self._delta),
+            _handler(_SDS, "StreamSecrets", self._stream_secrets),
+        )
+
+    async def _delta(
+        self, requests: AsyncIterator[bytes], _context: object
+    ) -> AsyncIterator[bytes]:
+        session = DeltaSession(self._responses)
+        outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        stream = (session, outbox)
+        self._streams.add(stream)
+        session.on_snapshot(self._snapshot, self._push)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reader = tasks.create_task(self._read(requests, session, outbox))
+                while not reader.done():
+                    next_body = tasks.create_task(outbox.get())
+                    await asyncio.wait({reader, next_body}, return_when=asyncio.FIRST_COMPLETED)
+                    if next_body.done():
+                        yield next_body.result()
+                    else:
+                        next_body.cancel()
+        except asyncio.CancelledError:
+            return  # Envoy has gone
+        finally:
+            self._streams.discard(stream)
+
+    async def _read(
+        self,
+        requests: AsyncIterator[bytes],
+        session: DeltaSession,
+        outbox: asyncio.Queue[bytes],
+    ) -> None:
+        async for body in requests:
+            request = discovery_pb2.DeltaDiscoveryRequest.FromString(body)
+            for answer in session.on_request(request):
+                outbox.put_nowait(answer)
+            for event in session.take_events():
+                self._note(event)
+
+    def _note(self, event: object) -> None:
+        if isinstance(event, Nacked):
+            self.refused.append(event.text)
+        if isinstance(event, Acked | Nacked):
+            self._answered.add(event.type_url)
+            self._changed.set()
+
+    async def _stream_secrets(
+        self, requests: AsyncIterator[bytes], _context: object
+    ) -> AsyncIterator[bytes]:
+        session = SotwSession(Responses())
+        session.on_snapshot(self._secrets, 1)
+        try:
+            async for body in requests:
+                request = discovery_pb2.DiscoveryRequest.FromString(body)
+                for answer in session.on_request(request):
+                    yield answer
+        except asyncio.CancelledError:
+            return  # Envoy has gone
+
+
+def secrets(certificate: Certificate) -> list[NamedResource]:
+    """Return the two secrets that a workload's agent serves."""
+    own = secret_pb2.Secret(name="default")
+    own.tls_certificate.certificate_chain.inline_bytes = certificate.chain
+    own.tls_certificate.private_key.inline_bytes = certificate.key
+    roots = secret_pb2.Secret(name="ROOTCA")
+    roots.validation_context.trusted_ca.inline_bytes = certificate.roots
+    return [resource(one.name, SECRET, body=one.SerializeToString()) for one in (own, roots)]
+
+
+def _handler(
+    service: str, method: str, behaviour: Callable[..., AsyncIterator[bytes]]
+) -> grpc.GenericRpcHandler:
+    return grpc.method_handlers_generic_handler(
+        service, {method: grpc.stream_stream_rpc_method_handler(behaviour)}
+    )
+
+
+@asynccontextmanager
+async def serving(plane: ControlPlane, socket: Path) -> AsyncIterator[None]:
+    """Run `plane` on a Unix socket."""
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(plane.handlers())
+    server.add_insecure_port(f"unix:{socket}")
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)

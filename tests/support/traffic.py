@@ -1,0 +1,98 @@
+"""Small clients and an application for live tests: raw bytes and one HTTP request a connection."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+
+_SECONDS = 10
+
+
+class Answer(Struct, frozen=True):
+    """What came back; status 0 means that there was no answer."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+    body: str = ""
+    peer: bytes = b""  # the server's certificate, DER
+    alpn: str = ""
+
+
+NOTHING = Answer(0)
+
+
+@asynccontextmanager
+async def application(address: str, *ports: int) -> AsyncIterator[None]:
+    """Answer HTTP with the request's own head, and anything else with its bytes in upper case."""
+    servers = [await asyncio.start_server(_serve, address, port) for port in ports]
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.close()
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while first := await reader.read(4096):
+            if b"HTTP/1" not in first:
+                writer.write(first.upper())
+                await writer.drain()
+                continue
+            head, _, _ = first.partition(b"\r\n\r\n")
+            reply = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(head)
+            writer.write(reply + head)
+            await writer.drain()
+            if b"connection: close" in head:
+                break
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+async def http(
+    address: tuple[str, int],
+    path: str = "/",
+    *,
+    tls: ssl.SSLContext | None = None,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Send one request and return the answer."""
+    lines = {"host": "test", "connection": "close", **(headers or {})}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    raw = await exchange(address, f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode(), tls=tls)
+    if not raw.body.startswith("HTTP/1.1 "):
+        return NOTHING
+    top, _, body = raw.body.partition("\r\n\r\n")
+    status, *rest = top.split("\r\n")
+    found = dict(line.split(": ", 1) for line in rest)
+    return Answer(int(status.split()[1]), found, body, raw.peer, raw.alpn)
+
+
+async def exchange(
+    address: tuple[str, int], sent: bytes, *, tls: ssl.SSLContext | None = None
+) -> Answer:
+    """Send bytes and return what comes back until the other side is done or silent."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return await _exchange(address, sent, tls)
+    except (OSError, asyncio.IncompleteReadError):
+        return NOTHING
+
+
+async def _exchange(address: tuple[str, int], sent: bytes, tls: ssl.SSLContext | None) -> Answer:
+    reader, writer = await asyncio.open_connection(*address, ssl=tls)
+    try:
+        encrypted = writer.get_extra_info("ssl_object")
+        peer = encrypted.getpeercert(binary_form=True) if encrypted else b""
+        alpn = (encrypted.selected_alpn_protocol() or "") if encrypted else ""
+        writer.write(sent)
+        await writer.drain()
+        body = await (reader.read() if b"HTTP/1" in sent else reader.read(4096))
+        return Answer(1 if body else 0, {}, body.decode("latin-1"), peer, alpn)
+    finally:
+        writer.close()

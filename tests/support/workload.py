@@ -1,0 +1,128 @@
+"""A workload behind a real Envoy on loopback: application, sidecar and addresses of their own."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from libs.model.ids import SpiffeId
+from libs.model.mesh import Mesh
+from libs.model.security import AccessPolicy, MtlsMode
+from libs.model.service import Protocol, ServicePort
+from libs.model.settings import MeshSettings
+from libs.model.telemetry import AccessLog
+from libs.proxy.inbound import inbound_scope
+from libs.proxy.node import Interception
+from libs.proxy.scope import OutboundScope, ProxyScope
+from libs.xds.generate import inbound_clusters, inbound_listeners
+from libs.xds.types import CLUSTER, LISTENER, Snapshot, resource_set
+from tests.support import mesh as rows
+from tests.support import traffic
+from tests.support.certificates import TestAuthority
+from tests.support.envoy import Envoy, access_log, free_ports, running
+
+LABELS = {"app": "server"}
+_numbers = count(1)
+
+
+class Workload(Struct, frozen=True, kw_only=True):
+    """What is served and what is wanted. Ports are named; their numbers are free ones."""
+
+    ports: Mapping[str, Protocol]
+    mode: MtlsMode = MtlsMode.PERMISSIVE
+    port_modes: Mapping[str, MtlsMode] = {}
+    policies: Sequence[AccessPolicy] = ()
+    settings: MeshSettings = MeshSettings()
+    account: str = "server"
+    namespace: str = "shop"
+
+
+class Server:
+    """A running workload; what is wanted of it can change."""
+
+    def __init__(self, place: "_Place", envoy: Envoy) -> None:
+        self._place = place
+        self.envoy = envoy
+
+    def port(self, name: str) -> tuple[str, int]:
+        """Return where the sidecar listens for the port of that name."""
+        return self._place.address, self._place.numbers[name]
+
+    async def apply(self, wanted: Workload) -> None:
+        """Have Envoy follow `wanted`."""
+        await self.envoy.serve(_snapshot(wanted, self._place))
+
+
+class _Place(Struct, frozen=True):
+    """Where a workload stands."""
+
+    address: str
+    application: str
+    numbers: Mapping[str, int]
+    log: Path
+
+
+@asynccontextmanager
+async def serving(
+    authority: TestAuthority, wanted: Workload, folder: Path
+) -> AsyncIterator[Server]:
+    """Run the workload with its application and its Envoy, whose files stand in `folder`."""
+    number = next(_numbers)
+    numbers = dict(zip(wanted.ports, free_ports(len(wanted.ports)), strict=True))
+    place = _Place(f"127.66.{number}.1", f"127.66.{number}.2", numbers, access_log(folder))
+    certificate = authority.issue(wanted.account, wanted.namespace)
+    async with (
+        traffic.application(place.application, *numbers.values()),
+        running(_snapshot(wanted, place), certificate, folder) as envoy,
+    ):
+        yield Server(place, envoy)
+
+
+def _snapshot(wanted: Workload, place: _Place) -> Snapshot:
+    """Return the inbound resources of the workload's sidecar."""
+    proxy = structs.replace(
+        rows.proxy("server", wanted.namespace),
+        identity=SpiffeId("cluster.local", wanted.namespace, wanted.account),
+        addresses=(place.address,),
+        interception=Interception.NONE,
+        application_address=place.application,
+        labels=LABELS,
+    )
+    inbound = inbound_scope(_mesh(wanted, place), proxy)
+    outbound = OutboundScope(
+        type=proxy.type,
+        namespace=proxy.namespace,
+        dns_domain=proxy.dns_domain,
+        settings=inbound.settings,
+        interception=proxy.interception,
+        services=(),
+        routings=(),
+    )
+    scope = ProxyScope(
+        outbound=outbound, inbound=inbound, outbound_digest="", inbound_digest="", endpoints={}
+    )
+    return Snapshot(
+        {
+            CLUSTER: resource_set(CLUSTER, inbound_clusters.generate(inbound)),
+            LISTENER: resource_set(LISTENER, inbound_listeners.generate(scope)),
+        }
+    )
+
+
+def _mesh(wanted: Workload, place: _Place) -> Mesh:
+    ports = [
+        ServicePort(place.numbers[name], name, protocol) for name, protocol in wanted.ports.items()
+    ]
+    named = {place.numbers[name]: mode for name, mode in wanted.port_modes.items()}
+    exception = rows.peer_policy(
+        "ports", wanted.namespace, selector=LABELS, mode=wanted.mode, ports=named
+    )
+    return rows.mesh(
+        structs.replace(wanted.settings, access_log=AccessLog(path=str(place.log))),
+        rows.service("server", *ports, namespace=wanted.namespace, selector=LABELS),
+        rows.peer_policy("default", wanted.namespace, mode=wanted.mode),
+        *([exception] if named else []),
+        *wanted.policies,
+    )
