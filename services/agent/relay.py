@@ -46,7 +46,7 @@ class Replay:
     """Envoy's half of a stream, which can be read again from its start until it is committed."""
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+        self.stream = stream
         self._kept: list[bytes] = []
         self._size = 0
         self._next = 0
@@ -57,7 +57,7 @@ class Replay:
         if self._next < len(self._kept):
             self._next += 1
             return self._kept[self._next - 1]
-        data = await self._stream.read()
+        data = await self.stream.read()
         if not self.committed:
             self._keep(data)
         return data
@@ -114,7 +114,7 @@ class Relay:
         source = Replay(downstream)
         attempt = 0
         while True:
-            outcome = await self._attempt(downstream, source)
+            outcome = await self._attempt(source)
             if source.committed:
                 break
             delay = self._backoff.delay(attempt, self._chance())
@@ -127,29 +127,27 @@ class Relay:
             (("grpc-status", outcome.status), ("grpc-message", outcome.message))
         )
 
-    async def _attempt(self, downstream: Stream, source: Replay) -> Outcome:
+    async def _attempt(self, source: Replay) -> Outcome:
         """Dial and exchange once. Never raises for what the network did."""
         try:
-            headers = self._headers(downstream)
+            headers = self._headers(source.stream)
             async with dial(self._target) as connection:
-                outcome = await self._exchange(downstream, source, connection, headers)
+                outcome = await self._exchange(source, connection, headers)
         except (DialError, OSError) as error:
             outcome = Outcome(UNAVAILABLE, str(error))
         ended = metrics.XDS_TERMINATIONS if outcome.status == "0" else metrics.XDS_FAILURES
         ended.inc()
         return outcome
 
-    async def _exchange(
-        self, downstream: Stream, source: Replay, connection: Connection, headers: Headers
-    ) -> Outcome:
+    async def _exchange(self, source: Replay, connection: Connection, headers: Headers) -> Outcome:
         try:
             upstream = await connection.open(headers)
         except StreamLostError as error:
             return Outcome(UNAVAILABLE, str(error))
         async with background(_send(source, upstream)):
-            return await self._receive(upstream, downstream, source)
+            return await self._receive(upstream, source)
 
-    async def _receive(self, upstream: Stream, downstream: Stream, source: Replay) -> Outcome:
+    async def _receive(self, upstream: Stream, source: Replay) -> Outcome:
         counter = Counter()
         first = True
         while True:
@@ -165,7 +163,7 @@ class Relay:
                 source.commit()
                 logger.info("control plane answers", extra={"address": self._target.address})
             try:
-                await downstream.write(data)
+                await source.stream.write(data)
             except StreamLostError as error:
                 return Outcome(CANCELLED, f"envoy went away: {error}")
 

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
+from google.protobuf.message import DecodeError
+
 from libs.protos.xds.v1 import relay_pb2
 from libs.runtime.tasks import background
 from services.agent import metrics
@@ -130,7 +132,7 @@ class SdsServer:
                     for name in dialect.names:
                         self._on_subscribe(name)
                     asked.set()
-        except (MessageError, ValueError) as error:
+        except (MessageError, DecodeError) as error:
             return str(error)
         except StreamLostError:
             return ""
@@ -142,6 +144,7 @@ class SdsServer:
         for nonce in range(1, 2**62):
             changed = self._secrets.next_change()
             asked.clear()
+            sent = {name: sent[name] for name in dialect.names if name in sent}
             found = [self._secrets.get(name) for name in dialect.names]
             fresh = [item for item in found if item and sent.get(item.name) != item.version]
             if not fresh:

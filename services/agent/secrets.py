@@ -1,4 +1,4 @@
-"""Secrets: what the agent serves to its Envoy by name, ready to be sent, and who waits for a change.
+"""Secrets: what the agent serves to its Envoy by name, and who waits for a change.
 
 `default` is the workload's certificate and key, `ROOTCA` what it trusts. Whoever obtains them calls
 `put`; a stream that serves them waits in `changed`. Where secrets come from is decided elsewhere.

