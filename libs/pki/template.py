@@ -49,7 +49,7 @@ def plan(
         dns_names: further names, derived from the identity.
 
     Raises:
-        LifetimeError: more than the maximum was asked for, or the signer is not valid, or not for long.
+        LifetimeError: more than the maximum was asked for, or the signer is not valid for long.
 
     """
     if requested > lifetimes.maximum:
@@ -60,7 +60,8 @@ def plan(
         raise LifetimeError(message)
     lifetime = requested if requested > 0 else lifetimes.default
     not_after = min(int(now) + lifetime, int(signer[1]))
-    if not_after - now < MIN_LIFETIME_SECONDS and not_after != int(now) + lifetime:
+    clamped = not_after < int(now) + lifetime
+    if clamped and not_after - now < MIN_LIFETIME_SECONDS:
         message = "the signing certificate has expired, or is about to"
         raise LifetimeError(message)
     return Template(
