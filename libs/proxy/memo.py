@@ -11,7 +11,7 @@ from weakref import ref
 
 T = TypeVar("T")
 
-_CONTEXTS = 8  # of one owner; more than that are clients too different to share with each other
+_CONTEXTS = 32  # of one owner; more than that are clients too different to share
 
 
 def same(left: tuple[object, ...], right: tuple[object, ...]) -> bool:

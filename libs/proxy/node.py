@@ -51,6 +51,7 @@ class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     version: str = ""
     interception: Interception = Interception.REDIRECT
     http_proxy_port: int = 0
+    unprivileged: bool = False  # cannot open sockets on ports below 1024
     # Only with Interception.NONE: where explicit listeners bind, where the application listens.
     outbound_address: str = "127.0.0.1"
     application_address: str = "127.0.0.1"
@@ -89,6 +90,7 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
         version=_text(metadata, "ISTIO_VERSION"),
         interception=_interception(metadata),
         http_proxy_port=_port(metadata, "HTTP_PROXY_PORT"),
+        unprivileged=_text(metadata, "UNPRIVILEGED_POD") == "true",
         outbound_address=_ip(metadata, "SEINE_OUTBOUND_ADDRESS", "127.0.0.1"),
         application_address=_ip(metadata, "SEINE_APPLICATION_ADDRESS", "127.0.0.1"),
     )

@@ -76,6 +76,7 @@ class Client(NamedTuple):
     interception: str
     http_proxy_port: int
     outbound_address: str
+    unprivileged: bool
     labels: tuple[tuple[str, str], ...]  # only those by which something chooses its clients
 
 
@@ -90,6 +91,7 @@ def client_of(outlook: Outlook, proxy: Proxy) -> Client:
         interception=proxy.interception,
         http_proxy_port=proxy.http_proxy_port,
         outbound_address=proxy.outbound_address if explicit else "",
+        unprivileged=explicit and proxy.unprivileged,
         labels=tuple(sorted((k, v) for k, v in proxy.labels.items() if k in chosen_by)),
     )
 
@@ -114,6 +116,7 @@ def outbound_scope(outlook: Outlook, proxy: Proxy) -> OutboundScope:
         routings=_routings(outlook, proxy.namespace, client.labels),
         http_proxy_port=proxy.http_proxy_port,
         outbound_address=client.outbound_address,
+        unprivileged=client.unprivileged,
     )
 
 

@@ -61,6 +61,7 @@ class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     own_addresses: tuple[str, ...] = ()  # only where a headless service of its own needs them
     http_proxy_port: int = 0
     outbound_address: str = ""  # only with Interception.NONE
+    unprivileged: bool = False  # the proxy cannot open sockets on ports below 1024
 
 
 class InboundPort(Struct, frozen=True, gc=False, kw_only=True):

@@ -1,0 +1,272 @@
+"""The plan of outbound listeners: which addresses and ports, which chains on each, who conflicts.
+
+Services are taken oldest first, and of two that want the same connections the older keeps them: the
+newer one's chain is left out and reported as a `Conflict`. HTTP services of a port share one
+listener on the wildcard address, because requests say whom they are for; everything else has a
+listener for its own address. A port that one service speaks HTTP on and another TCP gets both
+chains, told apart by looking at the first bytes.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from ipaddress import ip_network
+from typing import NamedTuple
+
+from libs.model.ids import Ref
+from libs.model.service import Protocol, Resolution, ServicePort
+from libs.proxy.memo import WeakMemo
+from libs.proxy.node import Interception
+from libs.proxy.scope import OutboundScope, ScopedService
+from libs.xds import names
+from libs.xds.generate.stream_chains import Chain, Match, Reached, RouteName, StreamChains
+
+WILDCARD = "0.0.0.0"  # noqa: S104 - a virtual listener: nothing binds to it
+PLAINTEXT_HTTP = ("http/1.1", "h2c")
+RAW_BUFFER = "raw_buffer"
+
+_PRIVILEGED = 1024
+_SERVER_FIRST = frozenset({Protocol.MONGO, Protocol.MYSQL})
+
+
+class Listener(NamedTuple):
+    """A listener and its chains, in order of precedence."""
+
+    address: str
+    port: int
+    bound: bool  # to a real socket
+    chains: tuple[Chain, ...]
+    sources: tuple[Ref, ...]
+
+
+class Conflict(NamedTuple):
+    """A service that lost connections to an older one."""
+
+    listener: str
+    kept: Ref
+    lost: Ref
+    reason: str
+
+
+class Plan(NamedTuple):
+    """All outbound listeners of a scope, by address and port."""
+
+    listeners: tuple[Listener, ...]
+    routes: tuple[RouteName, ...]
+    conflicts: tuple[Conflict, ...]
+
+
+_memo: WeakMemo[Plan] = WeakMemo()
+
+
+def plan(scope: OutboundScope) -> Plan:
+    """Return the plan of `scope`; the same object for the same scope."""
+    return _memo.get(scope, (), partial(_plan, scope))
+
+
+def conflicts(scope: OutboundScope) -> tuple[Conflict, ...]:
+    """Return the services of `scope` that lost connections to older ones."""
+    return plan(scope).conflicts
+
+
+def _plan(scope: OutboundScope) -> Plan:
+    drafts = _Drafts(scope)
+    for scoped in sorted(scope.services, key=_age):
+        for port in scoped.service.ports:
+            for place in _places(scope, scoped, port):
+                drafts.add(_Offer(scoped, port, place))
+    listeners = [draft.listener() for _, draft in sorted(drafts.drafts.items())]
+    if scope.http_proxy_port:
+        listeners.append(_http_proxy(scope))
+    asked = {chain.routes for listener in listeners for chain in listener.chains if chain.routes}
+    return Plan(tuple(listeners), tuple(sorted(asked)), tuple(drafts.conflicts))
+
+
+def _age(scoped: ScopedService) -> tuple[int, str]:
+    return scoped.service.created, scoped.service.host
+
+
+def _http_proxy(scope: OutboundScope) -> Listener:
+    address = scope.outbound_address or "127.0.0.1"
+    chain = Chain(Match(), routes=RouteName(0))
+    return Listener(address, scope.http_proxy_port, bound=True, chains=(chain,), sources=())
+
+
+class _Place(NamedTuple):
+    """Where connections to a service arrive."""
+
+    address: str
+    subnets: tuple[str, ...] = ()  # of a service whose addresses are blocks
+
+
+class _Offer(NamedTuple):
+    """A service that wants to be reached at a place."""
+
+    scoped: ScopedService
+    port: ServicePort
+    place: _Place
+
+    @property
+    def http(self) -> bool:
+        return self.port.protocol.is_http
+
+    @property
+    def auto(self) -> bool:
+        return self.port.protocol is Protocol.AUTO
+
+    @property
+    def ref(self) -> Ref:
+        return self.scoped.service.ref
+
+
+def _places(scope: OutboundScope, scoped: ScopedService, port: ServicePort) -> Iterator[_Place]:
+    service = scoped.service
+    if port.protocol is Protocol.UDP:
+        return
+    if scope.interception is Interception.NONE:
+        if port.number >= _PRIVILEGED or not scope.unprivileged:
+            yield _Place(scope.outbound_address)
+    elif port.protocol.is_http:
+        yield _Place(WILDCARD)
+    elif service.resolution is Resolution.ORIGINAL and not service.addresses:
+        yield from _of_pods(scope, scoped)
+    else:
+        yield from _of_service(scoped)
+
+
+def _of_pods(scope: OutboundScope, scoped: ScopedService) -> Iterator[_Place]:
+    """Yield the pods of a headless service, which clients dial; not the proxy's own."""
+    service = scoped.service
+    without_pods = service.registry != "Kubernetes" and not service.selector
+    if without_pods and not scoped.pod_addresses:
+        yield _Place(WILDCARD)
+    for address in scoped.pod_addresses:
+        if address not in scope.own_addresses:
+            yield _Place(address)
+
+
+def _of_service(scoped: ScopedService) -> Iterator[_Place]:
+    service = scoped.service
+    single = tuple(address for address in service.addresses if "/" not in address)
+    blocks = tuple(address for address in service.addresses if "/" in address)
+    # Kubernetes lists the addresses of further families, which sidecars do not listen on.
+    for address in single[:1] if service.registry == "Kubernetes" else single:
+        yield _Place(address)
+    if blocks or not single:
+        yield _Place(WILDCARD, blocks)
+
+
+class _Draft:
+    """A listener in the making."""
+
+    def __init__(self, place: _Place, port: int, *, bound: bool) -> None:
+        self.protocol = Protocol.TCP  # of the service that came first
+        self.owner = Ref("")
+        self.chains: list[Chain] = []
+        self.sources: dict[Ref, None] = {}
+        self._place = place
+        self._port = port
+        self._bound = bound
+
+    @property
+    def name(self) -> str:
+        return names.listener(self._place.address, self._port)
+
+    @property
+    def routes_requests(self) -> bool:
+        return any(chain.routes for chain in self.chains)
+
+    def add(self, chain: Chain) -> bool:
+        """Add a chain unless an earlier one takes the same connections."""
+        if any(_same_connections(chain.match, known.match) for known in self.chains):
+            return False
+        self.chains.append(chain)
+        self.sources.update(dict.fromkeys(chain.sources))
+        return True
+
+    def listener(self) -> Listener:
+        return Listener(
+            self._place.address, self._port, self._bound, tuple(self.chains), tuple(self.sources)
+        )
+
+
+class _Drafts:
+    """All listeners in the making."""
+
+    def __init__(self, scope: OutboundScope) -> None:
+        self.drafts: dict[tuple[str, int], _Draft] = {}
+        self.conflicts: list[Conflict] = []
+        self._explicit = scope.interception is Interception.NONE
+        self._chains = StreamChains(scope)
+
+    def add(self, offer: _Offer) -> None:
+        """Put a service on the listener of its place, as far as older ones leave room."""
+        key = (offer.place.address, offer.port.number)
+        draft = self.drafts.get(key)
+        if draft is None:
+            draft = _Draft(offer.place, offer.port.number, bound=self._explicit)
+            draft.protocol, draft.owner = offer.port.protocol, offer.ref
+            self.drafts[key] = draft
+        elif _well_known(offer.port.protocol, draft.protocol):
+            self._report(draft, offer, "server-first protocol")
+            return
+        self._add_http(draft, offer)
+        self._add_streams(draft, offer)
+
+    def _add_http(self, draft: _Draft, offer: _Offer) -> None:
+        if not (offer.http or offer.auto):
+            return
+        if draft.routes_requests:  # requests say whom they are for: nobody loses any
+            draft.sources[offer.ref] = None
+            return
+        if not draft.add(self._http_chain(offer)):
+            self._report(draft, offer, "HTTP over TCP")
+
+    def _http_chain(self, offer: _Offer) -> Chain:
+        # A proxy that nothing redirects to knows nothing of passing other bytes on.
+        shared = self._explicit or offer.place.address == WILDCARD
+        sniffs = offer.auto or not self._explicit
+        alone = "" if shared else offer.scoped.service.host
+        return Chain(
+            Match(protocols=PLAINTEXT_HTTP, transport=RAW_BUFFER) if sniffs else Match(),
+            routes=RouteName(offer.port.number, alone),
+            sources=(offer.ref,),
+        )
+
+    def _add_streams(self, draft: _Draft, offer: _Offer) -> None:
+        if offer.http:
+            return
+        place = offer.place
+        reached = Reached(offer.scoped, offer.port, place.address == WILDCARD, place.subnets)
+        for chain in self._chains.of_service(reached):
+            if not draft.add(chain):
+                self._report(draft, offer, "TCP over TCP")
+
+    def _report(self, draft: _Draft, offer: _Offer, reason: str) -> None:
+        if offer.ref != draft.owner:
+            self.conflicts.append(Conflict(draft.name, draft.owner, offer.ref, reason))
+
+
+def _well_known(incoming: Protocol, existing: Protocol) -> bool:
+    """Tell whether looking at the first bytes would break a server that speaks first."""
+    return incoming is not existing and bool({incoming, existing} & _SERVER_FIRST)
+
+
+def _same_connections(left: Match, right: Match) -> bool:
+    return (
+        left.transport == right.transport
+        and left.protocols == right.protocols
+        and set(left.sni) - {"*"} == set(right.sni) - {"*"}
+        and _networks(left.subnets) == _networks(right.subnets)
+    )
+
+
+def _networks(subnets: Sequence[str]) -> frozenset[str]:
+    found = set()
+    for subnet in subnets:
+        try:
+            network = ip_network(subnet, strict=False)
+        except ValueError:
+            continue
+        if not network.network_address.is_unspecified:
+            found.add(str(network))
+    return frozenset(found)

@@ -1,0 +1,90 @@
+"""Route configurations: what a listener's port may be asked for, and where that leads.
+
+A port that only HTTP speaks on shares one configuration, named by its number, among all services. A
+port whose protocol is sniffed has one for each service, named `<host>:<port>`. `http_proxy` serves
+clients that ask a proxy instead of dialling. Which of them are needed is decided by the listeners.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from envoy.config.route.v3.route_components_pb2 import VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from libs.proxy.memo import WeakMemo
+from libs.proxy.node import Interception, ProxyType
+from libs.proxy.scope import OutboundScope
+from libs.xds import names
+from libs.xds.generate import outbound_plan, route_actions, virtual_hosts
+from libs.xds.generate.stream_chains import RouteName
+from libs.xds.generate.virtual_hosts import ANY_PORT, Host
+from libs.xds.types import ROUTE, NamedResource, field, resource
+
+ALLOW_ANY = "allow_any"
+BLOCK_ALL = "block_all"
+_MAX_ANSWER = 1 << 20  # bytes of a direct response; as much as validation lets in
+
+_memo: WeakMemo[list[NamedResource]] = WeakMemo()
+
+
+def generate(scope: OutboundScope) -> list[NamedResource]:
+    """Return the route configurations that the listeners of `scope` ask for, by name."""
+    return _memo.get(scope, (), partial(_generate, scope))
+
+
+def _generate(scope: OutboundScope) -> list[NamedResource]:
+    if scope.type is not ProxyType.SIDECAR:
+        return []
+    by_port: dict[int, list[Host]] = {}
+    found = []
+    for wanted in outbound_plan.plan(scope).routes:
+        hosts = by_port.get(wanted.port)
+        if hosts is None:
+            hosts = by_port[wanted.port] = virtual_hosts.of_port(scope, wanted.port)
+        found.append(_configuration(scope, wanted, hosts))
+    return sorted(found, key=lambda item: item.name)
+
+
+def _configuration(scope: OutboundScope, wanted: RouteName, hosts: Sequence[Host]) -> NamedResource:
+    bodies: list[bytes]
+    if wanted.service:
+        hosts = [host._replace(domains=("*",)) for host in hosts if _is(host, wanted.service)]
+        bodies = [virtual_hosts.body(host, scope.settings) for host in hosts]
+    else:
+        bodies = [virtual_hosts.body(host, scope.settings) for host in hosts]
+        bodies.append(_catch_all(scope).SerializeToString(deterministic=True))
+    name = str(wanted)
+    body = _assemble(name, bodies, ignore_port=wanted.port != ANY_PORT)
+    sources = (ref for host in hosts for ref in host.sources)
+    return resource(name, ROUTE, body=body, sources=sources)
+
+
+def _is(host: Host, service: str) -> bool:
+    return host.wanted.host == service and host.wanted.scoped is not None
+
+
+def _assemble(name: str, hosts: Iterable[bytes], *, ignore_port: bool) -> bytes:
+    """Return the serialised configuration: virtual hosts are put in as the bytes they are."""
+    rest = RouteConfiguration(
+        validate_clusters=BoolValue(value=False),
+        max_direct_response_body_size_bytes=UInt32Value(value=_MAX_ANSWER),
+        ignore_port_in_host_matching=ignore_port,
+    )
+    number = RouteConfiguration.VIRTUAL_HOSTS_FIELD_NUMBER
+    parts = [field(RouteConfiguration.NAME_FIELD_NUMBER, name)]
+    parts += [field(number, host) for host in hosts]
+    parts.append(rest.SerializeToString(deterministic=True))
+    return b"".join(parts)
+
+
+def _catch_all(scope: OutboundScope) -> VirtualHost:
+    """Return where requests for unknown hosts go: on, or nowhere if the mesh forbids it.
+
+    A proxy that nothing redirects to cannot send them on: what was dialled is the proxy itself.
+    """
+    redirected = scope.interception is not Interception.NONE
+    on = scope.settings.allow_any_outbound and redirected
+    name = ALLOW_ANY if on else BLOCK_ALL
+    route = route_actions.catch_all(name, names.PASSTHROUGH_CLUSTER if on else "")
+    return VirtualHost(name=name, domains=["*"], routes=[route], include_request_attempt_count=True)

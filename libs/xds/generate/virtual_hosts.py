@@ -1,0 +1,249 @@
+"""Virtual hosts: for one listener's port, which host names lead to which routes.
+
+Routings come first, in their order of precedence, and of two virtual hosts that want one name or
+domain the earlier keeps it. Services that no routing is about follow with a default route. Hosts of
+routings that are no service at all are heard on port 80 only, as nothing says which other port they
+might be on.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
+
+from libs.model import hosts
+from libs.model.ids import Ref
+from libs.model.service import Protocol, ServicePort
+from libs.model.settings import MeshSettings
+from libs.model.traffic import Routing
+from libs.proxy.memo import WeakMemo
+from libs.proxy.scope import OutboundScope, ScopedService
+from libs.xds import names
+from libs.xds.generate import domains, provenance, route_actions
+from libs.xds.generate.route_actions import Ways
+from libs.xds.generate.route_destinations import Destinations
+
+HTTP_PORT = 80
+ANY_PORT = 0
+
+_memo: WeakMemo[bytes] = WeakMemo()
+
+
+class Wanted(NamedTuple):
+    """A virtual host that ought to be, before it is known which names are still free."""
+
+    host: str
+    port: int
+    scoped: ScopedService | None  # None for a host that is no service
+    routing: Routing | None  # None for a service that no routing is about
+    routes: Sequence[Route] = ()  # of the routing
+
+
+class Host(NamedTuple):
+    """A virtual host under the names that it got."""
+
+    name: str
+    domains: tuple[str, ...]
+    wanted: Wanted
+
+    @property
+    def sources(self) -> tuple[Ref, ...]:
+        """The configuration that the virtual host and its routes came from."""
+        scoped, routing = self.wanted.scoped, self.wanted.routing
+        of_service = (scoped.service.ref, *scoped.policy_refs) if scoped else ()
+        of_routes = (
+            (routing.ref, *(ref for http in routing.http for ref in http.refs)) if routing else ()
+        )
+        return (*of_service, *of_routes)
+
+
+def speaks_http(port: ServicePort) -> bool:
+    """Tell whether requests may come in on a service's port."""
+    return port.protocol.is_http or port.protocol is Protocol.AUTO
+
+
+class _Registry:
+    """The services that are there on one listener's port, or on all with ANY_PORT."""
+
+    def __init__(self, scope: OutboundScope, port: int) -> None:
+        self.services: dict[str, ScopedService] = {}
+        for scoped in scope.services:
+            if port == ANY_PORT or scoped.service.port(port) is not None:
+                for host in (*scoped.aliases, scoped.service.host):
+                    self.services[host] = scoped
+        self.wildcards = [host for host in self.services if hosts.is_wildcard(host)]
+
+    def ports(self, scoped: ScopedService, port: int) -> list[int]:
+        """Return the ports of a service on which requests may come in here."""
+        wanted = (one for one in scoped.service.ports if port in {ANY_PORT, one.number})
+        return [one.number for one in wanted if speaks_http(one)]
+
+
+def of_port(scope: OutboundScope, port: int) -> list[Host]:
+    """Return the virtual hosts of one listener's port, or of all ports with ANY_PORT, by name."""
+    registry = _Registry(scope, port)
+    table = _Table(scope, port)
+    found = [*_routed(scope, registry, table.ways)]
+    decided = {wanted.host for wanted in found if wanted.scoped is not None}
+    for host, scoped in registry.services.items():
+        if host == scoped.service.host and host not in decided:
+            ports = registry.ports(scoped, port)
+            found += [Wanted(host, number, scoped, None) for number in ports]
+    table.known.update(wanted.host for wanted in found if wanted.scoped is not None)
+    for wanted in found:
+        table.add(wanted)
+    return sorted(table.hosts, key=lambda host: host.name)
+
+
+def _routed(scope: OutboundScope, registry: _Registry, ways: Ways) -> Iterator[Wanted]:
+    nearest = _nearest(scope.routings, registry.services)
+    for routing in scope.routings:
+        if ways.port != HTTP_PORT and not _concerns(routing, registry):
+            continue
+        routes = route_actions.of_routing(ways, routing)
+        if routes:
+            yield from _of_routing(routing, registry, nearest, routes=routes, port=ways.port)
+
+
+def _of_routing(
+    routing: Routing,
+    registry: _Registry,
+    nearest: Mapping[str, Ref],
+    *,
+    routes: Sequence[Route],
+    port: int,
+) -> Iterator[Wanted]:
+    others, services = _split(routing, registry, nearest)
+    by_port: dict[int, list[str]] = {}
+    for host in services:
+        for number in registry.ports(registry.services[host], port):
+            by_port.setdefault(number, []).append(host)
+    if not by_port and port == HTTP_PORT:
+        by_port[HTTP_PORT] = []
+    for number, members in by_port.items():
+        for host in others:
+            yield Wanted(host, number, None, routing, routes)
+        for host in members:
+            yield Wanted(host, number, registry.services[host], routing, routes)
+
+
+def _split(
+    routing: Routing, registry: _Registry, nearest: Mapping[str, Ref]
+) -> tuple[list[str], list[str]]:
+    """Return the hosts of a routing that are no services here, and the services it decides."""
+    others: list[str] = []
+    services: list[str] = []
+    for host in routing.hosts:
+        if not hosts.is_wildcard(host):
+            (services if host in registry.services else others).append(host)
+            continue
+        covered = [service for service in registry.services if hosts.matches(host, service)]
+        services += [one for one in covered if nearest.get(one) == routing.ref]
+        if not covered:
+            others.append(host)
+    return others, list(dict.fromkeys(services))
+
+
+def _concerns(routing: Routing, registry: _Registry) -> bool:
+    return any(_covers(host, registry) for host in routing.hosts)
+
+
+def _covers(host: str, registry: _Registry) -> bool:
+    if host in registry.services:
+        return True
+    if hosts.is_wildcard(host):
+        return any(hosts.matches(host, service) for service in registry.services)
+    return any(hosts.matches(wildcard, host) for wildcard in registry.wildcards)
+
+
+def _nearest(routings: Sequence[Routing], services: Iterable[str]) -> Mapping[str, Ref]:
+    """Return for each service the routing whose host is nearest to it; the first of equal ones."""
+    exact: dict[str, Ref] = {}
+    wildcard: dict[str, Ref] = {}
+    for routing in routings:
+        for host in routing.hosts:
+            (wildcard if hosts.is_wildcard(host) else exact).setdefault(host, routing.ref)
+    patterns = sorted(wildcard, key=hosts.specificity, reverse=True)
+    found: dict[str, Ref] = {}
+    for service in services if routings else ():
+        if service in exact:
+            found[service] = exact[service]
+            continue
+        covering = (pattern for pattern in patterns if hosts.matches(pattern, service))
+        pattern = next(covering, None)
+        if pattern is not None:
+            found[service] = wildcard[pattern]
+    return found
+
+
+class _Table:
+    """Virtual hosts in the making: who came first keeps a name or domain."""
+
+    def __init__(self, scope: OutboundScope, port: int) -> None:
+        self.ways = Ways(Destinations(scope), port, scope.settings.default_retries)
+        self.hosts: list[Host] = []
+        self.known: set[str] = set()  # hosts that a service really has
+        self._dns_domain = scope.dns_domain
+        self._names: set[str] = set()
+        self._domains: set[str] = set()
+
+    def add(self, wanted: Wanted) -> None:
+        """Add a virtual host, unless nothing is left for it."""
+        name = names.virtual_host(wanted.host, wanted.port)
+        if name in self._names:
+            return
+        self._names.add(name)
+        free = tuple(self._free(wanted))
+        if free:
+            self.hosts.append(Host(name, free, wanted))
+
+    def _free(self, wanted: Wanted) -> Iterator[str]:
+        short: frozenset[str] = frozenset()
+        found = [domains.bracketed(wanted.host)]
+        if wanted.scoped is not None:
+            found, short = domains.of_service(wanted.scoped, wanted.host, self._dns_domain)
+        for domain in self._as_asked(found, wanted.port):
+            if domain in self._domains or (domain in short and domain in self.known):
+                continue
+            self._domains.add(domain)
+            yield domain
+
+    def _as_asked(self, found: list[str], port: int) -> Iterable[str]:
+        # A listener of one port ignores ports in hosts; the proxy for all ports needs them.
+        if self.ways.port != ANY_PORT:
+            return found
+        numbered = [f"{domain}:{port}" for domain in found]
+        return [*found, *numbered] if port == HTTP_PORT else numbered
+
+
+def body(host: Host, settings: MeshSettings) -> bytes:
+    """Return the serialised virtual host; made once for all scopes if no routing is about it."""
+    wanted = host.wanted
+    if wanted.routing is not None:
+        return _message(host, wanted.routes, wanted.routing.ref)
+    scoped = wanted.scoped
+    if scoped is None:  # a host that is no service comes from a routing
+        return b""
+    context = (host.name, " ".join(host.domains), settings)
+    return _memo.get(scoped, context, partial(_of_service, host, scoped, settings))
+
+
+def _of_service(host: Host, scoped: ScopedService, settings: MeshSettings) -> bytes:
+    port = host.wanted.port
+    balancing = scoped.subsets[0].policies[port].load_balancing
+    route = route_actions.of_service(
+        names.ClusterName(port, "", scoped.service.host),
+        scoped.service.ref,
+        hashing=balancing.consistent_hash if balancing else None,
+        retries=settings.default_retries,
+    )
+    return _message(host, (route,), scoped.service.ref)
+
+
+def _message(host: Host, routes: Sequence[Route], source: Ref) -> bytes:
+    found = VirtualHost(
+        name=host.name, domains=host.domains, routes=routes, include_request_attempt_count=True
+    )
+    found.metadata.CopyFrom(provenance.metadata(source))
+    return found.SerializeToString(deterministic=True)
