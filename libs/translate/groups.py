@@ -20,6 +20,9 @@ from libs.model.workload import Workload
 SERVICE_NAME = "kubernetes.io/service-name"
 """The label by which an endpoint slice names its service."""
 
+MULTI_CLUSTER_NAME = "multicluster.kubernetes.io/service-name"
+"""The label of slices that were imported from another cluster, for another host."""
+
 
 class Group(StrEnum):
     """The groups; the comment names the members and the key."""
@@ -38,8 +41,9 @@ Membership = tuple[Group, str]
 def of_resource(resource: Resource) -> Iterator[Membership]:
     """Yield the groups that a resource belongs to."""
     if isinstance(resource, EndpointSlice):
-        name = resource.metadata.labels.get(SERVICE_NAME)
-        if name:
+        labels = resource.metadata.labels
+        name = labels.get(SERVICE_NAME)
+        if name and MULTI_CLUSTER_NAME not in labels:
             yield Group.SLICES, f"{resource.metadata.namespace}/{name}"
 
 

@@ -1,0 +1,107 @@
+from libs.model.security import (
+    AccessPolicy,
+    AccessRule,
+    Action,
+    Condition,
+    MtlsMode,
+    Operation,
+    PeerPolicy,
+    Source,
+)
+from tests.support.resources import mesh_of, translated
+
+ACCESS = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p, namespace: shop, annotations: {istio.io/dry-run: "true"}}
+spec:
+"""
+PEER = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: NAME, namespace: shop, creationTimestamp: 1970-01-01T00:00:0SECONDZ}
+spec:
+"""
+
+
+def access(spec: str) -> AccessPolicy:
+    (found,) = mesh_of(ACCESS + spec).access_policies.values()
+    return found
+
+
+def peer(spec: str, name: str = "default", second: int = 0) -> str:
+    return "---" + PEER.replace("NAME", name).replace("SECOND", str(second)) + spec
+
+
+def test_an_access_policy() -> None:
+    found = access("""
+  selector: {matchLabels: {app: ratings}}
+  action: DENY
+  rules:
+  - from: [{source: {principals: [td/ns/a/sa/b], namespaces: [x], serviceAccounts: [c, o/d]}}]
+    to: [{operation: {methods: [GET], paths: ["/a/*"], ports: ["80", "443"]}}]
+    when: [{key: source.ip, notValues: [10.0.0.1]}]
+  - {}
+""")
+    assert found == AccessPolicy(
+        ref=found.ref,
+        namespace="shop",
+        name="p",
+        selector={"app": "ratings"},
+        action=Action.DENY,
+        dry_run=True,
+        rules=(
+            AccessRule(
+                sources=(
+                    Source(
+                        principals=("td/ns/a/sa/b",),
+                        namespaces=("x",),
+                        service_accounts=("shop/c", "o/d"),
+                    ),
+                ),
+                operations=(Operation(methods=("GET",), paths=("/a/*",), ports=(80, 443)),),
+                conditions=(Condition(key="source.ip", not_values=("10.0.0.1",)),),
+            ),
+            AccessRule(),
+        ),
+    )
+
+
+def test_no_rules_and_an_empty_rule_are_opposites() -> None:
+    assert access("  {}").rules == ()
+    assert access("  {rules: [{}]}").rules == (AccessRule(),)
+
+
+def test_a_policy_attached_elsewhere_decides_for_no_sidecar() -> None:
+    target = "{group: gateway.networking.k8s.io, kind: Gateway, name: g}"
+    for written in (f"  {{targetRef: {target}, rules: [{{}}]}}", f"  {{targetRefs: [{target}]}}"):
+        assert not mesh_of(ACCESS + written).access_policies
+
+
+def test_a_peer_policy() -> None:
+    (found,) = mesh_of(
+        peer("""
+  selector: {matchLabels: {app: a}}
+  mtls: {mode: STRICT}
+  portLevelMtls: {8080: {mode: DISABLE}}
+""")
+    ).peer_policies.values()
+    assert found == PeerPolicy(
+        ref=found.ref,
+        namespace="shop",
+        name="default",
+        selector={"app": "a"},
+        mode=MtlsMode.STRICT,
+        ports={8080: MtlsMode.DISABLE},
+    )
+
+
+def test_of_two_policies_for_a_namespace_the_newer_is_a_problem() -> None:
+    both = peer("  {mtls: {mode: STRICT}}", "new", 2) + "\n" + peer("  {}", "old", 1)
+    (problem,) = translated(both).problems
+    assert (problem.ref, problem.reason) == (
+        "PeerAuthentication/shop/new",
+        "ConflictingPolicy",
+    )
+    selecting = both + "\n" + peer("  {selector: {matchLabels: {a: b}}}", "third", 0)
+    assert len(translated(selecting).problems) == 1
