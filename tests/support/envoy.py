@@ -67,12 +67,16 @@ class Envoy:
         errors = list(_error_states(await self.config_dump()))
         return [*self.plane.refused, *rejected, *errors]
 
-    async def log_lines(self, count: int) -> list[str]:
-        """Return the access log once it has at least `count` lines."""
-        while len(lines := self._log()) < count:
-            await asyncio.to_thread(self._fetch, "/reopen_logs", "POST")  # flushes
-            await asyncio.sleep(0)
-        return lines
+    async def logged(self, text: str) -> str:
+        """Return the line of the access log that holds `text`, once it is there."""
+        async with asyncio.timeout(_START_SECONDS):
+            while not (found := [line for line in self._log() if text in line]):
+                await self.admin_post("/reopen_logs")  # flushes
+        return found[0]
+
+    async def admin_post(self, path: str) -> None:
+        """Ask for something that changes Envoy."""
+        await asyncio.to_thread(self._fetch, path, "POST")
 
     async def active(self) -> None:
         """Wait until all that was accepted is active: listeners warm until their secrets come."""

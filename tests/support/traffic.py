@@ -64,13 +64,12 @@ async def http(
     """Send one request and return the answer."""
     lines = {"host": "test", "connection": "close", **(headers or {})}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    raw = await exchange(address, f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode(), tls=tls)
-    if not raw.body.startswith("HTTP/1.1 "):
+    request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode()
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return await _request(address, request, tls)
+    except (OSError, asyncio.IncompleteReadError):
         return NOTHING
-    top, _, body = raw.body.partition("\r\n\r\n")
-    status, *rest = top.split("\r\n")
-    found = dict(line.split(": ", 1) for line in rest)
-    return Answer(int(status.split()[1]), found, body, raw.peer, raw.alpn)
 
 
 async def exchange(
@@ -84,15 +83,41 @@ async def exchange(
         return NOTHING
 
 
+async def _request(address: tuple[str, int], request: bytes, tls: ssl.SSLContext | None) -> Answer:
+    async with _connected(address, tls) as (reader, writer):
+        writer.write(request)
+        await writer.drain()
+        top = (await reader.readuntil(b"\r\n\r\n")).decode()
+        status, *rest = top.strip().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in rest)
+        body = await reader.readexactly(int(headers["content-length"]))
+        peer, alpn = _proved(writer)
+        return Answer(int(status.split()[1]), headers, body.decode(), peer, alpn)
+
+
 async def _exchange(address: tuple[str, int], sent: bytes, tls: ssl.SSLContext | None) -> Answer:
-    reader, writer = await asyncio.open_connection(*address, ssl=tls)
-    try:
-        encrypted = writer.get_extra_info("ssl_object")
-        peer = encrypted.getpeercert(binary_form=True) if encrypted else b""
-        alpn = (encrypted.selected_alpn_protocol() or "") if encrypted else ""
+    async with _connected(address, tls) as (reader, writer):
         writer.write(sent)
         await writer.drain()
-        body = await (reader.read() if b"HTTP/1" in sent else reader.read(4096))
+        body = await reader.read(4096)
+        peer, alpn = _proved(writer)
         return Answer(1 if body else 0, {}, body.decode("latin-1"), peer, alpn)
+
+
+@asynccontextmanager
+async def _connected(
+    address: tuple[str, int], tls: ssl.SSLContext | None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection(*address, ssl=tls)
+    try:
+        yield reader, writer
     finally:
         writer.close()
+
+
+def _proved(writer: asyncio.StreamWriter) -> tuple[bytes, str]:
+    """Return the server's certificate and the protocol agreed on, if it spoke TLS."""
+    encrypted = writer.get_extra_info("ssl_object")
+    if encrypted is None:
+        return b"", ""
+    return encrypted.getpeercert(binary_form=True), encrypted.selected_alpn_protocol() or ""
