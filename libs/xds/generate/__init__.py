@@ -1,1 +1,52 @@
-"""Generators: a scope in, named resources out. Pure."""
+"""Generators: from what a proxy may see to what its Envoy should have. Pure, one file a type.
+
+Each takes the scope and nothing else, so the scope is the key under which results can be kept.
+"""
+
+from collections.abc import Callable, Mapping
+
+from libs.proxy.scope import ProxyScope
+from libs.xds.generate import clusters, endpoints, inbound_clusters, listeners, routes
+from libs.xds.types import (
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    ResourceSet,
+    Snapshot,
+    resource_set,
+)
+
+
+def cluster_set(scope: ProxyScope) -> ResourceSet:
+    """Return all clusters of a proxy."""
+    inbound = inbound_clusters.generate(scope.inbound)
+    return resource_set(CLUSTER, [*clusters.generate(scope.outbound), *inbound])
+
+
+def endpoint_set(scope: ProxyScope) -> ResourceSet:
+    """Return the endpoints of all clusters that do not hold their own."""
+    return resource_set(ENDPOINT, map(endpoints.generate, scope.endpoints.values()))
+
+
+def listener_set(scope: ProxyScope) -> ResourceSet:
+    """Return all listeners of a proxy."""
+    return resource_set(LISTENER, listeners.generate(scope))
+
+
+def route_set(scope: ProxyScope) -> ResourceSet:
+    """Return the routes that the listeners of a proxy fetch by name."""
+    return resource_set(ROUTE, routes.generate(scope.outbound))
+
+
+GENERATORS: Mapping[str, Callable[[ProxyScope], ResourceSet]] = {
+    CLUSTER: cluster_set,
+    ENDPOINT: endpoint_set,
+    LISTENER: listener_set,
+    ROUTE: route_set,
+}
+
+
+def snapshot(scope: ProxyScope) -> Snapshot:
+    """Return everything that a proxy should have."""
+    return Snapshot({type_url: generate(scope) for type_url, generate in GENERATORS.items()})

@@ -50,7 +50,7 @@ def http_connection_manager(
     manager = hcm.HttpConnectionManager(
         codec_type=hcm.HttpConnectionManager.CodecType.AUTO,
         stat_prefix=stat_prefix,
-        server_name=SERVER_NAME,
+        server_name=SERVER_NAME if direction == "inbound" else "",  # Envoy's own: `envoy`
         use_remote_address=BoolValue(value=False),
         stream_idle_timeout=_NEVER,
         access_log=telemetry.http_access_logs(own, direction),

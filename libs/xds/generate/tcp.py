@@ -12,7 +12,7 @@ from libs.xds.generate.connection_manager import Direction
 NAME = "envoy.filters.network.tcp_proxy"
 
 
-def tcp_proxy(
+def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
     *,
     own: InboundScope,
     direction: Direction,
@@ -20,11 +20,14 @@ def tcp_proxy(
     cluster: str = "",
     weighted: Mapping[str, int] | None = None,
     idle_timeout: int | None = None,
+    max_duration: int | None = None,
+    hash_by_source: bool = False,
 ) -> Filter:
     """Return the network filter that forwards bytes.
 
     `own` is the workload whose proxy this is: telemetry names it. Exactly one of `cluster` and
-    `weighted` (weight by cluster name) is set; `idle_timeout` is in milliseconds.
+    `weighted` (weight by cluster name) is set; times are in milliseconds. `hash_by_source` keeps a
+    client at one endpoint of a cluster that balances by a hash.
     """
     proxy = TcpProxy(stat_prefix=stat_prefix, access_log=telemetry.tcp_access_logs(own, direction))
     if weighted is not None:
@@ -34,4 +37,8 @@ def tcp_proxy(
         proxy.cluster = cluster
     if idle_timeout is not None:
         proxy.idle_timeout.CopyFrom(typed.milliseconds(idle_timeout))
+    if max_duration is not None:
+        proxy.max_downstream_connection_duration.CopyFrom(typed.milliseconds(max_duration))
+    if hash_by_source:
+        proxy.hash_policy.add().source_ip.SetInParent()
     return typed.network_filter(NAME, proxy)

@@ -1,0 +1,218 @@
+"""Outbound listeners: what a proxy does with connections that its application opens.
+
+With interception everything arrives at `virtualOutbound`, which hands a connection to the listener
+of the address that was dialled, if there is one. Those listeners bind to nothing. Without
+interception they are real, at the proxy's outbound address. Which listeners there are, and which
+services share one, is decided by the plan.
+"""
+
+from functools import partial
+
+from envoy.config.core.v3.address_pb2 import CidrRange
+from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener as EnvoyListener
+from envoy.extensions.filters.network.mongo_proxy.v3.mongo_proxy_pb2 import MongoProxy
+from google.protobuf.duration_pb2 import Duration
+
+from libs.model.ids import Ref
+from libs.model.service import Protocol
+from libs.model.settings import MeshSettings
+from libs.proxy.memo import WeakMemo
+from libs.proxy.node import Interception, ProxyType
+from libs.proxy.scope import InboundScope, OutboundScope, ProxyScope
+from libs.xds import names
+from libs.xds.generate import (
+    endpoints,
+    listener_filters,
+    outbound_plan,
+    provenance,
+    tcp,
+    telemetry,
+    typed,
+)
+from libs.xds.generate.connection_manager import http_connection_manager
+from libs.xds.generate.filters import cors, fault, matchers, order
+from libs.xds.generate.outbound_plan import WILDCARD, Listener
+from libs.xds.generate.stream_chains import Chain
+from libs.xds.types import LISTENER, NamedResource, resource
+
+PASSTHROUGH_CHAIN = "PassthroughFilterChain"
+BLACK_HOLE_CHAIN = "virtualOutbound-blackhole"
+CATCH_ALL_CHAIN = "virtualOutbound-catchall-tcp"
+_HANDSHAKE_SECONDS = 15
+_HTTP_FILTERS = (fault.FILTER, cors.FILTER)
+
+_memo: WeakMemo[list[NamedResource]] = WeakMemo()
+
+
+def generate(scope: ProxyScope) -> list[NamedResource]:
+    """Return the outbound listeners of `scope` by address and port, then the virtual one."""
+    outbound = scope.outbound
+    if outbound.type is not ProxyType.SIDECAR:
+        return []
+    context = (*_whose(scope.inbound), scope.inbound.settings)
+    return _memo.get(outbound, context, partial(_generate, outbound, scope.inbound))
+
+
+def _whose(own: InboundScope) -> tuple[str, ...]:
+    """Return what telemetry says of the client, all that listeners know of their own workload."""
+    labels = (f"{key}={value}" for key, value in sorted(own.labels.items()))
+    return (
+        own.namespace,
+        own.service_account,
+        own.workload_name,
+        own.canonical_name,
+        own.canonical_revision,
+        " ".join(labels),
+    )
+
+
+def _generate(scope: OutboundScope, own: InboundScope) -> list[NamedResource]:
+    builder = _Builder(scope, own)
+    found = [
+        _resource(builder.listener(planned), *planned.sources)
+        for planned in outbound_plan.plan(scope).listeners
+    ]
+    if scope.interception is not Interception.NONE:
+        found.append(_resource(builder.virtual(), scope.settings.ref))
+    return found
+
+
+class _Builder:
+    """Builds the listeners of one scope and workload."""
+
+    def __init__(self, scope: OutboundScope, own: InboundScope) -> None:
+        self._scope = scope
+        self._own = own
+        on = scope.settings.allow_any_outbound and scope.interception is not Interception.NONE
+        self._elsewhere = self._to(names.PASSTHROUGH_CLUSTER if on else names.BLACK_HOLE_CLUSTER)
+
+    def listener(self, planned: Listener) -> EnvoyListener:
+        """Return one planned listener."""
+        found = EnvoyListener(
+            name=names.listener(planned.address, planned.port),
+            address=endpoints.address(planned.address, planned.port),
+            traffic_direction=TrafficDirection.OUTBOUND,
+            continue_on_listener_filters_timeout=True,
+        )
+        if not planned.bound:
+            found.bind_to_port.value = False
+        self._add_chains(found, planned)
+        _inspect(found, planned, self._scope.settings)
+        return found
+
+    def virtual(self) -> EnvoyListener:
+        """Return the listener that interception sends everything to."""
+        found = EnvoyListener(
+            name=names.VIRTUAL_OUTBOUND,
+            address=endpoints.address(WILDCARD, names.OUTBOUND_PORT),
+            traffic_direction=TrafficDirection.OUTBOUND,
+            access_log=telemetry.listener_access_logs(self._own),
+        )
+        found.use_original_dst.value = True
+        if self._scope.interception is Interception.TPROXY:
+            found.transparent.value = True
+        # Whoever dials the listener itself would be sent back to it for ever.
+        own_port = found.filter_chains.add(
+            name=BLACK_HOLE_CHAIN, filters=[self._to(names.BLACK_HOLE_CLUSTER)]
+        )
+        own_port.filter_chain_match.destination_port.value = names.OUTBOUND_PORT
+        found.filter_chains.add(name=CATCH_ALL_CHAIN, filters=[self._elsewhere])
+        return found
+
+    def _add_chains(self, found: EnvoyListener, planned: Listener) -> None:
+        rest: FilterChain | None = None
+        for chain in planned.chains:
+            made = self._chain(chain, found.name)
+            if chain.match.takes_all:
+                rest = made
+            else:
+                _restrict(made, chain)
+                found.filter_chains.append(made)
+        if rest is None:
+            passed = found.default_filter_chain
+            passed.name = PASSTHROUGH_CHAIN
+            passed.filter_chain_match.SetInParent()
+            passed.filters.append(self._elsewhere)
+        elif found.filter_chains:
+            found.default_filter_chain.CopyFrom(rest)
+        else:
+            found.filter_chains.append(rest)
+
+    def _chain(self, chain: Chain, listener: str) -> FilterChain:
+        found = FilterChain()
+        found.transport_socket_connect_timeout.FromSeconds(_HANDSHAKE_SECONDS)
+        if chain.source:
+            found.metadata.CopyFrom(provenance.metadata(chain.source))
+        if chain.routes is not None:
+            found.filters.append(self._http(str(chain.routes), listener))
+        else:
+            found.filters.extend(self._streams(chain))
+        return found
+
+    def _http(self, routes: str, listener: str) -> Filter:
+        return http_connection_manager(
+            own=self._own,
+            direction="outbound",
+            stat_prefix=names.stat_prefix(f"outbound_{listener}"),
+            routes=routes,
+            filters=_HTTP_FILTERS,
+        )
+
+    def _streams(self, chain: Chain) -> list[Filter]:
+        single = len(chain.clusters) == 1
+        pool = chain.pool
+        forward = tcp.tcp_proxy(
+            own=self._own,
+            direction="outbound",
+            stat_prefix=chain.stat_prefix,
+            cluster=chain.clusters[0][0] if single else "",
+            weighted=None if single else dict(chain.clusters),
+            idle_timeout=pool.tcp_idle_timeout if pool else None,
+            max_duration=pool.max_connection_duration if pool else None,
+            hash_by_source=chain.hash_by_source,
+        )
+        if chain.protocol is not Protocol.MONGO:
+            return [forward]
+        watch = MongoProxy(stat_prefix=chain.stat_prefix)
+        return order.network(
+            [typed.network_filter("envoy.filters.network.mongo_proxy", watch), forward]
+        )
+
+    def _to(self, cluster: str) -> Filter:
+        return tcp.tcp_proxy(
+            own=self._own, direction="outbound", stat_prefix=cluster, cluster=cluster
+        )
+
+
+def _restrict(found: FilterChain, chain: Chain) -> None:
+    match = found.filter_chain_match
+    match.SetInParent()
+    if "*" not in chain.match.sni:
+        match.server_names.extend(sorted(chain.match.sni))
+    match.prefix_ranges.extend(_ranges(chain.match.subnets))
+    match.application_protocols.extend(chain.match.protocols)
+    match.transport_protocol = chain.match.transport
+
+
+def _ranges(subnets: tuple[str, ...]) -> list[CidrRange]:
+    found = (matchers.cidr(subnet) for subnet in sorted(subnets))
+    return [block for block in found if block is not None and block.address_prefix != WILDCARD]
+
+
+def _inspect(found: EnvoyListener, planned: Listener, settings: MeshSettings) -> None:
+    """Look at first bytes only where a chain asks for what they say, and do not wait for them."""
+    matches = [chain.match for chain in planned.chains]
+    if any(match.sni for match in matches):
+        found.listener_filters.append(listener_filters.tls_inspector())
+    sniffs = any(match.protocols for match in matches)
+    if sniffs:
+        found.listener_filters.append(listener_filters.http_inspector())
+    waits = settings.protocol_detection_timeout if sniffs else 0
+    found.listener_filters_timeout.CopyFrom(typed.milliseconds(waits) if waits else Duration())
+
+
+def _resource(listener: EnvoyListener, *sources: Ref) -> NamedResource:
+    body = listener.SerializeToString(deterministic=True)
+    return resource(listener.name, LISTENER, body=body, sources=sources)
