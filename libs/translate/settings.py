@@ -1,7 +1,7 @@
 """Settings: one row for the whole mesh, the ConfigMap laid over what the process was started with.
 
 Absent fields keep the process's own setting. The cluster domain is a matter of the cluster and not
-of the ConfigMap.
+of the ConfigMap. What is wrong with the ConfigMap is said by `libs.api.validate`.
 """
 
 from typing import Any
@@ -26,11 +26,11 @@ def derive(view: View, resource: ConfigMap) -> Derived:
     metadata = resource.metadata
     if (metadata.namespace, metadata.name) != (base.root_namespace, api.NAME):
         return Derived()
-    config, problems = api.read(resource)
+    config, _ = api.read(resource)
     if config is None:
-        return Derived(problems=tuple(problems))
+        return Derived()
     row = replace(base, ref=resource.ref, **_written(config, base))
-    return Derived(rows=((Key(Table.SETTINGS, ""), row),), problems=tuple(problems))
+    return Derived(rows=((Key(Table.SETTINGS, ""), row),))
 
 
 def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
-from libs.api import documents, mesh_config, reasons
+from libs.api import documents, reasons
 from libs.api.decode import decode
 from libs.api.documents import Document
-from libs.api.kubernetes import ConfigMap
 from libs.api.problem import Problem, Severity
 from libs.api.resource import Resource
 from libs.api.validate import validate
@@ -65,16 +64,8 @@ def _resource(document: Document, complete: Complete) -> tuple[Resource | None, 
     resource, problems = decode(complete(document.ref, document.raw))
     if resource is None:
         return None, problems
-    problems = [*problems, *validate(resource), *_of_mesh_config(resource)]
+    problems = [*problems, *validate(resource)]
     return (None if _is_bad(problems) else resource), problems
-
-
-def _of_mesh_config(resource: Resource) -> list[Problem]:
-    """Errors in the mesh's settings; warnings come from translation, which reads them again."""
-    if not isinstance(resource, ConfigMap) or resource.metadata.name != mesh_config.NAME:
-        return []
-    config, problems = mesh_config.read(resource)
-    return problems if config is None else []
 
 
 def _is_bad(problems: list[Problem]) -> bool:

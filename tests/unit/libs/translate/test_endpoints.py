@@ -25,6 +25,7 @@ addressType: IPv4
 ports: [{name: http, port: 9080}]
 endpoints:
 """
+IMPORTED = "{multicluster.kubernetes.io/service-name: r, kubernetes.io/service-name: reviews}"
 KEY = "shop/reviews.shop.svc.cluster.local"
 
 
@@ -170,8 +171,7 @@ def test_slices_are_merged_without_duplicates_the_healthy_one_wins() -> None:
         "metadata: {name: x, namespace: other, labels: {kubernetes.io/service-name: reviews}}",
         "metadata: {name: x, namespace: shop, labels: {kubernetes.io/service-name: ratings}}",
         "metadata: {name: x, namespace: shop}",
-        """metadata: {name: x, namespace: shop, labels:
-          {multicluster.kubernetes.io/service-name: reviews, kubernetes.io/service-name: reviews}}""",
+        f"metadata: {{name: x, namespace: shop, labels: {IMPORTED}}}",
     ],
 )
 def test_slices_of_others_are_not_taken(written: str) -> None:
