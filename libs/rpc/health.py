@@ -8,7 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 
 class Health:
-    """The health of a server as a whole; NOT_SERVING until it is set."""
+    """The health of a server as a whole; serving from its start until it is said not to be."""
 
     def __init__(self) -> None:
         self._servicer = health.aio.HealthServicer()
