@@ -66,19 +66,45 @@ CONFLICTING_POLICY = _reason(
     "ConflictingPolicy", "An older resource already decides the same thing."
 )
 DUPLICATE_SUBSET = _reason(
-    "DuplicateSubset", "An older DestinationRule for the host has this subset."
+    "DuplicateSubset", "The subset is there already, in the resource or in an older one."
 )
 DUPLICATE_RESOURCE = _reason(
     "DuplicateResource", "The resource is written twice; the first one counts."
 )
 UNSUPPORTED_FIELD = _reason("UnsupportedField", "The field is Istio's, but not done yet.")
-
-# What resources say of each other
-CONFLICTING_HOST = _reason("ConflictingHost", "An older resource already decides for this host.")
-CONFLICTING_POLICY = _reason("ConflictingPolicy", "An older policy already holds for this scope.")
-DUPLICATE_SUBSET = _reason("DuplicateSubset", "The subset is defined twice; the first one counts.")
-HOST_NOT_FOUND = _reason("HostNotFound", "No service that is visible here has this host.")
-SUBSET_NOT_FOUND = _reason("SubsetNotFound", "No DestinationRule of the host defines this subset.")
-PORT_NOT_FOUND = _reason("PortNotFound", "The host has no such port.")
-PORT_AMBIGUOUS = _reason("PortAmbiguous", "The host has several ports, so the port must be named.")
 UNREADABLE_FILE = _reason("UnreadableFile", "The file is there, but cannot be read.")
+
+# What a resource says by itself
+INVALID_HOST = _reason("InvalidHost", "Not a host name, or a wildcard where there may be none.")
+DUPLICATE_HOST = _reason("DuplicateHost", "Another host of the resource covers this one.")
+INVALID_ADDRESS = _reason("InvalidAddress", "Not an IP address, or not a block of addresses.")
+INVALID_PORT = _reason("InvalidPort", "Not a port number, or not a port's name.")
+DUPLICATE_PORT = _reason("DuplicatePort", "The number or the name of the port is there twice.")
+INVALID_LABEL = _reason("InvalidLabel", "Not a label's key or value, or a wildcard in a selector.")
+INVALID_ANNOTATION = _reason("InvalidAnnotation", "The annotation may not be set so, or not here.")
+INVALID_REGEX = _reason("InvalidRegex", "Not a regular expression of RE2, or a too long one.")
+INVALID_HEADER = _reason("InvalidHeader", "Not a header's name or value, or not one to change.")
+INVALID_METHOD = _reason("InvalidMethod", "Not an HTTP method.")
+INVALID_STATUS = _reason("InvalidStatus", "Not a status that a proxy can answer with.")
+INVALID_RETRY_ON = _reason("InvalidRetryOn", "Not a condition on which Envoy retries.")
+INVALID_WEIGHT = _reason("InvalidWeight", "A share is negative, or the shares do not add up.")
+INVALID_EXPORT_TO = _reason("InvalidExportTo", "Not a namespace, or entries at odds.")
+INVALID_GATEWAY = _reason("InvalidGateway", "Not the name of a Gateway.")
+INVALID_SNI = _reason("InvalidSni", "Not a name that TLS connections of these hosts can ask for.")
+INVALID_LOCALITY = _reason("InvalidLocality", "Not a locality, or one that overlaps with another.")
+INVALID_TARGET = _reason("InvalidTarget", "Not something that a policy can attach to.")
+INVALID_VALUE = _reason("InvalidValue", "Not a value that the attribute ever has.")
+UNKNOWN_ATTRIBUTE = _reason("UnknownAttribute", "There is no such attribute of a request.")
+EMPTY_VALUE = _reason("EmptyValue", "A text or list is empty that has to say something.")
+CONFLICTING_FIELDS = _reason("ConflictingFields", "Fields are set that exclude each other.")
+NEEDS_GATEWAY = _reason("NeedsGateway", "This works at gateways only, and the resource names none.")
+NO_EFFECT = _reason("NoEffect", "The field is allowed, and changes nothing.")
+EMPTY_SELECTOR = _reason("EmptySelector", "A selector without labels selects every workload.")
+DEPRECATED = _reason("Deprecated", "The field or form still works; there is a better one.")
+LARGE_BODY = _reason("LargeBody", "A body that is sent to every proxy costs memory and time.")
+UNPINNED_AUTHORITY = _reason(
+    "UnpinnedAuthority", "The server's certificate may come from any authority of the system."
+)
+DENIES_TCP = _reason("DeniesTcp", "A DENY rule with only HTTP attributes denies all of TCP.")
+UNREACHABLE_RULE = _reason("UnreachableRule", "No request ever reaches the route.")
+INEFFECTIVE_MATCH = _reason("IneffectiveMatch", "An earlier match takes all of its requests.")

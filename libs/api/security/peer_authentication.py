@@ -1,6 +1,9 @@
 """PeerAuthentication: who must speak mutual TLS to a workload."""
 
 from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
 
 from libs.api.resource import IstioResource, Message
 from libs.api.selector import WorkloadSelector
@@ -26,7 +29,7 @@ class PeerAuthenticationSpec(Message, frozen=True):
 
     selector: WorkloadSelector | None = None
     mtls: MutualTls | None = None
-    port_level_mtls: dict[int, MutualTls] = {}
+    port_level_mtls: Annotated[dict[int, MutualTls], Meta(min_length=1)] = {}
 
 
 class PeerAuthentication(IstioResource, frozen=True):

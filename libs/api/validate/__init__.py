@@ -1,1 +1,48 @@
-"""Validation rules, one file a kind."""
+"""Validation: what a resource says that cannot be, or can hardly be meant.
+
+`validate` judges one resource by itself, one file of rules a kind; what resources say of each other
+is not judged here but in `libs.translate`. What Istio accepts is accepted. A kind is added by one
+file with `check(resource, report)` and one row here.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from libs.api import kubernetes
+from libs.api.networking.destination_rule import DestinationRule
+from libs.api.networking.virtual_service import VirtualService
+from libs.api.problem import Problem
+from libs.api.report import Report
+from libs.api.resource import IstioResource, Resource
+from libs.api.security.authorization_policy import AuthorizationPolicy
+from libs.api.security.peer_authentication import PeerAuthentication
+from libs.api.validate import (
+    authorization_policy,
+    destination_rule,
+    endpoint_slice,
+    peer_authentication,
+    pod,
+    service,
+    virtual_service,
+)
+from libs.api.validate.annotations import check_annotations
+
+RULES: Mapping[type[Resource], Callable[[Any, Report], None]] = {
+    kubernetes.EndpointSlice: endpoint_slice.check,
+    kubernetes.Pod: pod.check,
+    kubernetes.Service: service.check,
+    AuthorizationPolicy: authorization_policy.check,
+    DestinationRule: destination_rule.check,
+    PeerAuthentication: peer_authentication.check,
+    VirtualService: virtual_service.check,
+}
+
+
+def validate(resource: Resource) -> list[Problem]:
+    """Return what is wrong with a resource that was decoded without problems."""
+    report = Report(resource.ref)
+    if isinstance(resource, IstioResource):
+        check_annotations(resource, report)
+    if check := RULES.get(type(resource)):
+        check(resource, report)
+    return report.problems

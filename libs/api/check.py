@@ -1,0 +1,110 @@
+"""Check: everything that is wrong with manifests, document by document.
+
+The one implementation behind `seinectl validate`, admission and discovery's files. What resources
+say of each other, but for being written twice, is not judged here but in `libs.translate`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from libs.api import documents, mesh_config, reasons
+from libs.api.decode import decode
+from libs.api.documents import Document, Raw
+from libs.api.identity import identify
+from libs.api.kubernetes import ConfigMap
+from libs.api.problem import Problem, Severity
+from libs.api.resource import Resource
+from libs.api.validate import validate
+from libs.model.ids import Ref, parse_ref
+
+Complete = Callable[[Ref, Raw], Raw]
+"""Returns a raw document with what a cluster would have added to it."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """What one document holds, and what is wrong with it. Problems name file and line.
+
+    Without errors, `resource` is the resource to use, or None if its kind is none of the mesh's
+    business. `document` counts the documents of the file from 0; the items of a list share a number.
+    """
+
+    file: str
+    document: int
+    kind: str
+    name: str
+    namespace: str
+    ref: Ref = Ref("")
+    resource: Resource | None = None
+    errors: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+def as_written(ref: Ref, raw: Raw) -> Raw:
+    """Add nothing to a document."""
+    del ref
+    return raw
+
+
+def check(text: str, file: str, complete: Complete = as_written) -> list[Finding]:
+    """Return what a file holds, in order."""
+    return [_find(document, complete) for document in documents.read(text, file)]
+
+
+def check_files(files: Iterable[tuple[str, str]]) -> list[Finding]:
+    """Return what `(name, text)` of several files hold; of a resource written twice, the first counts."""
+    findings = [finding for name, text in files for finding in check(text, name)]
+    first: dict[Ref, Finding] = {}
+    return [_once(finding, first.setdefault(finding.ref, finding)) for finding in findings]
+
+
+def check_raw(raw: Raw) -> tuple[Resource | None, list[Problem]]:
+    """Return the resource that raw data holds, None if it has errors, and all its problems."""
+    resource, problems = decode(raw)
+    if resource is None:
+        return None, problems
+    problems = [*problems, *validate(resource), *_of_mesh_config(resource)]
+    failed = any(problem.severity is Severity.ERROR for problem in problems)
+    return None if failed else resource, problems
+
+
+def _find(document: Document, complete: Complete) -> Finding:
+    resource: Resource | None = None
+    problems: Sequence[Problem] = document.problems
+    kind, namespace, name = parse_ref(document.ref) if document.ref else ("", "", "")
+    if document.raw is not None:
+        kind = kind or identify(document.raw).kind
+        resource, found = check_raw(complete(document.ref, document.raw))
+        problems = [_located(problem, document) for problem in found]
+    return Finding(
+        file=document.file,
+        document=document.index,
+        kind=kind,
+        name=name,
+        namespace=namespace,
+        ref=document.ref,
+        resource=resource,
+        errors=tuple(it for it in problems if it.severity is Severity.ERROR),
+        warnings=tuple(it for it in problems if it.severity is Severity.WARNING),
+    )
+
+
+def _located(problem: Problem, document: Document) -> Problem:
+    return replace(problem, file=document.file, line=document.line_of(problem.path))
+
+
+def _once(finding: Finding, first: Finding) -> Finding:
+    if finding is first or not finding.ref:
+        return finding
+    text = f"{finding.ref} is already written in {first.file}, document {first.document}"
+    problem = Problem(finding.ref, "metadata.name", reasons.DUPLICATE_RESOURCE, text)
+    problem = replace(problem, file=finding.file)
+    return replace(finding, resource=None, errors=(*finding.errors, problem))
+
+
+def _of_mesh_config(resource: Resource) -> list[Problem]:
+    """Problems of the text in a ConfigMap that may be the mesh's; which one is, is not known here."""
+    if isinstance(resource, ConfigMap) and resource.metadata.name == mesh_config.NAME:
+        return mesh_config.read(resource)[1]
+    return []
