@@ -65,6 +65,9 @@ CONFLICTING_HOST = _reason(
 CONFLICTING_POLICY = _reason(
     "ConflictingPolicy", "An older resource already decides the same thing."
 )
+LISTENER_CONFLICT = _reason(
+    "ListenerConflict", "An older service already has all connections to the address and port."
+)
 DUPLICATE_SUBSET = _reason(
     "DuplicateSubset", "The subset is there already, in the resource or in an older one."
 )

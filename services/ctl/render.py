@@ -1,0 +1,155 @@
+"""Render: what a proxy's Envoy would get from a set of manifests, without a running mesh.
+
+The same rooms that make the configuration of a running mesh make this one. What a cluster would
+add is not made up: a Pod needs its addresses in its status. Endpoint slices are made from Pods
+where the manifests have none.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from msgspec import structs
+
+from libs.api import documents, reasons
+from libs.api.decode import decode
+from libs.api.documents import Document
+from libs.api.problem import Problem, Severity
+from libs.api.resource import Resource
+from libs.api.validate import validate
+from libs.model.ids import SpiffeId, workload_key
+from libs.model.mesh import Mesh
+from libs.model.settings import MeshSettings
+from libs.model.workload import Workload
+from libs.proxy import node
+from libs.proxy.node import Proxy
+from libs.proxy.scope import ProxyScope
+from libs.proxy.scoper import Scoper
+from libs.translate import synthesis
+from libs.translate.apply import Upsert, apply, initial
+from libs.xds import generate
+from libs.xds.generate import outbound_plan
+from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, NamedResource
+
+KINDS: Mapping[str, tuple[str, type[Message]]] = {
+    "clusters": (CLUSTER, Cluster),
+    "listeners": (LISTENER, Listener),
+    "routes": (ROUTE, RouteConfiguration),
+    "endpoints": (ENDPOINT, ClusterLoadAssignment),
+}
+"""The keys of a rendering that hold Envoy's resources."""
+
+
+class UnknownProxyError(LookupError):
+    """The manifests have no such Pod; the message names it."""
+
+
+def render(
+    texts: Mapping[str, str], proxy: str, metadata: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """Return what the proxy of `<pod>.<namespace>` gets, as JSON has it.
+
+    `texts` are manifests by file name; `metadata` is what the proxy's node would say besides. The
+    keys are those of `KINDS`, each with a list of resources, `sources` with the references that
+    each resource came from, and `problems`.
+
+    Raises:
+        UnknownProxyError: there is no such Pod.
+        NodeError: `metadata` cannot be a node's.
+
+    """
+    mesh, problems = build(texts)
+    scope = Scoper().scope(mesh, find(mesh, proxy, metadata or {}))
+    snapshot = generate.snapshot(scope)
+    sources: dict[str, set[str]] = defaultdict(set)
+    rendered: dict[str, object] = {}
+    for key, (type_url, message) in KINDS.items():
+        resources = snapshot.of(type_url).resources.values()
+        rendered[key] = [as_json(resource, message) for resource in resources]
+        for resource in resources:
+            sources[resource.name].update(resource.sources)
+    rendered["sources"] = {name: sorted(refs) for name, refs in sorted(sources.items())}
+    found = sorted({*problems, *_conflicts(scope)})
+    rendered["problems"] = msgspec.to_builtins(found)
+    return rendered
+
+
+def build(texts: Mapping[str, str]) -> tuple[Mesh, list[Problem]]:
+    """Return the mesh that manifests describe, and what is wrong with them."""
+    read = [document for name in sorted(texts) for document in documents.read(texts[name], name)]
+    resources: dict[str, Resource] = {}
+    places: dict[str, Document] = {}
+    problems: list[Problem] = []
+    for document in read:
+        resource, found = _decode(document)
+        problems += (_located(problem, document) for problem in found)
+        if resource is not None:
+            resources[resource.ref] = resource
+            places[resource.ref] = document
+    every = [*resources.values(), *_slices(resources.values())]
+    step = apply(initial(MeshSettings()), [Upsert(resource) for resource in every])
+    for problem in step.problems:
+        place = places.get(problem.ref)
+        problems.append(_located(problem, place) if place else problem)
+    return step.state.mesh, problems
+
+
+def find(mesh: Mesh, name: str, metadata: Mapping[str, object]) -> Proxy:
+    """Return the proxy of a workload, as it would connect."""
+    pod, _, namespace = name.rpartition(".")
+    workload = mesh.workloads.get(workload_key(namespace, pod))
+    if workload is None:
+        message = f"no Pod {pod!r} in namespace {namespace!r}: a proxy is named <pod>.<namespace>"
+        raise UnknownProxyError(message)
+    identity = SpiffeId(mesh.settings.trust_domain, namespace, workload.service_account)
+    return node.parse(_node_id(mesh, workload), metadata, identity, mesh)
+
+
+def as_json(resource: NamedResource, message: type[Message]) -> dict[str, object]:
+    """Return a resource as Envoy's configuration dump shows it."""
+    parsed = message.FromString(resource.body)
+    return MessageToDict(parsed, preserving_proto_field_name=True)
+
+
+def _node_id(mesh: Mesh, workload: Workload) -> str:
+    kind = "router" if workload.router else "sidecar"
+    address = workload.addresses[0] if workload.addresses else "127.0.0.1"
+    domain = f"{workload.namespace}.svc.{mesh.settings.cluster_domain}"
+    return f"{kind}~{address}~{workload.name}.{workload.namespace}~{domain}"
+
+
+def _decode(document: Document) -> tuple[Resource | None, Sequence[Problem]]:
+    if document.raw is None:
+        return None, document.problems
+    resource, problems = decode(document.raw)
+    if resource is not None:
+        problems = [*problems, *validate(resource)]
+    bad = any(problem.severity is Severity.ERROR for problem in problems)
+    return (None if bad else resource), [*document.problems, *problems]
+
+
+def _located(problem: Problem, document: Document) -> Problem:
+    if problem.line:
+        return problem
+    return structs.replace(problem, file=document.file, line=document.line_of(problem.path))
+
+
+def _slices(resources: Iterable[Resource]) -> Iterable[Resource]:
+    by_namespace: dict[str, list[Resource]] = defaultdict(list)
+    for resource in resources:
+        by_namespace[resource.metadata.namespace].append(resource)
+    for members in by_namespace.values():
+        yield from synthesis.slices(members)
+
+
+def _conflicts(scope: ProxyScope) -> Iterable[Problem]:
+    for conflict in outbound_plan.conflicts(scope.outbound):
+        text = f"listener {conflict.listener} stays with the older {conflict.kept}"
+        text = f"{text} ({conflict.reason}): connections to this one are not told apart from it"
+        yield Problem(conflict.lost, "", reasons.LISTENER_CONFLICT, text, severity=Severity.WARNING)
