@@ -6,7 +6,7 @@ where the manifests have none.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -17,12 +17,10 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from msgspec import structs
 
-from libs.api import documents, reasons
-from libs.api.decode import decode
-from libs.api.documents import Document
+from libs.api import reasons
+from libs.api.check import check_files
 from libs.api.problem import Problem, Severity
 from libs.api.resource import Resource
-from libs.api.validate import validate
 from libs.model.ids import SpiffeId, workload_key
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
@@ -82,21 +80,15 @@ def render(
 
 def build(texts: Mapping[str, str]) -> tuple[Mesh, list[Problem]]:
     """Return the mesh that manifests describe, and what is wrong with them."""
-    read = [document for name in sorted(texts) for document in documents.read(texts[name], name)]
-    resources: dict[str, Resource] = {}
-    places: dict[str, Document] = {}
-    problems: list[Problem] = []
-    for document in read:
-        resource, found = _decode(document)
-        problems += (_located(problem, document) for problem in found)
-        if resource is not None:
-            resources[resource.ref] = resource
-            places[resource.ref] = document
-    every = [*resources.values(), *_slices(resources.values())]
+    findings = check_files(sorted(texts.items()))
+    problems = [problem for found in findings for problem in (*found.errors, *found.warnings)]
+    resources = [found.resource for found in findings if found.resource is not None]
+    every = [*resources, *_slices(resources)]
     step = apply(initial(MeshSettings()), [Upsert(resource) for resource in every])
-    for problem in step.problems:
-        place = places.get(problem.ref)
-        problems.append(_located(problem, place) if place else problem)
+    files = {found.ref: found.file for found in findings}
+    problems += (
+        structs.replace(problem, file=files.get(problem.ref, "")) for problem in step.problems
+    )
     return step.state.mesh, problems
 
 
@@ -122,22 +114,6 @@ def _node_id(mesh: Mesh, workload: Workload) -> str:
     address = workload.addresses[0] if workload.addresses else "127.0.0.1"
     domain = f"{workload.namespace}.svc.{mesh.settings.cluster_domain}"
     return f"{kind}~{address}~{workload.name}.{workload.namespace}~{domain}"
-
-
-def _decode(document: Document) -> tuple[Resource | None, Sequence[Problem]]:
-    if document.raw is None:
-        return None, document.problems
-    resource, problems = decode(document.raw)
-    if resource is not None:
-        problems = [*problems, *validate(resource)]
-    bad = any(problem.severity is Severity.ERROR for problem in problems)
-    return (None if bad else resource), [*document.problems, *problems]
-
-
-def _located(problem: Problem, document: Document) -> Problem:
-    if problem.line:
-        return problem
-    return structs.replace(problem, file=document.file, line=document.line_of(problem.path))
 
 
 def _slices(resources: Iterable[Resource]) -> Iterable[Resource]:
