@@ -27,7 +27,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     """What one document holds, and what is wrong with it. Problems name file and line.
 
     Without errors, `resource` is the resource to use, or None if its kind is none of the mesh's
-    business. `document` counts the documents of the file from 0; the items of a list share a number.
+    business. `document` counts the documents of the file from 0; items of a list share a number.
     """
 
     file: str
@@ -53,7 +53,7 @@ def check(text: str, file: str, complete: Complete = as_written) -> list[Finding
 
 
 def check_files(files: Iterable[tuple[str, str]]) -> list[Finding]:
-    """Return what `(name, text)` of several files hold; of a resource written twice, the first counts."""
+    """Return what `(name, text)` of files hold; of a resource written twice, the first counts."""
     findings = [finding for name, text in files for finding in check(text, name)]
     first: dict[Ref, Finding] = {}
     return [_once(finding, first.setdefault(finding.ref, finding)) for finding in findings]
@@ -104,7 +104,7 @@ def _once(finding: Finding, first: Finding) -> Finding:
 
 
 def _of_mesh_config(resource: Resource) -> list[Problem]:
-    """Problems of the text in a ConfigMap that may be the mesh's; which one is, is not known here."""
+    """Problems of a ConfigMap that may be the mesh's; which one is, is not known here."""
     if isinstance(resource, ConfigMap) and resource.metadata.name == mesh_config.NAME:
         return mesh_config.read(resource)[1]
     return []

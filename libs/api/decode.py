@@ -45,6 +45,9 @@ def decode(raw: Mapping[str, object]) -> tuple[Resource | None, list[Problem]]:
 def _kind(raw: Mapping[str, object], report: Report) -> Kind | None:
     """Return the kind if it can be read; report if it should be one of ours, but cannot."""
     api_version, name = raw.get("apiVersion"), raw.get("kind")
+    if api_version is None and name is None:
+        report.error("", reasons.NOT_AN_OBJECT, "has neither apiVersion nor kind")
+        return None
     for field, value in (("apiVersion", api_version), ("kind", name)):
         if not isinstance(value, str) or not value:
             report.error(field, reasons.MISSING_FIELD, f"{field} is required, and a text")

@@ -18,6 +18,7 @@ def segment(key: str | int) -> str:
         return f"[{key}]"
     if len(key) > MAX_SEGMENT:
         key = key[:MAX_SEGMENT] + "…"
+    key = key.encode(errors="replace").decode()  # a path is always text that can be printed
     return f".{key}" if _NAME.fullmatch(key) else f"[{key}]"
 
 

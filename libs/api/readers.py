@@ -9,6 +9,7 @@ Null means absent, as it does to the API server and in protobuf's JSON.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
@@ -32,6 +33,7 @@ INVALID = object()
 Reader = Callable[[object, Path, Report], object]
 
 _MAX_SUGGESTED = 64
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON can escape one; UTF-8 cannot carry it
 _TOP_LEVEL = frozenset({"apiVersion", "kind", "status"})
 
 
@@ -133,7 +135,12 @@ def _wrong(value: object, path: Path, report: Report, expected: str) -> object: 
 
 
 def _text(value: object, path: Path, report: Report) -> object:
-    return value if isinstance(value, str) else _wrong(value, path, report, "a text")
+    if not isinstance(value, str):
+        return _wrong(value, path, report, "a text")
+    if not value.isascii() and _SURROGATE.search(value):
+        report.error(path, reasons.WRONG_TYPE, "is not text: half of a surrogate pair")
+        return INVALID
+    return value
 
 
 def _boolean(value: object, path: Path, report: Report) -> object:
@@ -259,7 +266,7 @@ def _map(key_type: type, inner_reader: Reader) -> Reader:
 
 def _key(key: str, key_type: type, path: Path, report: Report) -> object:  # noqa: PLR0917
     if key_type is str:
-        return key
+        return _text(key, path, report)
     if key.isascii() and key.isdigit() and len(key) <= 10:
         return int(key)
     report.error(path, reasons.WRONG_TYPE, "the key must be a number")

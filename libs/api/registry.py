@@ -25,7 +25,9 @@ NETWORKING = "networking.istio.io"
 SECURITY = "security.istio.io"
 TELEMETRY = "telemetry.istio.io"
 EXTENSIONS = "extensions.istio.io"
+INSTALL = "install.istio.io"
 GATEWAY_API = "gateway.networking.k8s.io"
+GATEWAY_API_TRIALS = "gateway.networking.x-k8s.io"
 DISCOVERY = "discovery.k8s.io"
 CORE = ""
 
@@ -116,13 +118,14 @@ KINDS: tuple[Kind, ...] = (
     Kind(TELEMETRY, "Telemetry", "telemetries", ("v1", "v1alpha1"), True, ("telemetry",)),
     Kind(EXTENSIONS, "WasmPlugin", "wasmplugins", ("v1alpha1",)),
     Kind(EXTENSIONS, "TrafficExtension", "trafficextensions", ("v1alpha1",)),
+    Kind(INSTALL, "IstioOperator", "istiooperators", ("v1alpha1",), True, ("iop", "io")),
     Kind(GATEWAY_API, "GatewayClass", "gatewayclasses", _V1_BETA, False, ("gc",)),
     Kind(GATEWAY_API, "Gateway", "gateways", _V1_BETA, True, ("gtw",)),
     Kind(GATEWAY_API, "HTTPRoute", "httproutes", _V1_BETA),
     Kind(GATEWAY_API, "GRPCRoute", "grpcroutes", ("v1", "v1alpha2")),
     Kind(GATEWAY_API, "TLSRoute", "tlsroutes", ("v1", "v1alpha3", "v1alpha2")),
-    Kind(GATEWAY_API, "TCPRoute", "tcproutes", ("v1alpha2",)),
-    Kind(GATEWAY_API, "UDPRoute", "udproutes", ("v1alpha2",)),
+    Kind(GATEWAY_API, "TCPRoute", "tcproutes", ("v1", "v1alpha2")),
+    Kind(GATEWAY_API, "UDPRoute", "udproutes", ("v1", "v1alpha2")),
     Kind(GATEWAY_API, "ListenerSet", "listenersets", ("v1",), True, ("lset",)),
     Kind(GATEWAY_API, "ReferenceGrant", "referencegrants", _V1_BETA, True, ("refgrant",)),
     Kind(
@@ -133,6 +136,10 @@ KINDS: tuple[Kind, ...] = (
         True,
         ("btlspolicy",),
     ),
+    Kind(GATEWAY_API_TRIALS, "XBackend", "xbackends", ("v1alpha1",)),
+    Kind(GATEWAY_API_TRIALS, "XBackendTrafficPolicy", "xbackendtrafficpolicies", ("v1alpha1",)),
+    Kind(GATEWAY_API_TRIALS, "XListenerSet", "xlistenersets", ("v1alpha1",)),
+    Kind(GATEWAY_API_TRIALS, "XMesh", "xmeshes", ("v1alpha1",), False),
 )
 
 IGNORED_CORE = frozenset(
@@ -192,5 +199,5 @@ def _is_ours(group: str) -> bool:
     """Tell whether `group` is one of ours, or so near to one that it must be a slip of the pen."""
     if group in _OUR_GROUPS or group.endswith(_ISTIO):
         return True
-    foreign = "." not in group or group.endswith(".k8s.io") or len(group) > _MAX_SUGGESTED
+    foreign = "." not in group or group.endswith("k8s.io") or len(group) > _MAX_SUGGESTED
     return not foreign and bool(get_close_matches(group, _OUR_GROUPS, n=1, cutoff=0.85))
