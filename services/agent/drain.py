@@ -90,8 +90,8 @@ def active(stats: dict[str, int], own_ports: frozenset[int]) -> int:
     """Return how many connections listeners other than our own have."""
     total = 0
     for name, count in stats.items():
-        listener = re.match(r"listener\.(.+?)\.(worker_|downstream_cx_active)", name)
-        if listener is None or listener[2] == "worker_" or listener[1] == "admin":
+        listener = re.fullmatch(r"listener\.(.+)\.downstream_cx_active", name)
+        if listener is None or ".worker_" in name or listener[1].startswith("admin"):
             continue
         port = listener[1].rpartition("_")[2]
         if not (port.isdigit() and int(port) in own_ports):

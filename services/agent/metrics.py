@@ -4,8 +4,16 @@ The status port merges them with Envoy's and the application's, which may be Pyt
 registry's series about process and interpreter would collide. Ours carry the prefix `istio_agent_`.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, exposition
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    ProcessCollector,
+    disable_created_metrics,
+    exposition,
+)
 
+disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 ProcessCollector(namespace="istio_agent", registry=REGISTRY)
 

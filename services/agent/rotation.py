@@ -27,11 +27,20 @@ class Schedule(Struct, frozen=True):
     grace_ratio: float = 0.5
     grace_jitter: float = 0.01
 
-    def due(self, issued: Issued, chance: float) -> float:
-        """Return the moment of renewal, as seconds since the epoch; `chance` lies in [0, 1)."""
+    def due(self, issued: Issued, *, now: float, chance: float) -> float:
+        """Return the moment of renewal, as seconds since the epoch.
+
+        Life is counted from `now`, when it was obtained: certificates begin before they are issued,
+        for clocks that are behind, and for short ones that beginning is most of their validity.
+
+        Args:
+            issued: the certificate.
+            now: seconds since the epoch.
+            chance: in [0, 1), for the jitter.
+
+        """
         left = self.grace_ratio + self.grace_jitter * (2 * chance - 1)
-        life = issued.not_after - issued.not_before
-        return issued.not_before + life * min(max(1 - left, 0.0), 1.0)
+        return now + (issued.not_after - now) * min(max(1 - left, 0.0), 1.0)
 
 
 class Rotation:
@@ -73,7 +82,8 @@ class Rotation:
             attempt = 0
             self._not_after = issued.not_after
             self._use(issued)
-            await self._until(self._schedule.due(issued, self._chance()))
+            now = self._clock.now()
+            await self._until(self._schedule.due(issued, now=now, chance=self._chance()))
 
     async def _attempt(self, attempt: int) -> Issued | None:
         try:
