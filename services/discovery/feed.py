@@ -55,11 +55,9 @@ class Feed:
         self._loaded.set()
         if not delta:
             return
-        rows = [_row(mesh, key, delta.change) for key in sorted(delta.changed)]
-        removed = [RowKey(type=key.table, key=key.key) for key in sorted(delta.removed)]
-        updates = list(_updates(rows, _header(delta), removed=removed))
+        change = _Change(mesh, delta)
         for pending in self._pending:
-            pending.put(updates)
+            pending.put(change)
 
     async def follow(self) -> AsyncIterator[MeshUpdate]:
         """Yield the snapshot and then all changes, once there is a mesh.
@@ -71,8 +69,7 @@ class Feed:
         await self._loaded.wait()
         with self._subscribed() as pending:
             sequence = count(1)
-            snapshot = _snapshot(self._mesh, dict(self._versions))
-            for update in snapshot:
+            for update in _snapshot(self._mesh, dict(self._versions)):
                 yield _numbered(update, next(sequence))
             while True:
                 for update in await pending.get():
@@ -90,32 +87,51 @@ class Feed:
             metrics.SUBSCRIBERS.dec()
 
 
+class _Change:
+    """The messages of one change: made piece by piece when first sent, then shared by all."""
+
+    def __init__(self, mesh: Mesh, delta: Delta) -> None:
+        rows = (_row(mesh, key, delta.change) for key in sorted(delta.changed))
+        removed = [RowKey(type=key.table, key=key.key) for key in sorted(delta.removed)]
+        self._rest = _updates(rows, _header(delta), removed=removed)
+        self._made: list[MeshUpdate] = []
+
+    def __iter__(self) -> Iterator[MeshUpdate]:
+        for index in count():
+            if index == len(self._made):
+                update = next(self._rest, None)
+                if update is None:
+                    return
+                self._made.append(update)
+            yield self._made[index]
+
+
 class _Pending:
     """Changes that one subscriber has not been sent yet."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._changes: deque[list[MeshUpdate]] = deque()
+        self._changes: deque[_Change] = deque()
         self._behind = False
         self._wake = asyncio.Event()
 
-    def put(self, updates: list[MeshUpdate]) -> None:
+    def put(self, change: _Change) -> None:
         if len(self._changes) >= self._limit and not self._behind:
             self._behind = True
             self._changes.clear()
             metrics.FEED_OVERFLOWS.inc()
         if not self._behind:
-            self._changes.append(updates)
+            self._changes.append(change)
         self._wake.set()
 
-    async def get(self) -> list[MeshUpdate]:
+    async def get(self) -> _Change:
         await self._wake.wait()
         if self._behind:
             raise FellBehindError
-        updates = self._changes.popleft()
+        change = self._changes.popleft()
         if not self._changes:
             self._wake.clear()
-        return updates
+        return change
 
 
 def _snapshot(mesh: Mesh, versions: Versions) -> Iterator[MeshUpdate]:

@@ -41,6 +41,11 @@ class Batch(Struct, frozen=True):
     files: tuple[FileText, ...]
     observed: float
 
+    @property
+    def size(self) -> int:
+        """Characters to read."""
+        return sum(len(file.text or "") for file in self.files)
+
 
 class FileSource:
     """Gives all files of a tree, and then those that change. Make it with `watch`."""

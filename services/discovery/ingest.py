@@ -6,7 +6,6 @@ waits. Reading, checking and translating happen in a thread, one batch at a time
 """
 
 import asyncio
-import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 
@@ -19,9 +18,13 @@ from services.discovery import metrics
 from services.discovery.completion import Complete, as_written
 from services.discovery.files import Batch, FileText
 from services.discovery.manifests import Manifests
+from services.discovery.memory import collection_held_back
 from services.discovery.reading import Reading, read, unreadable
 
 logger = logging.getLogger(__name__)
+
+LARGE_BATCH = 64 * 1024
+"""Characters from which on a batch is worth telling the garbage collector about."""
 
 Publish = Callable[[Step], None]
 """Gets each step, with all problems, those of the files included, in its `problems`."""
@@ -43,7 +46,6 @@ class Ingest:
         self._clock = clock
         self._complete = complete
         self._manifests = Manifests()
-        self._loaded = False
 
     async def run(self, batches: AsyncIterator[Batch]) -> None:
         """Take batches until they end or this is cancelled."""
@@ -54,28 +56,25 @@ class Ingest:
             self._publish(step)
 
     def _take(self, batch: Batch) -> Step:
-        readings = {file.name: self._reading(file) for file in batch.files}
-        events = self._manifests.update(readings, batch.observed)
+        with collection_held_back(large=batch.size >= LARGE_BATCH):
+            readings = {file.name: self._reading(file) for file in batch.files}
+            events = self._manifests.update(readings, batch.observed)
+            step = self._apply(events)
+            problems = {*self._manifests.problems(), *map(self._manifests.located, step.problems)}
+            step = step._replace(problems=tuple(sorted(problems)))
+        _count(events, step)
+        return step
+
+    def _apply(self, events: list[Event]) -> Step:
         started = self._clock.monotonic()
         step = apply(self._state, events)
         metrics.APPLY_SECONDS.observe(self._clock.monotonic() - started)
-        problems = {*self._manifests.problems(), *map(self._manifests.located, step.problems)}
-        step = step._replace(problems=tuple(sorted(problems)))
-        _count(events, step)
-        self._settle_memory()
         return step
 
     def _reading(self, file: FileText) -> Reading | None:
         if file.text is not None:
             return read(file.name, file.text, self._complete)
         return unreadable(file.name, file.fault) if file.fault else None
-
-    def _settle_memory(self) -> None:
-        """After the first load most objects stay: later collections need not look at them."""
-        if not self._loaded:
-            self._loaded = True
-            gc.collect()
-            gc.freeze()
 
 
 def _count(events: list[Event], step: Step) -> None:

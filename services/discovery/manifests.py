@@ -36,7 +36,7 @@ class Manifests:
         """Take what files say now (None: gone), and return what happened to resources by that."""
         touched: dict[Ref, None] = {}
         for name, reading in readings.items():
-            touched |= dict.fromkeys(self._file(name, reading))
+            touched |= self._file(name, reading)
         events = [event for ref in touched for event in self._settle(ref, observed)]
         namespaces = {parse_ref(event.ref)[1] for event in events if self._moves_endpoints(event)}
         for namespace in sorted(namespaces):
@@ -62,13 +62,13 @@ class Manifests:
         entries = list(_in_order(self._claims.get(ref, {})))
         return entries[0].document if entries else None
 
-    def _file(self, name: str, reading: Reading | None) -> set[Ref]:
+    def _file(self, name: str, reading: Reading | None) -> dict[Ref, None]:
         """Exchange what a file says, and return the resources that it concerns."""
         before = self._readings.pop(name, Reading())
         after = _with_kept(before, reading) if reading else Reading()
         if reading:
             self._readings[name] = after
-        touched = {entry.ref for entry in (*before.entries, *after.entries)}
+        touched = dict.fromkeys(entry.ref for entry in (*before.entries, *after.entries))
         for ref in touched:
             self._claims[ref].pop(name, None)
         for entry in after.entries:

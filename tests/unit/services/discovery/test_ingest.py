@@ -1,0 +1,170 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from libs.model.delta import Delta
+from libs.model.mesh import Mesh
+from libs.model.settings import MeshSettings
+from libs.runtime.clock import SystemClock
+from libs.runtime.tasks import background
+from libs.runtime.watchdog import Watchdog
+from libs.translate.apply import Step
+from services.discovery import files
+from services.discovery.ingest import Ingest
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: NAME, namespace: shop}
+spec: {ports: [{name: http, port: 80}]}
+---
+"""
+ROUTING = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec:
+  hosts: [web]
+  http: [{route: [{destination: {host: web}}]}]
+---
+"""
+
+
+class Steps:
+    """What was published, and a way to wait for the next of it."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Step] = asyncio.Queue()
+        self.mesh = Mesh()
+
+    def publish(self, step: Step) -> None:
+        self._queue.put_nowait(step)
+
+    async def next(self) -> Step:
+        async with asyncio.timeout(30):
+            step = await self._queue.get()
+        self.mesh = step.state.mesh
+        return step
+
+    async def change(self) -> Delta:
+        while not (step := await self.next()).delta:
+            pass
+        return step.delta
+
+
+@asynccontextmanager
+async def ingesting(folder: Path) -> AsyncIterator[Steps]:
+    steps = Steps()
+    ingest = Ingest(MeshSettings(), steps.publish, SystemClock())
+    async with (
+        files.watch(folder, SystemClock()) as source,
+        background(ingest.run(source.batches())),
+    ):
+        yield steps
+
+
+async def test_a_folder_becomes_a_mesh_and_follows_it(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SERVICE.replace("NAME", "web"))
+    before = SystemClock().now()
+    async with ingesting(tmp_path) as steps:
+        first = await steps.next()
+        assert list(first.state.mesh.services) == ["shop/web.shop.svc.cluster.local"]
+        assert first.problems == ()
+
+        (tmp_path / "b.yaml").write_text(ROUTING)
+        delta = await steps.change()
+        assert delta.causes == ("VirtualService/shop/web",)
+        assert before <= delta.observed <= SystemClock().now()
+        assert delta.change == steps.mesh.version
+
+        (tmp_path / "b.yaml").unlink()
+        delta = await steps.change()
+        assert [key.key for key in delta.removed] == ["VirtualService/shop/web"]
+
+
+async def test_an_empty_folder_is_a_first_load_too(tmp_path: Path) -> None:
+    async with ingesting(tmp_path) as steps:
+        assert not (await steps.next()).delta
+
+
+async def test_a_bad_document_keeps_its_last_good_state_and_the_rest_moves(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SERVICE.replace("NAME", "web"))
+    (tmp_path / "b.yaml").write_text(ROUTING)
+    async with ingesting(tmp_path) as steps:
+        await steps.next()
+        good = steps.mesh.routings
+        (tmp_path / "b.yaml").write_text(ROUTING.replace("hosts: [web]", "hostss: [web]"))
+        (tmp_path / "c.yaml").write_text(SERVICE.replace("NAME", "db"))
+        while len(steps.mesh.services) < 2:
+            step = await steps.next()
+        (problem,) = step.problems
+        assert problem.reason == "UnknownField"
+        assert problem.file == str(tmp_path / "b.yaml")
+        assert problem.line == 6
+        assert steps.mesh.routings == good
+
+
+async def test_a_reference_is_placed_and_heals(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text(ROUTING)
+    async with ingesting(tmp_path) as steps:
+        (problem,) = (await steps.next()).problems
+        assert problem.reason == "HostNotFound"
+        assert (problem.file, problem.line) == (str(tmp_path / "b.yaml"), 7)
+        (tmp_path / "a.yaml").write_text(SERVICE.replace("NAME", "web"))
+        assert (await steps.next()).problems == ()
+
+
+async def test_hostile_files_stop_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SERVICE.replace("NAME", "web"))
+    (tmp_path / "broken.yaml").write_text("a: [")
+    (tmp_path / "deep.yaml").write_text("[" * 50_000)
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "aliases.yaml").write_text("a: &a [x]\nb: [*a, *a]\n")
+    (tmp_path / "unknown.yaml").write_text(
+        "{apiVersion: networking.istio.io/v1, kind: VirtualServices, metadata: {name: x}}"
+    )
+    async with ingesting(tmp_path) as steps:
+        step = await steps.next()
+        assert list(step.state.mesh.services) == ["shop/web.shop.svc.cluster.local"]
+        assert {Path(problem.file).name for problem in step.problems} == {
+            "broken.yaml",
+            "deep.yaml",
+            "bytes.yaml",
+            "aliases.yaml",
+            "unknown.yaml",
+        }
+        assert all(problem.line > 0 and problem.text for problem in step.problems)
+
+
+async def _worst_stall(folder: Path) -> float:
+    """Return the seconds for which a large document and a thousand resources held up the loop."""
+    routes = "".join(
+        f"  - match: [{{uri: {{prefix: /a/longer/path/{index}}}}}]\n"
+        "    route: [{destination: {host: web}}]\n"
+        for index in range(11_000)
+    )
+    text = ROUTING.partition("  http:")[0] + "  http:\n" + routes
+    assert 900_000 < len(text) < 1024 * 1024
+    watchdog = Watchdog(interval=0.005)
+    async with ingesting(folder) as steps, background(watchdog.run()):
+        await steps.next()
+        watchdog.reset()
+        (folder / "large.yaml").write_text(text)
+        await steps.change()
+        (folder / "many.yaml").write_text(
+            "".join(SERVICE.replace("NAME", f"s{index}") for index in range(1_000))
+        )
+        await steps.change()
+    assert len(steps.mesh.services) == 1_000
+    assert len(steps.mesh.routings) == 1
+    return watchdog.worst
+
+
+async def test_large_documents_do_not_stop_the_event_loop(tmp_path: Path) -> None:
+    # Whatever else this machine does stops the loop too: the best of three attempts is ours.
+    folders = [tmp_path / str(attempt) for attempt in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    stalls = [await _worst_stall(folder) for folder in folders]
+    assert min(stalls) < 0.1
