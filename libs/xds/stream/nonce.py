@@ -7,6 +7,7 @@ nothing makes the oldest forgotten, and its late answer counts as stale.
 
 from msgspec import Struct
 
+from libs.model.ids import Ref
 from libs.xds.stream.events import MAX_TEXT, Acked, Nacked
 from libs.xds.stream.responses import Response
 from libs.xds.types import ResourceSet
@@ -30,6 +31,8 @@ class Ledger:
         "acked",
         "acked_version",
         "error",
+        "guilty",
+        "guilty_sources",
         "sent",
         "version",
     )
@@ -43,6 +46,8 @@ class Ledger:
         self.acked = ""  # nonce of the latest response that was accepted
         self.acked_version = ""
         self.error = ""  # why the latest answer was a refusal; empty if it was not
+        self.guilty: tuple[str, ...] = ()  # the resources that a refusal named
+        self.guilty_sources: tuple[Ref, ...] = ()
 
     @property
     def waiting(self) -> int:
@@ -86,13 +91,9 @@ class Ledger:
         guilty = _guilty(self.error, waiting.response.names)
         found = (waiting.resources.resources.get(name) for name in guilty)
         sources = {source for item in found if item is not None for source in item.sources}
+        self.guilty, self.guilty_sources = guilty, tuple(sorted(sources))
         return Nacked(
-            waiting.resources.type_url,
-            nonce,
-            waiting.push,
-            self.error,
-            guilty,
-            tuple(sorted(sources)),
+            waiting.resources.type_url, nonce, waiting.push, self.error, guilty, self.guilty_sources
         )
 
     def names(self, nonce: str) -> tuple[str, ...]:

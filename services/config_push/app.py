@@ -1,0 +1,254 @@
+"""Wiring of config-push: own certificate, replica, push loop, two ADS ports, debug pages, cache."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from libs.cache.cache import OPERATION_SECONDS, Cache
+from libs.cache.redis_backend import RedisBackend
+from libs.model import wire
+from libs.model.ids import SpiffeId
+from libs.model.mesh import Mesh
+from libs.pki import bundle, csr
+from libs.pki.errors import SealError
+from libs.pki.seal import Sealer
+from libs.protos.feed.v1 import feed_pb2_grpc
+from libs.protos.feed.v1.feed_pb2 import MeshUpdate, SubscribeRequest
+from libs.rpc import ca_client, channel, interceptors, server
+from libs.rpc.health import Health
+from libs.rpc.limits import Limits as ServerLimits
+from libs.rpc.server import Port
+from libs.rpc.svid import Functions, Svid
+from libs.runtime import http
+from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.probes import Readiness
+from libs.runtime.tasks import background
+from libs.xds.generate import GENERATORS
+from services.config_push import authn, metrics, stored
+from services.config_push.ads import AdsService, StreamLimits
+from services.config_push.authn import Authenticate, TokenKeys, TokenRules
+from services.config_push.debug import DebugPages, Readers
+from services.config_push.guard import Guarded
+from services.config_push.plane import Plane
+from services.config_push.push import ThreadWorker
+from services.config_push.receipts_service import METHODS, ReceiptsService
+from services.config_push.replica import Replica
+from services.config_push.settings import Settings
+from services.config_push.shared import SharedSets
+from services.config_push.warm import WarmMesh
+
+SUBSCRIBER = "config-push"
+
+
+class Bound(Struct, frozen=True):
+    """The ports on which a running config-push listens."""
+
+    xds: int
+    mtls: int
+    monitoring: int
+
+
+async def serve(settings: Settings) -> None:
+    """Run config-push until cancelled."""
+    async with running(settings):
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Bound]:
+    """Run config-push while the block runs."""
+    parts = _Parts(settings, clock or SystemClock())
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(parts.close)
+        monitoring = await stack.enter_async_context(
+            http.serve(
+                settings.listen_address,
+                settings.monitoring_port,
+                parts.pages.routes(),
+                readiness=parts.readiness,
+            )
+        )
+        await stack.enter_async_context(background(parts.svid.run(), parts.plane.pusher.run()))
+        await parts.svid.ready()
+        parts.readiness.set("certificate")
+        xds = await stack.enter_async_context(_token_port(parts))
+        mtls = await stack.enter_async_context(_mutual_port(parts))
+        await stack.enter_async_context(background(parts.replica.run(), *parts.cache_work()))
+        yield Bound(xds=xds, mtls=mtls, monitoring=monitoring)
+
+
+class _Parts:
+    """The parts of the process, wired and not yet running."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.readiness = Readiness("certificate", "mesh")
+        self.rules = TokenRules(
+            TokenKeys(settings.token_keys_file),
+            settings.token_issuer,
+            settings.token_audience,
+            settings.trust_domain,
+        )
+        self._worker = ThreadWorker()
+        self._cache = _cache(settings, clock)
+        self._shared = SharedSets(self._cache, stored.form()) if self._cache else None
+        self._warm = WarmMesh(self._cache, clock=clock) if self._cache else None
+        self.plane = Plane(
+            GENERATORS,
+            clock=clock,
+            worker=self._worker,
+            history=settings.receipt_history,
+            shared=self._shared,
+        )
+        self.plane.on_mesh(self._served)
+        self.svid = _own_certificate(settings, clock)
+        self.replica = Replica(
+            partial(_subscribe, settings, self.svid),
+            self.plane.change,
+            clock=clock,
+            fallback=self._warm.load if self._warm else None,
+        )
+        self.pages = DebugPages(
+            self.plane.connections,
+            self.plane.pusher,
+            book=self.plane.book,
+            readers=Readers(self._reader, settings.system_namespace),
+        )
+
+    def ads(self, authenticate: Authenticate) -> AdsService:
+        """Return ADS for one way of authentication."""
+        limits = StreamLimits(
+            streams=self.settings.max_streams,
+            first_request=self.settings.first_request_seconds,
+            stall=self.settings.stall_seconds,
+        )
+        return AdsService(self.plane, authenticate, limits=limits, clock=self.clock)
+
+    def cache_work(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what runs beside everything else if there is a cache."""
+        return [part.run() for part in (self._shared, self._warm) if part is not None]
+
+    async def close(self) -> None:
+        """Let go of the worker and of the cache."""
+        self._worker.close()
+        if self._cache:
+            await self._cache.close()
+
+    def _served(self, mesh: Mesh) -> None:
+        if not self.readiness.ready:
+            # What is here now stays: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+        self.readiness.set("mesh")
+        if self._warm and self.replica.connected:
+            self._warm.keep(mesh)
+
+    def _reader(self, token: str) -> SpiffeId:
+        return authn.verify_token(token, self.rules, now=self.clock.now())
+
+
+class _Sealing:
+    """`libs.pki`'s seal as `libs.cache` wants it."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._sealer = Sealer([secret])
+
+    def seal(self, plain: bytes, associated: bytes) -> bytes:
+        """Return `plain` sealed for `associated`."""
+        return self._sealer.seal(plain, associated)
+
+    def open(self, sealed: bytes, associated: bytes) -> bytes | None:
+        """Return what was sealed for `associated`, or None."""
+        try:
+            return self._sealer.open(sealed, associated)
+        except SealError:
+            return None
+
+
+def _cache(settings: Settings, clock: Clock) -> Cache | None:
+    if not settings.redis_url or settings.cache_key_file is None:
+        return None
+    return Cache(
+        RedisBackend(settings.redis_url, timeout=OPERATION_SECONDS),
+        _Sealing(settings.cache_key_file.read_bytes()),
+        observe=lambda outcome: metrics.CACHE.labels(outcome=outcome.value).inc(),
+        clock=clock,
+    )
+
+
+def _own_certificate(settings: Settings, clock: Clock) -> Svid:
+    ca = ca_client.CaAddress(
+        settings.ca_address,
+        settings.ca_root_file,
+        settings.token_file,
+        settings.ca_server_name or f"seine-ca.{settings.system_namespace}.svc",
+    )
+    functions = Functions(
+        make_request=csr.make_with_key,
+        validity=bundle.validity,
+        sign=partial(ca_client.sign, ca),
+    )
+    return Svid(functions, clock=clock)
+
+
+async def _subscribe(settings: Settings, svid: Svid) -> AsyncIterator[MeshUpdate]:
+    """Follow discovery, over a connection of its own with the certificate of this moment."""
+    name = settings.discovery_server_name or f"seine-discovery.{settings.system_namespace}.svc"
+    async with channel.connect(
+        settings.discovery_address, credentials=svid.channel_credentials(), server_name=name
+    ) as open_channel:
+        feed = feed_pb2_grpc.MeshFeedStub(open_channel)
+        request = SubscribeRequest(subscriber=SUBSCRIBER, schema=wire.SCHEMA)
+        async for update in feed.Subscribe(request):
+            yield update
+
+
+@asynccontextmanager
+async def _token_port(parts: _Parts) -> AsyncIterator[int]:
+    """Serve proxies that have a token."""
+    ads = parts.ads(authn.by_token(parts.rules, clock=parts.clock))
+    settings = parts.settings
+    port = Port(
+        f"{settings.listen_address}:{settings.xds_port}",
+        parts.svid.server_credentials(mutual=False),
+    )
+    async with server.running([ads.register], port, limits=_limits(settings)) as number:
+        yield number
+
+
+@asynccontextmanager
+async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
+    """Serve proxies that have a certificate, and receipts to our own services."""
+    settings = parts.settings
+    ads = parts.ads(authn.by_certificate(trust_domain=settings.trust_domain))
+    health = Health()
+    receipts = ReceiptsService(parts.plane.book)
+    allow = interceptors.allow(
+        dict.fromkeys(METHODS, settings.receipt_readers),
+        trust_domain=settings.trust_domain,
+        namespace=settings.system_namespace,
+    )
+    port = Port(
+        f"{settings.listen_address}:{settings.mtls_port}",
+        parts.svid.server_credentials(mutual=True),
+    )
+    async with server.running(
+        [ads.register, receipts.register, health.register],
+        port,
+        interceptors=[Guarded(allow)],
+        limits=_limits(settings),
+    ) as number:
+        await health.set(serving=True)
+        yield number
+
+
+def _limits(settings: Settings) -> ServerLimits:
+    return ServerLimits(
+        message_bytes=settings.max_request_bytes, age_seconds=settings.max_connection_seconds
+    )

@@ -1,0 +1,193 @@
+"""Connection: one ADS stream: its session, what waits to be written, and what it was offered.
+
+What waits is bounded: one offer (a newer one replaces it, counted) and the answers to at most
+MAX_ANSWERS requests; a proxy that asks on without reading is not read from until it has caught up.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+
+from envoy.service.discovery.v3 import discovery_pb2
+from msgspec import Struct
+
+from libs.model.ids import SpiffeId
+from libs.model.mesh import Mesh
+from libs.proxy import node
+from libs.proxy.node import Proxy
+from libs.runtime.clock import Clock
+from libs.xds.stream.delta import DeltaSession
+from libs.xds.stream.events import Event
+from libs.xds.stream.sotw import SotwSession
+from libs.xds.types import ResourceSet, Snapshot
+from services.config_push import metrics
+from services.config_push.errors import SlowReaderError
+
+MAX_ANSWERS = 32
+
+Write = Callable[[bytes], Awaitable[None]]
+Request = discovery_pb2.DeltaDiscoveryRequest | discovery_pb2.DiscoveryRequest
+
+
+class Offer(Struct, frozen=True):
+    """What a proxy should have now."""
+
+    snapshot: Snapshot
+    push: int
+    whole: bool  # False: only endpoints are of this push
+    since: float  # monotonic seconds: when the change, or the proxy, arrived
+    class_name: str
+    digest: str
+
+
+class Applied(Struct, frozen=True):
+    """An offer was turned into responses; `events` say which."""
+
+    offer: Offer
+    events: tuple[Event, ...]
+
+
+class Peer(Struct, frozen=True):
+    """Who is at the other end of a stream, as far as it was proved."""
+
+    identity: SpiffeId
+    address: str
+    node_id: str
+    metadata: Mapping[str, object]
+
+    def identify(self, mesh: Mesh) -> Proxy:
+        """Return the proxy as it stands in `mesh`.
+
+        Raises:
+            NodeError: what it claims is not what it proved.
+
+        """
+        return node.parse(self.node_id, self.metadata, self.identity, mesh)
+
+
+class Connection:
+    """One stream. All methods run on the event loop."""
+
+    def __init__(
+        self, number: int, peer: Peer, session: DeltaSession | SotwSession, *, clock: Clock
+    ) -> None:
+        self.number = number
+        self.peer = peer
+        self.session = session
+        self.connected = clock.now()
+        self.offered: Offer | None = None
+        self.observe: Callable[[Applied | Event], None] = lambda _: None
+        self._clock = clock
+        self._waiting: Offer | None = None
+        self._bodies: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._refusal: Exception | None = None
+
+    @property
+    def proxy_id(self) -> str:
+        """The name that people know the proxy by: `<pod>.<namespace>`."""
+        return self.peer.node_id.split("~")[2]
+
+    @property
+    def before(self) -> Mapping[str, ResourceSet]:
+        """The sets that it was offered last."""
+        return self.offered.snapshot.sets if self.offered else {}
+
+    @property
+    def digest(self) -> str:
+        """The class that it was last found to be of."""
+        return self.offered.digest if self.offered else ""
+
+    @property
+    def class_name(self) -> str:
+        """The same, for people."""
+        return self.offered.class_name if self.offered else ""
+
+    def offer(self, offer: Offer) -> None:
+        """Let the proxy have `offer` as soon as it has read what came before."""
+        if self._waiting is not None:
+            metrics.COALESCED.inc()
+            offer = _merged(self._waiting, offer)
+        self._waiting = self.offered = offer
+        self._wake.set()
+
+    def refuse(self, error: Exception) -> None:
+        """End the stream with `error`."""
+        self._refusal = error
+        self._wake.set()
+
+    async def on_request(self, request: Request) -> None:
+        """Answer a request, once there is room for the answer.
+
+        Raises:
+            RequestError: the client asks for what it may not.
+
+        """
+        while len(self._bodies) >= MAX_ANSWERS:
+            self._drained.clear()
+            await self._drained.wait()
+        self._bodies.extend(self.session.on_request(request))  # type: ignore[arg-type]  # both are of one protocol
+        self._report()
+        if self._bodies:
+            self._wake.set()
+
+    async def write_all(self, write: Write, *, stall_seconds: float) -> None:
+        """Write whatever there is to write, until cancelled.
+
+        Raises:
+            SlowReaderError: the proxy did not take a response in time.
+            Exception: what `refuse` was given.
+
+        """
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._refusal is not None:
+                raise self._refusal
+            await self._write_pending(write, stall_seconds)
+
+    async def _write_pending(self, write: Write, stall_seconds: float) -> None:
+        while self._bodies or self._waiting is not None:
+            since = self._apply() if not self._bodies else None
+            while self._bodies:
+                await self._write(write, stall_seconds)
+            if since is not None:
+                metrics.CONVERGENCE.observe(self._clock.monotonic() - since)
+
+    def _apply(self) -> float | None:
+        offer, self._waiting = self._waiting, None
+        if offer is None:
+            return None
+        self._bodies.extend(self.session.on_snapshot(offer.snapshot, offer.push))
+        self.observe(Applied(offer, tuple(self.session.take_events())))
+        return offer.since
+
+    async def _write(self, write: Write, stall_seconds: float) -> None:
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(stall_seconds):
+                await write(self._bodies[0])
+        except TimeoutError as error:
+            metrics.WRITE_TIMEOUTS.inc()
+            message = "the proxy does not read"
+            raise SlowReaderError(message) from error
+        self._bodies.popleft()
+        self._drained.set()
+        metrics.SEND_TIME.observe(self._clock.monotonic() - started)
+
+    def _report(self) -> None:
+        for event in self.session.take_events():
+            self.observe(event)
+
+
+def _merged(old: Offer, new: Offer) -> Offer:
+    """The newer offer was made from the older one, so it contains it; the change is as old."""
+    return Offer(
+        new.snapshot,
+        new.push,
+        whole=old.whole or new.whole,
+        since=min(old.since, new.since),
+        class_name=new.class_name,
+        digest=new.digest,
+    )

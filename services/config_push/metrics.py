@@ -1,0 +1,103 @@
+"""Metrics of config-push: Istio's names where Istio has one."""
+
+from collections.abc import Mapping
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from libs.runtime.metrics import Total
+from libs.xds.types import (
+    CLUSTER,
+    ENDPOINT,
+    EXTENSION,
+    LISTENER,
+    NAME_TABLE,
+    ROUTE,
+    SECRET,
+)
+
+TYPE_NAMES: Mapping[str, str] = {
+    CLUSTER: "cds",
+    ENDPOINT: "eds",
+    LISTENER: "lds",
+    ROUTE: "rds",
+    SECRET: "sds",
+    EXTENSION: "ecds",
+    NAME_TABLE: "nds",
+}
+
+
+def type_name(type_url: str) -> str:
+    """Return a label value for a type: one of a fixed set, whatever a proxy asks for."""
+    return TYPE_NAMES.get(type_url, "other")
+
+
+_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 20, 30)
+
+CONNECTED = Gauge("pilot_xds", "Proxies that are connected.", ["version"])
+PUSHES = Total("pilot_xds_pushes", "Responses sent.", ["type"])
+PUSH_TRIGGERS = Total("pilot_push_triggers", "Rounds of pushes, by what caused them.", ["type"])
+CONVERGENCE = Histogram(
+    "pilot_proxy_convergence_time",
+    "Seconds from a change's arrival here to its last byte written to a proxy.",
+    buckets=_SECONDS,
+)
+QUEUE_TIME = Histogram(
+    "pilot_proxy_queue_time", "Seconds that a proxy waited in the push queue.", buckets=_SECONDS
+)
+PUSH_TIME = Histogram(
+    "pilot_xds_push_time", "Seconds to make what a batch of proxies is sent.", buckets=_SECONDS
+)
+SEND_TIME = Histogram(
+    "pilot_xds_send_time", "Seconds to write one response to a proxy.", buckets=_SECONDS
+)
+REJECTS = Total("pilot_total_xds_rejects", "Responses that a proxy refused.", ["type"])
+TYPE_REJECTS: Mapping[str, Total] = {
+    type_url: Total(f"pilot_xds_{name}_reject", f"Refused responses of {name.upper()}.")
+    for type_url, name in TYPE_NAMES.items()
+    if name in {"cds", "eds", "lds", "rds"}
+}
+EXPIRED_NONCES = Total(
+    "pilot_xds_expired_nonce", "Answers to responses that are not waited for.", ["type"]
+)
+CONFIG_SIZE = Histogram(
+    "pilot_xds_config_size_bytes",
+    "Bytes of a response.",
+    ["type"],
+    buckets=(1e3, 1e4, 1e5, 1e6, 4e6, 1e7, 4e7),
+)
+INTERNAL_ERRORS = Total("pilot_total_xds_internal_errors", "Failures of our own.")
+WRITE_TIMEOUTS = Total("pilot_xds_write_timeout", "Streams ended because the proxy did not read.")
+SERVICES = Gauge("pilot_services", "Services in the mesh.")
+VIRTUAL_SERVICES = Gauge("pilot_virt_services", "Routings in the mesh.")
+
+FEED_SYNCED = Gauge("seine_push_feed_synced", "1 while the mesh comes from discovery.")
+FEED_RESTARTS = Counter("seine_push_feed_restarts", "Subscriptions that ended.", ["reason"])
+FEED_BAD_ROWS = Counter("seine_push_feed_bad_rows", "Rows that could not be read and were kept.")
+GENERATION_FAILURES = Counter(
+    "seine_push_generation_failures", "Types of a class that could not be generated.", ["type"]
+)
+GENERATED = Counter(
+    "seine_push_generated", "Sets of resources by where they came from.", ["type", "origin"]
+)
+CLASSES = Gauge("seine_push_classes", "Classes of proxies that get the same bytes.")
+COALESCED = Counter(
+    "seine_push_coalesced", "Pushes merged into one that the proxy was not ready for yet."
+)
+REFUSED_STREAMS = Counter("seine_push_refused_streams", "Streams that were ended.", ["reason"])
+CACHE = Counter("seine_push_cache", "Operations on the shared cache.", ["outcome"])
+CACHE_WRITES_DROPPED = Counter(
+    "seine_push_cache_writes_dropped", "Values not kept because too many were waiting."
+)
+RECEIPTS_OPEN = Gauge("seine_push_receipts_open", "Changes that some proxy has not answered.")
+
+_versions: set[str] = set()
+_MAX_VERSIONS = 16
+
+
+def version_label(version: str) -> str:
+    """Return a proxy's version as a label; proxies that make versions up are all `other`."""
+    if version not in _versions:
+        if len(_versions) >= _MAX_VERSIONS:
+            return "other"
+        _versions.add(version)
+    return version

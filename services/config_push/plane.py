@@ -1,0 +1,80 @@
+"""The plane: connections, push loop and receipts, joined. Knows no ports and no credentials."""
+
+from collections.abc import Callable, Mapping
+
+from libs.model.delta import Delta
+from libs.model.mesh import Mesh
+from libs.runtime.clock import Clock
+from libs.xds import affects
+from libs.xds.stream.events import Event
+from libs.xds.stream.responses import Responses
+from services.config_push import metrics
+from services.config_push.classes import Classes, Generator
+from services.config_push.connection import Applied, Connection
+from services.config_push.connections import Connections
+from services.config_push.push import Pusher, Round, Shared, Worker
+from services.config_push.receipts import ReceiptBook
+
+CONTROL_PLANE = "seine-config-push"
+
+
+class Plane:
+    """What streams and pages need of the rest of the process."""
+
+    def __init__(
+        self,
+        generators: Mapping[str, Generator],
+        *,
+        clock: Clock,
+        worker: Worker,
+        history: int = 512,
+        shared: Shared | None = None,
+    ) -> None:
+        self.connections = Connections()
+        self.responses = Responses(control_plane=CONTROL_PLANE)
+        self.book = ReceiptBook(clock=clock, history=history)
+        self.pusher = Pusher(
+            self.connections,
+            Classes(generators, affects.types),
+            clock=clock,
+            worker=worker,
+            on_round=self._on_round,
+            shared=shared,
+        )
+        self._latest: Mesh | None = None
+        self._on_mesh: list[Callable[[Mesh], None]] = []
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The mesh that is served, or None while there is none."""
+        return self._latest
+
+    def on_mesh(self, callback: Callable[[Mesh], None]) -> None:
+        """Call `callback` with each mesh from now on."""
+        self._on_mesh.append(callback)
+
+    def change(self, mesh: Mesh, delta: Delta) -> None:
+        """Serve `mesh` from now on, and push it to everyone whom it concerns."""
+        self._latest = mesh
+        metrics.SERVICES.set(len(mesh.services))
+        metrics.VIRTUAL_SERVICES.set(len(mesh.routings))
+        self.pusher.on_change(mesh, delta)
+        for callback in self._on_mesh:
+            callback(mesh)
+
+    def connect(self, connection: Connection) -> None:
+        """Let a new proxy have everything."""
+        self.pusher.on_connect(connection)
+
+    def disconnect(self, connection: Connection) -> None:
+        """Forget a proxy."""
+        self.pusher.on_disconnect(connection)
+        self.book.left(connection)
+
+    def observe(self, connection: Connection, what: Applied | Event) -> None:
+        """Record what happened on a stream."""
+        self.book.observe(connection, what)
+
+    def _on_round(self, round_: Round) -> None:
+        self.book.begin(round_, self.connections)
+        metrics.CLASSES.set(len({one.digest for one in self.connections}))

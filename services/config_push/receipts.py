@@ -1,0 +1,278 @@
+"""Receipts: what became of each change: who was told, who accepted it, who refused it and why.
+
+Changes of one round share one track, because proxies get them in one push. A track is settled when
+nobody is waited for any more; a proxy that leaves is not waited for. The latest `history` tracks
+are held, then the oldest is forgotten. Followers are told the latest state of whatever moved since
+they last looked, so a slow one sees fewer steps and never a wrong count.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+from libs.model.delta import Delta
+from libs.model.ids import Ref
+from libs.protos.receipts.v1.receipts_pb2 import ClassReceipt, Receipt, Rejection
+from libs.runtime.clock import Clock
+from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
+from services.config_push import metrics
+from services.config_push.connection import Applied, Connection
+from services.config_push.connections import Connections
+from services.config_push.push import Round
+
+MAX_REJECTIONS = 32
+
+_Response = tuple[str, str]  # type URL, nonce
+
+
+class _Share:
+    """What one proxy has to do with a round."""
+
+    __slots__ = ("class_name", "gone", "refused", "sent", "unanswered", "whole")
+
+    def __init__(self) -> None:
+        self.class_name = ""
+        self.whole = False  # it was sent all that the round has for it
+        self.gone = False
+        self.sent = False
+        self.refused = False
+        self.unanswered: set[_Response] = set()
+
+    @property
+    def pending(self) -> bool:
+        return self.sent and not self.gone and (not self.whole or bool(self.unanswered))
+
+    @property
+    def waited_for(self) -> bool:
+        return not self.gone and (not self.whole or bool(self.unanswered))
+
+
+class _ClassCount:
+    """Counts for the proxies of one class."""
+
+    __slots__ = ("answered", "types")
+
+    def __init__(self) -> None:
+        self.answered = 0.0
+        self.types: set[str] = set()
+
+
+class _Track:
+    """One round on its way to all proxies."""
+
+    def __init__(self, round_: Round, connected: Iterable[int]) -> None:
+        self.push = round_.push
+        self.changes = round_.changes
+        self.shares = {number: _Share() for number in connected}
+        self.waited_for = len(self.shares)
+        self.classes: dict[str, _ClassCount] = {}
+        self.rejections: list[Rejection] = []
+        self.answered = 0.0  # wall seconds of the latest answer
+
+    @property
+    def settled(self) -> bool:
+        return not self.waited_for
+
+    def wants(self, number: int, push: int) -> bool:
+        share = self.shares.get(number)
+        return share is not None and not share.whole and not share.gone and self.push <= push
+
+    def send(self, connection: Connection, responses: set[_Response], *, whole: bool) -> None:
+        share = self.shares[connection.number]
+        share.whole = whole
+        share.unanswered |= responses
+        if responses:
+            share.sent = True
+            share.class_name = connection.class_name
+            count = self.classes.setdefault(share.class_name, _ClassCount())
+            count.types.update(type_url for type_url, _ in responses)
+        if not share.waited_for:
+            self.waited_for -= 1
+
+    def answer(self, number: int, response: _Response, now: float) -> None:
+        share = self.shares[number]
+        if share.gone or response not in share.unanswered:
+            return
+        self.answered = self.classes[share.class_name].answered = now
+        share.unanswered.discard(response)
+        if not share.waited_for:
+            self.waited_for -= 1
+
+    def refuse(self, number: int, rejection: Rejection) -> None:
+        self.shares[number].refused = True
+        if len(self.rejections) < MAX_REJECTIONS:
+            self.rejections.append(rejection)
+
+    def leave(self, number: int) -> bool:
+        """Wait no longer for a proxy; False if nobody did."""
+        share = self.shares.get(number)
+        if share is None or not share.waited_for:
+            return False
+        share.gone = True
+        self.waited_for -= 1
+        return True
+
+
+class ReceiptBook:
+    """The receipts of the latest changes."""
+
+    def __init__(self, *, clock: Clock, history: int) -> None:
+        self._clock = clock
+        self._tracks: deque[_Track] = deque(maxlen=history)
+        self._open: dict[int, _Track] = {}  # by push
+        self._responses: dict[int, dict[_Response, list[_Track]]] = {}  # by connection
+        self._followers: set[_Follower] = set()
+
+    def begin(self, round_: Round, connections: Connections) -> None:
+        """Open the receipts of a round's changes."""
+        if not round_.changes:
+            return
+        track = _Track(round_, (connection.number for connection in connections))
+        if len(self._tracks) == self._tracks.maxlen:
+            self._open.pop(self._tracks[0].push, None)
+        self._tracks.append(track)
+        self._open[track.push] = track
+        self._moved(track)
+
+    def observe(self, connection: Connection, what: Applied | Event) -> None:
+        """Record what happened on a stream."""
+        match what:
+            case Applied():
+                self._applied(connection, what)
+            case Acked(type_url, nonce):
+                self._answered(connection.number, (type_url, nonce))
+            case Nacked():
+                self._refused(connection, what)
+            case Sent() | Stale():
+                pass  # the answer to a request of the proxy's own: no change caused it
+
+    def left(self, connection: Connection) -> None:
+        """Wait no longer for a proxy."""
+        self._responses.pop(connection.number, None)
+        for track in list(self._open.values()):
+            if track.leave(connection.number):
+                self._moved(track)
+
+    def receipts(self, ref: str = "", after: int = 0) -> list[Receipt]:
+        """Return the receipts that are held, oldest first."""
+        return [one for track in self._tracks for one in _receipts(track, ref, after)]
+
+    async def follow(self, ref: str = "", after: int = 0) -> AsyncIterator[Receipt]:
+        """Yield the receipts that are held, and then each that moves, until closed."""
+        follower = _Follower(self._tracks)
+        self._followers.add(follower)
+        try:
+            while True:
+                for track in await follower.moved():
+                    for receipt in _receipts(track, ref, after):
+                        yield receipt
+        finally:
+            self._followers.discard(follower)
+
+    def _applied(self, connection: Connection, applied: Applied) -> None:
+        sent = {
+            (event.type_url, event.nonce) for event in applied.events if isinstance(event, Sent)
+        }
+        known = self._responses.setdefault(connection.number, {})
+        for track in list(self._open.values()):
+            if track.wants(connection.number, applied.offer.push):
+                track.send(connection, sent, whole=applied.offer.whole)
+                for response in sent:
+                    known.setdefault(response, []).append(track)
+                self._moved(track)
+
+    def _answered(self, number: int, response: _Response) -> list[_Track]:
+        tracks = self._responses.get(number, {}).pop(response, [])
+        for track in tracks:
+            track.answer(number, response, self._clock.now())
+            self._moved(track)
+        return tracks
+
+    def _refused(self, connection: Connection, event: Nacked) -> None:
+        for track in self._responses.get(connection.number, {}).get(
+            (event.type_url, event.nonce), []
+        ):
+            track.refuse(connection.number, _rejection(connection, event))
+        self._answered(connection.number, (event.type_url, event.nonce))
+
+    def _moved(self, track: _Track) -> None:
+        if track.settled:
+            self._open.pop(track.push, None)
+        metrics.RECEIPTS_OPEN.set(len(self._open))
+        for follower in self._followers:
+            follower.tell(track)
+
+
+class _Follower:
+    """What one reader has not been told yet: at most each track once."""
+
+    def __init__(self, tracks: deque[_Track]) -> None:
+        self._dirty: dict[int, _Track] = {track.push: track for track in tracks}
+        self._wake = asyncio.Event()
+        if self._dirty:
+            self._wake.set()
+
+    def tell(self, track: _Track) -> None:
+        self._dirty[track.push] = track
+        self._wake.set()
+
+    async def moved(self) -> list[_Track]:
+        await self._wake.wait()
+        self._wake.clear()
+        dirty, self._dirty = self._dirty, {}
+        return list(dirty.values())
+
+
+def _receipts(track: _Track, ref: str, after: int) -> Iterator[Receipt]:
+    for change in track.changes:
+        if change.change > after and (not ref or Ref(ref) in change.causes):
+            yield _receipt(track, change)
+
+
+def _receipt(track: _Track, change: Delta) -> Receipt:
+    classes = [_class_receipt(track, name, change) for name in sorted(track.classes)]
+    return Receipt(
+        change=change.change,
+        causes=change.causes,
+        observed=change.observed,
+        connected=len(track.shares),
+        sent=sum(one.sent for one in classes),
+        acknowledged=sum(one.acknowledged for one in classes),
+        rejected=sum(one.rejected for one in classes),
+        pending=sum(one.pending for one in classes),
+        milliseconds=_milliseconds(track.answered, change),
+        settled=track.settled,
+        classes=classes,
+        rejections=track.rejections,
+    )
+
+
+def _class_receipt(track: _Track, name: str, change: Delta) -> ClassReceipt:
+    count = track.classes[name]
+    shares = [share for share in track.shares.values() if share.class_name == name]
+    pending = sum(share.pending for share in shares)
+    rejected = sum(share.refused for share in shares)
+    gone = sum(share.gone and not share.refused for share in shares)
+    return ClassReceipt(
+        name=name,
+        sent=len(shares),
+        acknowledged=len(shares) - gone - sum(s.pending or s.refused for s in shares),
+        rejected=rejected,
+        pending=pending,
+        milliseconds=_milliseconds(count.answered, change),
+        types=sorted(count.types),
+    )
+
+
+def _milliseconds(answered: float, change: Delta) -> float:
+    return max(answered - change.observed, 0.0) * 1000 if answered and change.observed else 0.0
+
+
+def _rejection(connection: Connection, event: Nacked) -> Rejection:
+    return Rejection(
+        proxy=connection.proxy_id,
+        type_url=event.type_url,
+        resources=event.resources,
+        text=event.text,
+        sources=event.sources,
+    )
