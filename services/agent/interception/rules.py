@@ -67,7 +67,8 @@ def builtin(options: Options, family: Family) -> list[Rule]:
 
 def _table(found: list[Rule]) -> str:
     name = found[0].table
-    own = dict.fromkeys(rule.chain for rule in found if rule.chain.startswith(_OWN))
+    named = (name for rule in found for name in (rule.chain, rule.text.rpartition(" ")[2]))
+    own = dict.fromkeys(chain for chain in named if chain.startswith(_OWN))
     lines = [f"*{name}", *(f":{chain} - [0:0]" for chain in own)]
     lines += [f"-A {rule.chain} {rule.text}" for rule in found]
     return "\n".join([*lines, "COMMIT", ""])

@@ -88,7 +88,10 @@ def _dial_and_exit(probe: Probe, options: Options) -> None:
             os.setgid(int(options.proxy_gids[0]))
             if options.proxy_uids:
                 os.setuid(int(options.proxy_uids[0]))
-        with socket.create_connection(probe.destination, timeout=options.probe_timeout):
+        # Nothing may be imported from here on: that user may not be able to read this program.
+        with socket.socket() as client:
+            client.settimeout(options.probe_timeout)
+            client.connect(probe.destination)
             time.sleep(options.probe_timeout)
     finally:
         os._exit(0)

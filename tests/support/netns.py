@@ -1,0 +1,223 @@
+"""Network namespaces for tests: a pod, joined by a cable to this machine.
+
+A namespace has no name: a process of ours holds it, and the kernel ends that process when the test
+run dies, so nothing is left behind whatever happens. Sockets are made inside by a thread that
+enters the namespace for their sake; they work in any thread afterwards. The thread can take the
+user and group of a proxy, because the interception rules look at those of whoever made a socket.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+PROXY = 1337
+_CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN"}
+_PROGRAMS = ("iptables-restore", "ip6tables-restore", "ip", "unshare", "nsenter", "setpriv")
+_CLONE_NEWNET = 0x40000000
+_SETRESUID, _SETRESGID = 117, 119  # x86-64; the raw calls change one thread only
+_SO_ORIGINAL_DST = 80
+_numbers = count(1)
+
+
+def unavailable() -> str:
+    """Return why namespaces cannot be made here; empty if they can."""
+    effective = next(
+        int(line.split()[1], 16)
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("CapEff")
+    )
+    for bit, name in _CAPABILITIES.items():
+        if not effective >> bit & 1:
+            return f"needs {name}"
+    for program in _PROGRAMS:
+        if shutil.which(program) is None:
+            return f"needs {program}"
+    return "" if os.uname().machine == "x86_64" else "knows the system calls of x86-64 only"
+
+
+class Pod:
+    """A namespace with one interface, and the other end of its cable on this machine."""
+
+    def __init__(self, holder: int, number: int) -> None:
+        self.holder = holder
+        self.address = f"10.213.{number}.2"
+        self.host = f"10.213.{number}.1"
+        self.address6 = f"fd00:5e1e:{number:x}::2"
+        self.host6 = f"fd00:5e1e:{number:x}::1"
+        self._link = f"snt{os.getpid() % 100000}-{number}"
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """The words before a command that is to run inside."""
+        return ("nsenter", f"--target={self.holder}", "--net", "--")
+
+    @property
+    def enter_as_proxy(self) -> tuple[str, ...]:
+        """The same, with a proxy's group."""
+        return (*self.enter, "setpriv", f"--regid={PROXY}", "--clear-groups", "--")
+
+    def connect_cable(self) -> None:
+        """Make the interfaces and their addresses."""
+        peer = ("peer", "name", "eth0", "netns", str(self.holder))
+        run("ip", "link", "add", self._link, "type", "veth", *peer)
+        for inside, link, address, address6 in (
+            ((), self._link, self.host, self.host6),
+            (self.enter, "eth0", self.address, self.address6),
+        ):
+            run(*inside, "ip", "addr", "add", f"{address}/24", "dev", link)
+            run(*inside, "ip", "addr", "add", f"{address6}/64", "dev", link, "nodad")
+            run(*inside, "ip", "link", "set", link, "up")
+        run(*self.enter, "ip", "link", "set", "lo", "up")
+        run(*self.enter, "ip", "route", "add", "default", "via", self.host)
+
+    def cut_cable(self) -> None:
+        """Take the interfaces away; the one inside goes with ours."""
+        subprocess.run(["ip", "link", "del", self._link], check=False, capture_output=True)
+
+    def init(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        """Run `agent init` inside."""
+        command = [*self.enter, sys.executable, "-m", "services.agent", "init", *flags]
+        return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+
+    def lay(self, *flags: str) -> None:
+        """Lay the interception rules, which must work."""
+        done = self.init(*flags)
+        assert done.returncode == 0, done.stderr
+
+    def rules(self, family: int = 4) -> str:
+        """Return what the kernel has, without counters and comments."""
+        saved = run(*self.enter, "iptables-save" if family == 4 else "ip6tables-save")
+        return "\n".join(line for line in saved.splitlines() if not line.startswith(("#", ":")))
+
+    def inside(self, make: Callable[[], T], *, as_proxy: bool = False) -> T:
+        """Return what `make` returns in a thread inside the namespace."""
+        found: list[T] = []
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                _enter(self.holder)
+                if as_proxy:
+                    _become(PROXY)
+                found.append(make())
+            except BaseException as error:  # noqa: BLE001 - handed to the caller
+                failed.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        if failed:
+            raise failed[0]
+        return found[0]
+
+    def listen(self, port: int, *, address: str = "", transparent: bool = False) -> socket.socket:
+        """Return a listening socket inside, on all addresses of both families."""
+        return self.inside(lambda: listen(port, address=address, transparent=transparent))
+
+    def dial(
+        self, address: str, port: int, *, as_proxy: bool = False, source: str = ""
+    ) -> socket.socket:
+        """Connect from inside."""
+        return self.inside(lambda: dial(address, port, source=source), as_proxy=as_proxy)
+
+
+@contextlib.contextmanager
+def pod() -> Iterator[Pod]:
+    """Make a pod; it is gone after the block."""
+    holder = subprocess.Popen(
+        ["unshare", "--net", "sleep", "infinity"],
+        preexec_fn=_die_with_us,  # noqa: PLW1509  # one system call, no lock
+    )
+    found = Pod(holder.pid, next(_numbers))
+    try:
+        _await_own_namespace(holder.pid)
+        found.connect_cable()
+        yield found
+    finally:
+        found.cut_cable()
+        holder.kill()
+        holder.wait()
+
+
+def listen(port: int, *, address: str = "", transparent: bool = False) -> socket.socket:
+    """Return a listening socket; without an address, for both families."""
+    family = socket.AF_INET6 if ":" in address or not address else socket.AF_INET
+    made = socket.socket(family)
+    made.settimeout(5)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6 and not address:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    if transparent:
+        made.setsockopt(socket.SOL_IP, socket.IP_TRANSPARENT, 1)
+    made.bind((address, port))
+    made.listen()
+    return made
+
+
+def dial(address: str, port: int, *, source: str = "") -> socket.socket:
+    """Return a connection."""
+    return socket.create_connection(
+        (address, port), timeout=5, source_address=(source, 0) if source else None
+    )
+
+
+def accept(listening: socket.socket) -> socket.socket:
+    """Return the next connection."""
+    connection, _ = listening.accept()
+    connection.settimeout(5)
+    return connection
+
+
+def original(connection: socket.socket) -> tuple[str, int]:
+    """Return where a redirected connection was for."""
+    if connection.getpeername()[0].startswith("::ffff:"):
+        raw = connection.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, 16)
+        port, packed = struct.unpack_from("!2xH4s", raw)
+        return socket.inet_ntop(socket.AF_INET, packed), port
+    raw = connection.getsockopt(socket.IPPROTO_IPV6, _SO_ORIGINAL_DST, 28)
+    port, packed = struct.unpack_from("!2xH4x16s", raw)
+    return socket.inet_ntop(socket.AF_INET6, packed), port
+
+
+def run(*command: str) -> str:
+    """Run a command that must work; return its output."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def _enter(pid: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path(f"/proc/{pid}/ns/net").open() as namespace:
+        if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+def _become(number: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    for call in (_SETRESGID, _SETRESUID):
+        if libc.syscall(call, number, number, number) != 0:
+            raise OSError(ctypes.get_errno(), "setresid")
+
+
+def _die_with_us() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _await_own_namespace(pid: int) -> None:
+    ours = Path("/proc/self/ns/net").readlink()
+    while Path(f"/proc/{pid}/ns/net").readlink() == ours:
+        os.sched_yield()
