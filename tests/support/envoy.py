@@ -139,6 +139,7 @@ async def _process(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proce
             prometheus_port=prometheus,
         )
     )
+    rendered["stats_flush_interval"] = "0.05s"  # histograms show only what was flushed
     config = folder / "bootstrap.json"
     config.write_text(json.dumps(rendered))
     with (folder / "envoy.log").open("wb") as log:

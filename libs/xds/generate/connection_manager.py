@@ -5,7 +5,6 @@ Callers bring the HTTP filters of their feature files; the router is added here 
 """
 
 from collections.abc import Iterable
-from typing import Literal
 
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions
@@ -21,11 +20,10 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from libs.model.service import Protocol
 from libs.model.settings import MeshSettings
-from libs.proxy.scope import InboundScope
+from libs.proxy.scope import InboundPort, InboundScope
 from libs.xds.generate import telemetry, typed
 from libs.xds.generate.filters import order
-
-Direction = Literal["inbound", "outbound"]
+from libs.xds.generate.metrics import Direction
 
 NAME = "envoy.filters.network.http_connection_manager"
 SERVER_NAME = "istio-envoy"
@@ -40,12 +38,13 @@ def http_connection_manager(
     stat_prefix: str,
     routes: RouteConfiguration | str,
     filters: Iterable[hcm.HttpFilter] = (),
-    protocol: Protocol = Protocol.HTTP,
+    port: InboundPort | None = None,
 ) -> Filter:
     """Return the network filter that speaks HTTP.
 
     `own` is the workload whose proxy this is, in either direction: telemetry names it, and its
     settings are the mesh's. `routes` are either inline or the name under which RDS serves them.
+    `port` is the inbound port that is served.
     """
     manager = hcm.HttpConnectionManager(
         codec_type=hcm.HttpConnectionManager.CodecType.AUTO,
@@ -53,7 +52,7 @@ def http_connection_manager(
         server_name=SERVER_NAME if direction == "inbound" else "",  # Envoy's own: `envoy`
         use_remote_address=BoolValue(value=False),
         stream_idle_timeout=_NEVER,
-        access_log=telemetry.http_access_logs(own, direction),
+        access_log=telemetry.http_access_logs(own, direction, port.service if port else None),
         http_filters=order.http([*filters, _router()]),
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         request_id_extension=_request_id(),
@@ -62,7 +61,7 @@ def http_connection_manager(
     _normalise_paths(manager, own.settings)
     if direction == "inbound":
         _forward_certificate(manager)
-        if protocol.is_http2:
+        if port and (port.protocol.is_http2 or port.protocol is Protocol.GRPC_WEB):
             manager.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
     if isinstance(routes, str):
         manager.rds.CopyFrom(_route_discovery(routes))

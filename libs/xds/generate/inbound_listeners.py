@@ -22,7 +22,7 @@ from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from libs.model.ids import Ref
-from libs.model.service import Protocol
+from libs.model.service import Protocol, Service
 from libs.proxy.node import Interception, ProxyType
 from libs.proxy.scope import InboundPort, InboundScope, ProxyScope
 from libs.xds import names
@@ -97,16 +97,20 @@ class _Builder:
                 routes=inbound_routes.route_config(
                     cluster=cluster, service_port=port.service_port, protocol=port.protocol
                 ),
-                protocol=port.protocol,
+                port=port,
             )
         ]
 
     def _tcp(self, port: InboundPort) -> list[Filter]:
-        return order.network([*self._network_policies, self._proxy(_cluster(port))])
+        return order.network([*self._network_policies, self._proxy(_cluster(port), port.service)])
 
-    def _proxy(self, cluster: str) -> Filter:
+    def _proxy(self, cluster: str, service: Service | None = None) -> Filter:
         return tcp.tcp_proxy(
-            own=self.scope, direction="inbound", stat_prefix=cluster, cluster=cluster
+            own=self.scope,
+            direction="inbound",
+            stat_prefix=cluster,
+            cluster=cluster,
+            service=service,
         )
 
 

@@ -3,13 +3,19 @@
 from collections.abc import Mapping
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter
-from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import (
+    TcpProxy,
+    UpstreamConnectMode,
+)
 
+from libs.model.service import Service
 from libs.proxy.scope import InboundScope
 from libs.xds.generate import telemetry, typed
-from libs.xds.generate.connection_manager import Direction
+from libs.xds.generate.metrics import Direction
 
 NAME = "envoy.filters.network.tcp_proxy"
+
+_EARLY_BYTES = 64 * 1024  # held until there is somewhere to send them; then the caller has to wait
 
 
 def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
@@ -22,14 +28,25 @@ def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
     idle_timeout: int | None = None,
     max_duration: int | None = None,
     hash_by_source: bool = False,
+    service: Service | None = None,
 ) -> Filter:
     """Return the network filter that forwards bytes.
 
     `own` is the workload whose proxy this is: telemetry names it. Exactly one of `cluster` and
     `weighted` (weight by cluster name) is set; times are in milliseconds. `hash_by_source` keeps a
-    client at one endpoint of a cluster that balances by a hash.
+    client at one endpoint of a cluster that balances by a hash. `service` is the one that an
+    inbound port stands for.
     """
-    proxy = TcpProxy(stat_prefix=stat_prefix, access_log=telemetry.tcp_access_logs(own, direction))
+    proxy = TcpProxy(
+        stat_prefix=stat_prefix,
+        access_log=telemetry.tcp_access_logs(own, direction, service),
+        access_log_options=TcpProxy.TcpAccessLogOptions(flush_access_log_on_connected=True),
+    )
+    if direction == "inbound":
+        # Not before the caller has proved who it is: the application would see a connection that
+        # comes to nothing, and telemetry a caller without a name. In plaintext this is at once.
+        proxy.upstream_connect_mode = UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
+        proxy.max_early_data_bytes.value = _EARLY_BYTES
     if weighted is not None:
         for name, weight in weighted.items():
             proxy.weighted_clusters.clusters.add(name=name, weight=weight)

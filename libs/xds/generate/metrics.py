@@ -1,0 +1,250 @@
+"""Istio's standard metrics, counted by Envoy itself: `istio_requests_total` and its kin.
+
+The loggers below turn each request or connection into counters and histograms whose tags are
+formats of the access log. Envoy writes them as `envoy_istio_…`; whoever merges metrics takes the
+first word off. All listeners count into one scope, so that counters outlive a listener, and so
+that a client who varies what ends up in a tag cannot fill Envoy's memory.
+
+Of its own side a proxy knows everything; of its peer only what the peer's certificate proves and,
+as a client, what the endpoint says. The rest is `unknown`.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter, LogTypeFilter
+from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
+from envoy.extensions.access_loggers.stats.v3.stats_pb2 import Config
+from google.protobuf.wrappers_pb2 import UInt32Value, UInt64Value
+
+from libs.proxy.scope import InboundScope
+from libs.xds import names
+from libs.xds.generate import typed
+from libs.xds.types import field
+
+Direction = Literal["inbound", "outbound"]
+
+NAME = "envoy.access_loggers.stats"
+UNKNOWN = "unknown"
+
+_MAX_STATS = 10_000  # of each kind; what does not fit is not counted
+_SCOPE = "istio"
+_NO_REVISION = "latest"
+_STATS_SCOPE_FIELD = 6  # of Config; newer than the protos on PyPI
+_SERVICE = "xds.cluster_metadata.filter_metadata['istio']['services'][0]"
+_IS_GRPC = (
+    "'content-type' in request.headers"
+    " && request.headers['content-type'].startsWith('application/grpc')"
+)
+
+_Labels = Mapping[str, str]
+_Unit = Config.Histogram.Unit
+
+
+class Side(NamedTuple):
+    """What a proxy says of its own workload."""
+
+    workload: str
+    namespace: str
+    app: str
+    version: str
+    canonical_service: str
+    canonical_revision: str
+    cluster: str
+
+
+class Called(NamedTuple):
+    """The service that an inbound port stands for."""
+
+    host: str
+    name: str
+
+
+def side(own: InboundScope) -> Side:
+    """Return how metrics name the workload of `own`."""
+    return Side(
+        workload=own.workload_name,
+        namespace=own.namespace,
+        app=own.labels.get("app", UNKNOWN),
+        version=own.labels.get("version", UNKNOWN),
+        canonical_service=own.canonical_name,
+        canonical_revision=own.canonical_revision,
+        cluster=own.settings.cluster_id,
+    )
+
+
+@lru_cache(maxsize=4096)
+def of_requests(own: Side, direction: Direction, called: Called | None = None) -> tuple[AccessLog]:
+    """Return the logger that counts requests. `called` is missing for ports without a service."""
+    labels = {
+        **_labels(own, direction, called),
+        "request_protocol": f"%CEL({_IS_GRPC} ? 'grpc' : 'http')%",
+        "response_code": "%RESPONSE_CODE%",
+        "grpc_response_status": "%GRPC_STATUS_NUMBER%",
+        "response_flags": "%RESPONSE_FLAGS%",
+    }
+    config = Config(
+        counters=[_counter("requests_total", labels)],
+        histograms=[
+            _histogram("request_duration_milliseconds", "%DURATION%", labels),
+            _histogram("request_bytes", "%CEL(request.total_size)%", labels),
+            _histogram("response_bytes", "%CEL(response.total_size)%", labels),
+        ],
+    )
+    return (_logger(config),)
+
+
+@lru_cache(maxsize=4096)
+def of_connections(
+    own: Side, direction: Direction, called: Called | None = None
+) -> tuple[AccessLog, AccessLog]:
+    """Return the loggers that count connections; bytes are counted when a connection ends."""
+    labels = {
+        **_labels(own, direction, called),
+        "request_protocol": "tcp",
+        "response_flags": "%RESPONSE_FLAGS%",
+    }
+    opened = Config(counters=[_counter("tcp_connections_opened_total", labels)])
+    closed = Config(
+        counters=[
+            _counter("tcp_connections_closed_total", labels),
+            _counter("tcp_sent_bytes_total", labels, "%BYTES_SENT%"),
+            _counter("tcp_received_bytes_total", labels, "%BYTES_RECEIVED%"),
+        ]
+    )
+    return (
+        _logger(opened, AccessLogType.TcpUpstreamConnected),
+        _logger(closed, AccessLogType.TcpConnectionEnd),
+    )
+
+
+def _labels(own: Side, direction: Direction, called: Called | None) -> _Labels:
+    if direction == "inbound":
+        return {"reporter": "destination", **_of_server(own, called)}
+    return {"reporter": "source", **_of_client(own)}
+
+
+def _of_server(own: Side, called: Called | None) -> _Labels:
+    """Return labels of what comes in. A port without a service is called by its cluster."""
+    host = called.host if called else own.canonical_service
+    name = called.name if called else names.INBOUND_PASSTHROUGH_CLUSTER
+    return {
+        **_side("source", canonical_revision=_NO_REVISION),
+        "source_principal": _proved("uri_san_peer_certificate"),
+        **_own_side("destination", own),
+        "destination_principal": _proved("uri_san_local_certificate"),
+        "destination_service": _literal(host),
+        "destination_service_name": _literal(name),
+        "destination_service_namespace": _literal(own.namespace),
+        "connection_security_policy": "%CEL(connection.mtls ? 'mutual_tls' : 'none')%",
+    }
+
+
+def _of_client(own: Side) -> _Labels:
+    """Return labels of what goes out; what an endpoint and a cluster say of themselves counts."""
+    black_hole = f"xds.route_name == 'block_all' ? '{names.BLACK_HOLE_CLUSTER}' : '{UNKNOWN}'"
+    return {
+        **_own_side("source", own),
+        "source_principal": _first(_operator("UPSTREAM_LOCAL_URI_SAN")),
+        **_side(
+            "destination",
+            workload=_of_endpoint("name"),
+            workload_namespace=_first(_cel(f"{_SERVICE}.namespace")),
+            canonical_service=_of_endpoint("canonical"),
+            canonical_revision=_of_endpoint("revision", _NO_REVISION),
+            cluster=_literal(own.cluster),
+        ),
+        "destination_principal": _first(_operator("UPSTREAM_PEER_URI_SAN")),
+        "destination_service": _first(_cel(f"{_SERVICE}.host"), _operator("REQ", ":authority")),
+        "destination_service_name": _first(
+            _cel(f"{_SERVICE}.name"), _operator("UPSTREAM_CLUSTER_RAW"), _cel(black_hole)
+        ),
+        "destination_service_namespace": _first(_cel(f"{_SERVICE}.namespace")),
+        "connection_security_policy": UNKNOWN,
+    }
+
+
+def _own_side(which: str, own: Side) -> _Labels:
+    return _side(
+        which,
+        workload=_literal(own.workload),
+        workload_namespace=_literal(own.namespace),
+        app=_literal(own.app),
+        version=_literal(own.version),
+        canonical_service=_literal(own.canonical_service),
+        canonical_revision=_literal(own.canonical_revision),
+        cluster=_literal(own.cluster),
+    )
+
+
+def _side(which: str, **known: str) -> _Labels:
+    """Return the labels that describe one side; unknown where nothing is known."""
+    every = (
+        "workload",
+        "workload_namespace",
+        "app",
+        "version",
+        "canonical_service",
+        "canonical_revision",
+        "cluster",
+    )
+    return {f"{which}_{name}": known.get(name, UNKNOWN) for name in every}
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _proved(certificate_name: str) -> str:
+    return f"%CEL(connection.mtls ? connection.{certificate_name} : '{UNKNOWN}')%"
+
+
+def _of_endpoint(key: str, default: str = UNKNOWN) -> str:
+    return _first(_operator("UPSTREAM_METADATA", f"istio:{key}"), default=default)
+
+
+def _first(*operators: Mapping[str, str], default: str = UNKNOWN) -> str:
+    """Return a format of the first operator that has a value, or else of `default`."""
+    found = {"operators": [*operators, _cel(f"'{default}'")]}
+    return f"%COALESCE({json.dumps(found, separators=(',', ':'))})%"
+
+
+def _operator(command: str, parameter: str = "") -> Mapping[str, str]:
+    return {"command": command, "param": parameter} if parameter else {"command": command}
+
+
+def _cel(expression: str) -> Mapping[str, str]:
+    return _operator("CEL", expression)
+
+
+def _stat(name: str, labels: _Labels) -> Config.Stat:
+    tags = [Config.Tag(name=label, value_format=text) for label, text in labels.items()]
+    return Config.Stat(name=name, tags=tags)
+
+
+def _counter(name: str, labels: _Labels, value: str = "") -> Config.Counter:
+    if value:
+        return Config.Counter(stat=_stat(name, labels), value_format=value)
+    return Config.Counter(stat=_stat(name, labels), value_fixed=UInt64Value(value=1))
+
+
+def _histogram(name: str, value: str, labels: _Labels) -> Config.Histogram:
+    unit = _Unit.Milliseconds if name.endswith("_milliseconds") else _Unit.Bytes
+    return Config.Histogram(stat=_stat(name, labels), unit=unit, value_format=value)
+
+
+def _logger(config: Config, only: AccessLogType.ValueType | None = None) -> AccessLog:
+    config.MergeFromString(field(_STATS_SCOPE_FIELD, _shared_scope()))
+    logger = AccessLog(name=NAME, typed_config=typed.pack(config))
+    if only is not None:
+        logger.filter.CopyFrom(AccessLogFilter(log_type_filter=LogTypeFilter(types=[only])))
+    return logger
+
+
+def _shared_scope() -> bytes:
+    """Return an envoy.type.v3.Scope: a prefix and a name to share it by, and limits."""
+    limit = UInt32Value(value=_MAX_STATS).SerializeToString()
+    limits = b"".join(field(kind, limit) for kind in (1, 2, 3))  # counters, gauges, histograms
+    return limits + field(5, _SCOPE) + field(6, _SCOPE)
