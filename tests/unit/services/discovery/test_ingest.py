@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -137,8 +138,14 @@ async def test_hostile_files_stop_nothing(tmp_path: Path) -> None:
         assert all(problem.line > 0 and problem.text for problem in step.problems)
 
 
-async def _worst_stall(folder: Path) -> float:
-    """Return the seconds for which a large document and a thousand resources held up the loop."""
+class CpuClock(SystemClock):
+    """Time that passes only while this process computes, so that a busy machine proves nothing."""
+
+    def monotonic(self) -> float:
+        return time.process_time()
+
+
+async def test_large_documents_do_not_stop_the_event_loop(tmp_path: Path) -> None:
     routes = "".join(
         f"  - match: [{{uri: {{prefix: /a/longer/path/{index}}}}}]\n"
         "    route: [{destination: {host: web}}]\n"
@@ -146,25 +153,16 @@ async def _worst_stall(folder: Path) -> float:
     )
     text = ROUTING.partition("  http:")[0] + "  http:\n" + routes
     assert 900_000 < len(text) < 1024 * 1024
-    watchdog = Watchdog(interval=0.005)
-    async with ingesting(folder) as steps, background(watchdog.run()):
+    watchdog = Watchdog(interval=0.005, clock=CpuClock())
+    async with ingesting(tmp_path) as steps, background(watchdog.run()):
         await steps.next()
         watchdog.reset()
-        (folder / "large.yaml").write_text(text)
+        (tmp_path / "large.yaml").write_text(text)
         await steps.change()
-        (folder / "many.yaml").write_text(
+        (tmp_path / "many.yaml").write_text(
             "".join(SERVICE.replace("NAME", f"s{index}") for index in range(1_000))
         )
         await steps.change()
     assert len(steps.mesh.services) == 1_000
     assert len(steps.mesh.routings) == 1
-    return watchdog.worst
-
-
-async def test_large_documents_do_not_stop_the_event_loop(tmp_path: Path) -> None:
-    # Whatever else this machine does stops the loop too: the best of three attempts is ours.
-    folders = [tmp_path / str(attempt) for attempt in range(3)]
-    for folder in folders:
-        folder.mkdir()
-    stalls = [await _worst_stall(folder) for folder in folders]
-    assert min(stalls) < 0.1
+    assert watchdog.worst < 0.1
