@@ -17,12 +17,13 @@ from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.traffic import TrafficPolicy
 from libs.proxy import locality
-from libs.proxy.endpoints import passes_through
+from libs.proxy.endpoints import knows_original, passes_through
 from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
 from libs.xds import names
 from libs.xds.generate import connection_pool, endpoints, load_balancing, provenance, tls_client
+from libs.xds.generate.filters import alpn
 from libs.xds.types import CLUSTER, NamedResource, resource
 
 _DiscoveryType = Cluster.DiscoveryType
@@ -47,7 +48,7 @@ def generate(scope: OutboundScope) -> list[NamedResource]:
 
     Clusters of a service are made once for all scopes that hold it.
     """
-    context = (scope.type, scope.settings)
+    context = (scope.type, knows_original(scope), scope.settings)
     found = [
         cluster
         for scoped in scope.services
@@ -114,8 +115,8 @@ def _kind(target: _Target) -> "Cluster.DiscoveryType.ValueType | None":
     kind = _KINDS.get(resolution)
     if kind is not None and passes_through(target.policy):
         return _DiscoveryType.ORIGINAL_DST
-    if resolution is Resolution.ORIGINAL and target.scope.type is ProxyType.ROUTER:
-        return _DiscoveryType.EDS  # nothing brings a router the original address
+    if resolution is Resolution.ORIGINAL and not knows_original(target.scope):
+        return _DiscoveryType.EDS
     return kind
 
 
@@ -148,6 +149,9 @@ def _apply_policy(cluster: Cluster, target: _Target) -> None:
         tls_client.wrap_in_proxy_protocol(cluster, policy.proxy_protocol)
     options = connection_pool.http_options(protocol, pool, http2=http2, sniffed=sniffed)
     connection_pool.set_http_options(cluster, _verified(options, policy, server))
+    follows_client = sniffed or bool(pool and pool.use_client_protocol)
+    if protocol.is_http and not follows_client:
+        alpn.mark(cluster, http2=explicit)
 
 
 def _server(target: _Target, *, http2: bool) -> tls_client.Server:

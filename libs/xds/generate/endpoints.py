@@ -116,17 +116,25 @@ def _endpoint(
     if speaks and (endpoint.address, endpoint.port) not in disabled:
         match = found.metadata.filter_metadata["envoy.transport_socket_match"]
         match.fields["tlsMode"].string_value = "istio"
-    workload = found.metadata.filter_metadata["istio"].fields["workload"]
-    workload.string_value = _workload(endpoint, scope.cluster_id)
+    _describe(found, endpoint, scope.cluster_id)
     return found
 
 
-def _workload(endpoint: Endpoint, cluster_id: str) -> str:
-    """Return what telemetry wants to know of an endpoint, in few bytes."""
+def _describe(found: LbEndpoint, endpoint: Endpoint, cluster_id: str) -> None:
+    """Say in few bytes which workload an endpoint is; telemetry wants to know.
+
+    Other than Istio's own filters, access log formats cannot take a text apart: what they need
+    stands there once more by itself.
+    """
     name = endpoint.workload_name
     canonical, revision = canonical_service(endpoint.labels, name)
     shown = "" if revision == "latest" else revision
-    return f"{name};{endpoint.namespace};{canonical};{shown};{cluster_id}"
+    parts = (name, endpoint.namespace, canonical, shown, cluster_id)
+    fields = found.metadata.filter_metadata["istio"].fields
+    fields["workload"].string_value = ";".join(parts)
+    for key, part in (("name", name), ("canonical", canonical), ("revision", shown)):
+        if part:
+            fields[key].string_value = part
 
 
 def address(host: str, port: int) -> Address:

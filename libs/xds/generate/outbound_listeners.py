@@ -32,7 +32,7 @@ from libs.xds.generate import (
     typed,
 )
 from libs.xds.generate.connection_manager import http_connection_manager
-from libs.xds.generate.filters import cors, fault, matchers, order
+from libs.xds.generate.filters import alpn, cors, fault, matchers, order
 from libs.xds.generate.outbound_plan import WILDCARD, Listener
 from libs.xds.generate.stream_chains import Chain
 from libs.xds.types import LISTENER, NamedResource, resource
@@ -41,7 +41,7 @@ PASSTHROUGH_CHAIN = "PassthroughFilterChain"
 BLACK_HOLE_CHAIN = "virtualOutbound-blackhole"
 CATCH_ALL_CHAIN = "virtualOutbound-catchall-tcp"
 _HANDSHAKE_SECONDS = 15
-_HTTP_FILTERS = (fault.FILTER, cors.FILTER)
+_HTTP_FILTERS = (alpn.FILTER, fault.FILTER, cors.FILTER)
 
 _memo: WeakMemo[list[NamedResource]] = WeakMemo()
 
