@@ -10,30 +10,12 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.listener.v3 import listener_pb2
 
-# Any in a listener is found by its type, which has to be loaded.
-from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
-from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noqa: F401
-    http_connection_manager_pb2,
-)
-from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
-from google.protobuf import json_format
-
-from libs.xds.types import CLUSTER, LISTENER, Snapshot, resource, resource_set
+from libs.xds.types import Snapshot
 from tests.support import agent as agents
 from tests.support.agent import Agent, Mesh
+from tests.support.envoy_json import WORKLOAD_TLS, http_chain, snapshot
 
-TYPE = "type.googleapis.com/envoy.extensions."
-SDS = {
-    "resource_api_version": "V3",
-    "api_config_source": {
-        "api_type": "GRPC",
-        "transport_api_version": "V3",
-        "grpc_services": [{"envoy_grpc": {"cluster_name": "sds-grpc"}}],
-    },
-}
 PORT = 9443
 
 
@@ -49,60 +31,15 @@ def cluster(address: str, port: int) -> dict[str, Any]:
     }
 
 
-def listener(address: str, *, header: str = "one") -> dict[str, Any]:
+def listener(address: str, *, header: str) -> dict[str, Any]:
     """Return an HTTPS listener with the workload's certificate."""
-    route = {
-        "match": {"prefix": "/"},
-        "route": {"cluster": "application"},
-        "response_headers_to_add": [{"header": {"key": "x-config", "value": header}}],
-    }
-    manager = {
-        "@type": f"{TYPE}filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "inbound",
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{TYPE}filters.http.router.v3.Router"},
-            }
-        ],
-        "route_config": {
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}],
-        },
-    }
-    tls = {
-        "@type": f"{TYPE}transport_sockets.tls.v3.DownstreamTlsContext",
-        "common_tls_context": {
-            "tls_certificate_sds_secret_configs": [{"name": "default", "sds_config": SDS}],
-            "validation_context_sds_secret_config": {"name": "ROOTCA", "sds_config": SDS},
-        },
-    }
-    chain = {
-        "filters": [
-            {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
-        ],
-        "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
-    }
+    chain = http_chain("application", {"x-config": header})
     return {
         "name": "inbound",
         "traffic_direction": "INBOUND",
         "address": {"socket_address": {"address": address, "port_value": PORT}},
-        "filter_chains": [chain],
+        "filter_chains": [{**chain, "transport_socket": WORKLOAD_TLS}],
     }
-
-
-def snapshot(clusters: list[dict[str, Any]], listeners: list[dict[str, Any]]) -> Snapshot:
-    made = [json_format.ParseDict(one, cluster_pb2.Cluster()) for one in clusters]
-    heard = [json_format.ParseDict(one, listener_pb2.Listener()) for one in listeners]
-    return Snapshot(
-        {
-            CLUSTER: resource_set(
-                CLUSTER, [resource(m.name, CLUSTER, body=m.SerializeToString()) for m in made]
-            ),
-            LISTENER: resource_set(
-                LISTENER, [resource(m.name, LISTENER, body=m.SerializeToString()) for m in heard]
-            ),
-        }
-    )
 
 
 EMPTY = snapshot([], [])
