@@ -37,7 +37,7 @@ class Draft:
         self._rows: dict[Key, Struct | None] = {}
         self._stale: dict[str, dict[Ref, Causes]] = {}
         self._new: dict[str, dict[Ref, Causes]] = {}  # by kind
-        self._causes: Causes = frozenset()
+        self._causes: set[Ref] = set()
         self._observed: dict[Ref, float] = {}
         self._problems_moved = False
 
