@@ -19,7 +19,7 @@ from libs.model.traffic import LocalityBalancing, Simple, TlsMode, TrafficPolicy
 from libs.proxy import locality
 from libs.proxy.cluster_name import ClusterName
 from libs.proxy.memo import WeakMemo, same
-from libs.proxy.node import Proxy, ProxyType
+from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies
 from libs.proxy.scope import EndpointScope, OutboundScope, ScopedService, ScopedSubset
 
@@ -127,7 +127,7 @@ class EndpointScoper:
     def _of(
         self, outbound: OutboundScope, scoped: ScopedService, client: Whereabouts
     ) -> tuple[EndpointScope, ...]:
-        if not has_endpoints(outbound.type, scoped):
+        if not has_endpoints(outbound, scoped):
             return ()
         row = self._rows.get(scoped.service.key, _NO_ENDPOINTS)
         inputs = (row, self._peers, outbound.settings)
@@ -142,12 +142,21 @@ class EndpointScoper:
         return scopes
 
 
-def has_endpoints(proxy_type: ProxyType, scoped: ScopedService) -> bool:
+def has_endpoints(outbound: OutboundScope, scoped: ScopedService) -> bool:
     """Tell whether the control plane sends the endpoints of a service."""
     resolution = scoped.service.resolution
     if resolution is Resolution.ORIGINAL:
-        return proxy_type is ProxyType.ROUTER  # nothing brings a router the original address
+        return not knows_original(outbound)
     return resolution is Resolution.ENDPOINTS
+
+
+def knows_original(outbound: OutboundScope) -> bool:
+    """Tell whether a proxy knows the address that was dialled.
+
+    It does only if connections were redirected to it: what was dialled else is the proxy itself.
+    """
+    redirected = outbound.interception is not Interception.NONE
+    return outbound.type is ProxyType.SIDECAR and redirected
 
 
 def passes_through(policy: TrafficPolicy) -> bool:

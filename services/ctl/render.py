@@ -43,6 +43,10 @@ KINDS: Mapping[str, tuple[str, type[Message]]] = {
 }
 """The keys of a rendering that hold Envoy's resources."""
 
+_MAPS = frozenset(
+    {"filter_metadata", "typed_extension_protocol_options", "typed_per_filter_config"}
+)
+
 
 class UnknownProxyError(LookupError):
     """The manifests have no such Pod; the message names it."""
@@ -106,7 +110,18 @@ def find(mesh: Mesh, name: str, metadata: Mapping[str, object]) -> Proxy:
 def as_json(resource: NamedResource, message: type[Message]) -> dict[str, object]:
     """Return a resource as Envoy's configuration dump shows it."""
     parsed = message.FromString(resource.body)
-    return MessageToDict(parsed, preserving_proto_field_name=True)
+    fields: dict[str, object] = MessageToDict(parsed, preserving_proto_field_name=True)
+    return {name: _in_order(value, free=name in _MAPS) for name, value in fields.items()}
+
+
+def _in_order(value: object, *, free: bool) -> object:
+    """Return `value` with the keys of maps sorted, as they have no order of their own."""
+    if isinstance(value, list):
+        return [_in_order(item, free=free) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    items = sorted(value.items()) if free else value.items()
+    return {key: _in_order(item, free=free or key in _MAPS) for key, item in items}
 
 
 def _node_id(mesh: Mesh, workload: Workload) -> str:
