@@ -3,9 +3,12 @@
 Whom it selects and in which order policies act is decided in `libs.proxy`.
 """
 
+from libs.api import reasons
+from libs.api.problem import Problem, Severity
 from libs.api.security import authorization_policy as api
 from libs.model.mesh import Key, Table
 from libs.model.security import AccessPolicy, AccessRule, Action, Condition, Operation, Source
+from libs.proxy.unsupported import unsupported
 from libs.translate.state import Derived
 from libs.translate.view import View
 
@@ -32,7 +35,13 @@ def derive(_: View, resource: api.AuthorizationPolicy) -> Derived:
         provider=spec.provider.name if spec.provider else "",
         dry_run=metadata.annotations.get(DRY_RUN) == "true",
     )
-    return Derived(rows=((Key(Table.ACCESS_POLICY, resource.ref), row),))
+    return Derived(
+        rows=((Key(Table.ACCESS_POLICY, resource.ref), row),),
+        problems=tuple(
+            Problem(row.ref, path, reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)
+            for path, text in unsupported(row)
+        ),
+    )
 
 
 def _rule(rule: api.Rule, namespace: str) -> AccessRule:
