@@ -12,21 +12,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from libs.api import documents
+from libs.api.check import Complete, as_written
 from libs.api.documents import Raw
 from libs.model.ids import Ref
 from libs.runtime.clock import Clock
 from libs.runtime.tasks import background
 from services.discovery import files
 from services.discovery.files import Batch
-
-Complete = Callable[[Ref, Raw], Raw]
-"""Returns a raw document with what a cluster would have added to it."""
-
-
-def as_written(ref: Ref, raw: Raw) -> Raw:
-    """Add nothing."""
-    del ref
-    return raw
 
 
 class Completions:

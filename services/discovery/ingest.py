@@ -9,13 +9,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 
+from libs.api.check import Complete, as_written
 from libs.api.problem import Problem, Severity
 from libs.model.ids import parse_ref
 from libs.model.settings import MeshSettings
 from libs.runtime.clock import Clock
 from libs.translate.apply import Event, State, Step, Upsert, apply, initial
 from services.discovery import metrics
-from services.discovery.completion import Complete, as_written
 from services.discovery.files import Batch, FileText
 from services.discovery.manifests import Manifests
 from services.discovery.memory import collection_held_back

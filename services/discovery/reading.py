@@ -4,13 +4,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from libs.api import documents, reasons
-from libs.api.decode import decode
+from libs.api.check import Complete, as_written, check_raw
 from libs.api.documents import Document
 from libs.api.problem import Problem, Severity
 from libs.api.resource import Resource
-from libs.api.validate import validate
 from libs.model.ids import Ref
-from services.discovery.completion import Complete, as_written
 
 
 class Entry(Struct, frozen=True):
@@ -61,11 +59,7 @@ def _resource(document: Document, complete: Complete) -> tuple[Resource | None, 
     """The resource if it is good, and all that is to say about it."""
     if document.raw is None:
         return None, list(document.problems)
-    resource, problems = decode(complete(document.ref, document.raw))
-    if resource is None:
-        return None, problems
-    problems = [*problems, *validate(resource)]
-    return (None if _is_bad(problems) else resource), problems
+    return check_raw(complete(document.ref, document.raw))
 
 
 def _is_bad(problems: list[Problem]) -> bool:

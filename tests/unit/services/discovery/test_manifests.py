@@ -175,6 +175,19 @@ def test_problems_of_other_resources_are_placed_in_the_file() -> None:
     assert (placed.file, placed.line) == ("a", routing().split("host: web")[0].count("\n") + 1)
 
 
+def test_bad_settings_of_the_mesh_keep_the_last_good_ones() -> None:
+    manifests = Manifests()
+    config = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "trustDomain: example.org"}
+"""
+    assert named(take(manifests, a=config)) == [("+", "ConfigMap/istio-system/istio")]
+    assert take(manifests, a=config.replace("trustDomain", "trustDomian")) == []
+    assert only(manifests).path == "data.mesh.trustDomian"
+
+
 def test_endpoints_are_made_of_pods_and_follow_them() -> None:
     manifests = Manifests()
     events = take(manifests, a=service(), b=POD)
