@@ -24,6 +24,7 @@ from libs.translate import (
     routing,
     services,
     settings,
+    unsupported,
     workloads,
 )
 from libs.translate.state import Derived
@@ -51,4 +52,7 @@ RULES = (
     Rule("references", VirtualService, references.check),
     Rule("host policy conflicts", DestinationRule, host_policy_conflicts.check),
     Rule("peer conflicts", PeerAuthentication, peers.check),
+    Rule("unsupported routing", VirtualService, unsupported.of_routing),
+    Rule("unsupported host policies", DestinationRule, unsupported.of_host_policy),
+    Rule("unsupported access", AuthorizationPolicy, unsupported.of_access),
 )

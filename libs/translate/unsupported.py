@@ -1,0 +1,88 @@
+"""Unsupported: fields that are Istio's and have no effect here yet, said one by one.
+
+A resource that asks for more than the mesh can do must not look as if it had got it. Whatever
+translation leaves out stands here, and goes from here when it is done.
+"""
+
+from collections.abc import Iterator
+
+from libs.api import reasons
+from libs.api.networking.destination_rule import DestinationRule, PortTrafficPolicy, TrafficPolicy
+from libs.api.networking.virtual_service import VirtualService
+from libs.api.problem import Problem, Severity
+from libs.api.security.authorization_policy import AuthorizationPolicy
+from libs.model.ids import Ref
+from libs.translate.state import Derived
+from libs.translate.view import View
+
+_CLAIM = "@request.auth.claims"
+
+
+def of_routing(_: View, resource: VirtualService) -> Derived:
+    """Return what a VirtualService asks for in vain."""
+    found: list[Problem] = []
+    if not resource.spec.hosts:
+        text = "delegates are not supported yet: this VirtualService has no effect"
+        found.append(_problem(resource.ref, "spec.hosts", text))
+    for index, rule in enumerate(resource.spec.http):
+        place = f"spec.http[{index}]"
+        if rule.delegate:
+            text = "delegates are not supported yet: this rule has no effect"
+            found.append(_problem(resource.ref, f"{place}.delegate", text))
+        for number, match in enumerate(rule.match):
+            if any(name.startswith(_CLAIM) for name in (*match.headers, *match.without_headers)):
+                text = "claims of a token cannot be matched yet: this match never holds"
+                found.append(_problem(resource.ref, f"{place}.match[{number}].headers", text))
+    return Derived(problems=tuple(found))
+
+
+def of_host_policy(_: View, resource: DestinationRule) -> Derived:
+    """Return what a DestinationRule asks for in vain."""
+    spec = resource.spec
+    policies = [("spec.trafficPolicy", spec.traffic_policy)]
+    for index, subset in enumerate(spec.subsets):
+        policies.append((f"spec.subsets[{index}].trafficPolicy", subset.traffic_policy))
+    return Derived(
+        problems=tuple(
+            _problem(
+                resource.ref, f"{place}.{field}", "has no effect yet", severity=Severity.WARNING
+            )
+            for place, policy in policies
+            if policy is not None
+            for field in _unread(policy)
+        )
+    )
+
+
+def _unread(policy: TrafficPolicy) -> Iterator[str]:
+    if policy.tunnel:
+        yield "tunnel"
+    if policy.retry_budget:
+        yield "retryBudget"
+    yield from _unread_anywhere(policy)
+    for index, port in enumerate(policy.port_level_settings):
+        yield from (f"portLevelSettings[{index}].{field}" for field in _unread_anywhere(port))
+
+
+def _unread_anywhere(policy: TrafficPolicy | PortTrafficPolicy) -> Iterator[str]:
+    if policy.load_balancer and policy.load_balancer.zone_aware_lb_setting:
+        yield "loadBalancer.zoneAwareLbSetting"
+    http = policy.connection_pool.http if policy.connection_pool else None
+    if http and http.http2_keep_alive:
+        yield "connectionPool.http.http2KeepAlive"
+    if policy.outlier_detection and policy.outlier_detection.outlier_detection_http_error_codes:
+        yield "outlierDetection.outlierDetectionHttpErrorCodes"
+
+
+def of_access(_: View, resource: AuthorizationPolicy) -> Derived:
+    """Return what an AuthorizationPolicy asks for in vain."""
+    spec = resource.spec
+    if spec.target_ref or spec.target_refs:
+        place = "spec.targetRef" if spec.target_ref else "spec.targetRefs"
+        text = "policies for gateways and waypoints are not supported yet: this one has no effect"
+        return Derived(problems=(_problem(resource.ref, place, text),))
+    return Derived()
+
+
+def _problem(ref: Ref, path: str, text: str, *, severity: Severity = Severity.ERROR) -> Problem:
+    return Problem(ref, path, reasons.UNSUPPORTED_FIELD, text, severity)
