@@ -139,7 +139,9 @@ class Connection:
         self.heard = asyncio.Event()
         """Set whenever bytes arrive; who waits for a sign of life clears it."""
         self._h2 = H2Connection(H2Configuration(client_side=client, header_encoding="utf-8"))
-        self._h2.local_settings.update(
+        self._h2.initiate_connection()
+        # After the preface, which tells the values that hold and not those that are asked for.
+        self._h2.update_settings(
             {
                 SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
                 SettingCodes.MAX_FRAME_SIZE: _MAX_FRAME,
@@ -147,7 +149,6 @@ class Connection:
                 SettingCodes.MAX_HEADER_LIST_SIZE: 64 * 1024,
             }
         )
-        self._h2.initiate_connection()
         self._h2.increment_flow_control_window(WINDOW * 4 - 65535)
         self._flush()
 
