@@ -7,6 +7,7 @@ where the manifests have none.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -33,7 +34,7 @@ from libs.translate import synthesis
 from libs.translate.apply import Upsert, apply, initial
 from libs.xds import generate
 from libs.xds.generate import outbound_plan
-from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, NamedResource
+from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, NamedResource, Snapshot
 
 KINDS: Mapping[str, tuple[str, type[Message]]] = {
     "clusters": (CLUSTER, Cluster),
@@ -52,6 +53,13 @@ class UnknownProxyError(LookupError):
     """The manifests have no such Pod; the message names it."""
 
 
+class Rendering(NamedTuple):
+    """What a proxy gets, before it is made readable."""
+
+    snapshot: Snapshot
+    problems: list[Problem]
+
+
 def render(
     texts: Mapping[str, str], proxy: str, metadata: Mapping[str, object] | None = None
 ) -> dict[str, object]:
@@ -66,19 +74,27 @@ def render(
         NodeError: `metadata` cannot be a node's.
 
     """
+    return as_json(generated(texts, proxy, metadata or {}))
+
+
+def generated(texts: Mapping[str, str], proxy: str, metadata: Mapping[str, object]) -> Rendering:
+    """Return what `render` makes readable; it raises the same errors."""
     mesh, problems = build(texts)
-    scope = Scoper().scope(mesh, find(mesh, proxy, metadata or {}))
-    snapshot = generate.snapshot(scope)
+    scope = Scoper().scope(mesh, find(mesh, proxy, metadata))
+    return Rendering(generate.snapshot(scope), sorted({*problems, *_conflicts(scope)}))
+
+
+def as_json(rendering: Rendering) -> dict[str, object]:
+    """Return the JSON of a rendering."""
     sources: dict[str, set[str]] = defaultdict(set)
     rendered: dict[str, object] = {}
     for key, (type_url, message) in KINDS.items():
-        resources = snapshot.of(type_url).resources.values()
-        rendered[key] = [as_json(resource, message) for resource in resources]
+        resources = rendering.snapshot.of(type_url).resources.values()
+        rendered[key] = [_message_as_json(resource, message) for resource in resources]
         for resource in resources:
             sources[resource.name].update(resource.sources)
     rendered["sources"] = {name: sorted(refs) for name, refs in sorted(sources.items())}
-    found = sorted({*problems, *_conflicts(scope)})
-    rendered["problems"] = msgspec.to_builtins(found)
+    rendered["problems"] = msgspec.to_builtins(rendering.problems)
     return rendered
 
 
@@ -107,7 +123,7 @@ def find(mesh: Mesh, name: str, metadata: Mapping[str, object]) -> Proxy:
     return node.parse(_node_id(mesh, workload), metadata, identity, mesh)
 
 
-def as_json(resource: NamedResource, message: type[Message]) -> dict[str, object]:
+def _message_as_json(resource: NamedResource, message: type[Message]) -> dict[str, object]:
     """Return a resource as Envoy's configuration dump shows it."""
     parsed = message.FromString(resource.body)
     fields: dict[str, object] = MessageToDict(parsed, preserving_proto_field_name=True)
