@@ -50,7 +50,7 @@ spec:
   host: web
   trafficPolicy:
     tunnel: {targetHost: proxy, targetPort: 3128}
-    retryBudget: {percent: {value: 20}}
+    retryBudget: {minRetryConcurrency: 5}
     loadBalancer: {zoneAwareLbSetting: {enabled: true}}
     portLevelSettings:
     - {port: {number: 80}, connectionPool: {http: {http2KeepAlive: {interval: 1s}}}}
