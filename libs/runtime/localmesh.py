@@ -49,6 +49,7 @@ class LocalMesh(Struct, frozen=True, kw_only=True):
     system_namespace: str
     redis: str  # host:port, or empty if none runs
     credentials: str  # directory with key.pem, cert-chain.pem, root-cert.pem of an operator
+    token_file: str  # of the operator, for debug pages
     servers: Mapping[str, Server]  # ca, discovery, config-push
     workloads: Mapping[str, LocalWorkload]  # by <name>.<namespace>
 

@@ -98,6 +98,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     fields: Mapping[str, str]  # variable → field path, such as status.podIP
     ports: Mapping[str, int]  # named container ports
+    listens: Sequence[int]  # every container port
     sidecar: bool
     raw: documents.Raw
 
@@ -190,6 +191,7 @@ def _pods(raws: Sequence[documents.Raw], injected: set[str]) -> Iterator[Pod]:
                 if item.value_from and item.value_from.field_ref
             },
             ports={port.name: port.container_port for port in container.ports if port.name},
+            listens=tuple(port.container_port for port in container.ports),
             sidecar=wanted == "true",
             raw=raw,
         )

@@ -8,6 +8,7 @@ Each namespace has its own mount namespace, in which /etc/hosts says what DNS wo
 """
 
 import asyncio
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class NetworkError(Exception):
     """A command of the network's set-up failed; the message has its last words."""
 
 
-async def command(*words: str) -> str:
+async def command(*words: str, env: Mapping[str, str] | None = None) -> str:
     """Run one command and return what it printed.
 
     Raises:
@@ -41,6 +42,7 @@ async def command(*words: str) -> str:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=env,
     )
     out, errors = await process.communicate()
     if process.returncode:

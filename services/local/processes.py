@@ -3,7 +3,8 @@
 Each child leads a session of its own, so that Ctrl-C in the terminal reaches only us and we stop
 them in order; its descendants (an agent's Envoy) stay in that session, by which `leftovers` finds
 them even after we were killed. The kernel ends a child when we die (parent death signal).
-Output goes to a log file; a child whose lines are wanted (`on_line`) is read as it writes.
+Output goes to a log file. A child whose lines are wanted (`on_line`) is read as it writes, and its
+log is begun anew when it has grown to `MAX_LOG_BYTES`: access logs never end.
 What to run and in which order is not decided here.
 """
 
@@ -14,6 +15,7 @@ import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from msgspec import Struct
 
@@ -22,6 +24,7 @@ from libs.runtime.clock import Clock, SystemClock
 
 STOP_SECONDS = 8.0
 MAX_LINE_BYTES = 256 * 1024
+MAX_LOG_BYTES = 16 * 1024 * 1024
 _RESTART = Backoff(first=0.1, limit=5.0)
 _STEADY_SECONDS = 10.0  # a child that lived that long did not die of its start
 
@@ -95,7 +98,7 @@ class Child:
 
     async def _once(self) -> int:
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.program.log.open("ab") as log:
+        with self.program.log.open("ab", buffering=0) as log:
             piped = self.program.on_line is not None
             self._process = process = await asyncio.create_subprocess_exec(
                 *tied(self.program.command),
@@ -109,10 +112,10 @@ class Child:
             )
             self._on_start(self.program.name, process.pid)
             if process.stdout is not None:
-                await self._read(process.stdout)
+                await self._read(process.stdout, log)
             return await process.wait()
 
-    async def _read(self, stream: asyncio.StreamReader) -> None:
+    async def _read(self, stream: asyncio.StreamReader, log: IO[bytes]) -> None:
         handle = self.program.on_line
         while handle is not None:
             try:
@@ -121,6 +124,9 @@ class Child:
                 continue  # longer than MAX_LINE_BYTES: not one of ours
             if not line:
                 return
+            if log.tell() > MAX_LOG_BYTES:
+                log.truncate(0)
+            log.write(line)
             handle(line.decode(errors="replace").rstrip("\n"))
 
     async def stop(self, seconds: float = STOP_SECONDS) -> None:

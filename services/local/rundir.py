@@ -2,7 +2,7 @@
 
 `.run/local` below the working directory. A lock says that a run is alive; the list of sessions says
 which processes were started, so that the next run can end those that outlived a killed one. The
-directory goes with the run, save for its logs.
+directory goes with the run; only if something went wrong its logs stay.
 """
 
 import contextlib
@@ -17,7 +17,6 @@ from typing import IO
 from msgspec import Struct
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_KEPT = frozenset({"lock", "logs"})
 
 
 class AlreadyRunningError(Exception):
@@ -59,9 +58,12 @@ class RunDirectory:
             with self._sessions.open("a") as file:
                 file.write(f"{_boot()} {session} {process.started}\n")
 
-    def close(self) -> None:
-        """Remove everything but the logs, and let the directory go."""
-        _clear(self.path)
+    def close(self, *, keep_logs: bool = False) -> None:
+        """Remove the directory, or everything in it but the logs, and let it go."""
+        _clear(self.path, kept={"logs"} if keep_logs else set())
+        for empty in (self.path, self.path.parent):
+            with contextlib.suppress(OSError):
+                empty.rmdir()
         self._lock.close()
 
 
@@ -72,26 +74,35 @@ def claim(path: Path) -> tuple[RunDirectory, list[int]]:
         AlreadyRunningError: another run is alive in it.
 
     """
-    path.mkdir(parents=True, exist_ok=True)
-    lock = (path / "lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        owner = lock.read().strip() or "unknown"
-        lock.close()
-        message = f"a mesh already runs in {path} (process {owner})"
-        raise AlreadyRunningError(message) from error
+    lock = _locked(path)
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
     ended = _end_leftovers(path / "sessions")
-    _clear(path)
-    shutil.rmtree(path / "logs", ignore_errors=True)
+    _clear(path, kept={"lock"})
     directory = RunDirectory(path, lock)
     for made in (directory.logs, directory.generated, path / "pods"):
         made.mkdir(parents=True, exist_ok=True)
     return directory, ended
+
+
+def _locked(path: Path) -> IO[str]:
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            lock.close()
+            message = f"a mesh already runs in {path} (process {owner})"
+            raise AlreadyRunningError(message) from error
+        if (path / "lock").exists() and os.path.samestat(
+            os.fstat(lock.fileno()), (path / "lock").stat()
+        ):
+            return lock
+        lock.close()  # a run that ended took the file away between our two steps
 
 
 def members(session: int) -> Iterator[int]:
@@ -146,9 +157,9 @@ def _boot() -> str:
     return _BOOT_ID.read_text().strip()
 
 
-def _clear(path: Path) -> None:
+def _clear(path: Path, *, kept: set[str]) -> None:
     for entry in path.iterdir():
-        if entry.name in _KEPT:
+        if entry.name in kept:
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)

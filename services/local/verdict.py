@@ -8,12 +8,11 @@ judged (`UNKNOWN`), rather than judged wrong.
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from libs.model.ids import Ref, SpiffeId
 from libs.model.mesh import Mesh
 from libs.model.security import AccessPolicy, AccessRule, Action, MtlsMode, Operation, Source
-from libs.model.service import Protocol
 from libs.model.workload import Workload
 from libs.proxy.peers import PeerPolicies, selects
 
@@ -33,7 +32,6 @@ class Call(Struct, frozen=True, kw_only=True):
     caller: Workload
     callee: Workload
     port: int  # of the callee's workload
-    protocol: Protocol
     method: str = ""
     path: str = ""
 
@@ -41,6 +39,7 @@ class Call(Struct, frozen=True, kw_only=True):
 class Verdict(Struct, frozen=True):
     """The fate of a call, and whether the caller's identity is to be proved.
 
+    `policies` are those that decided: that refuse, deny, allow it, or accept its plain text.
     `rule` is the name that the proxy gives to the deciding rule; empty if no rule allowed it.
     """
 
@@ -62,12 +61,15 @@ def judge(mesh: Mesh, call: Call) -> Verdict:
     if not mutual and callee.mtls and mode is MtlsMode.STRICT:
         return Verdict(Fate.REFUSED, refs[:1])
     if not callee.mtls:
-        return Verdict(Fate.ALLOWED)
+        return Verdict(Fate.ALLOWED)  # it has no sidecar that could refuse
     identity = _identity(mesh, call.caller) if mutual else None
     try:
-        return _access(mesh, call, identity)
+        verdict = _access(mesh, call, identity)
     except _UnjudgedError:
         return Verdict(Fate.UNKNOWN, identity=str(identity or ""))
+    if verdict.fate is Fate.ALLOWED and not mutual:
+        return structs.replace(verdict, policies=(*refs[:1], *verdict.policies))
+    return verdict
 
 
 def _identity(mesh: Mesh, caller: Workload) -> SpiffeId:
@@ -83,8 +85,9 @@ def _access(mesh: Mesh, call: Call, identity: SpiffeId | None) -> Verdict:
         if policy.action is Action.DENY and (rule := _matching(policy, call, identity)):
             return Verdict(Fate.DENIED, (policy.ref,), rule, proved)
     allowing = [policy for policy in policies if policy.action is Action.ALLOW]
-    if not allowing or any(_matching(policy, call, identity) for policy in allowing):
-        return Verdict(Fate.ALLOWED, identity=proved)
+    by = tuple(policy.ref for policy in allowing if _matching(policy, call, identity))
+    if by or not allowing:
+        return Verdict(Fate.ALLOWED, by, identity=proved)
     return Verdict(Fate.DENIED, tuple(sorted(policy.ref for policy in allowing)), "", proved)
 
 

@@ -19,6 +19,7 @@ def _mesh(directory: Path, pid: int) -> LocalMesh:
         system_namespace="istio-system",
         redis="",
         credentials="",
+        token_file="",
         servers={"ca": Server(grpc="127.66.0.1:15012")},
         workloads={},
     )

@@ -14,7 +14,6 @@ from libs.model.security import (
     PeerPolicy,
     Source,
 )
-from libs.model.service import Protocol
 from libs.model.workload import Workload
 from services.local.verdict import Call, Fate, Verdict, judge
 
@@ -62,7 +61,6 @@ def _call(caller: Workload, method: str = "GET", path: str = "/x", *, port: int 
         caller=caller,
         callee=_workload("reviews"),
         port=port,
-        protocol=Protocol.HTTP if method else Protocol.TCP,
         method=method,
         path=path,
     )
@@ -81,6 +79,9 @@ def test_without_policies_a_call_is_allowed_and_its_caller_proved() -> None:
 def test_plain_text_is_refused_only_under_strict() -> None:
     legacy = _call(_workload("legacy", sidecar=False))
     assert judge(_mesh(), legacy) == Verdict(Fate.ALLOWED)
+    open_ref = Ref("PeerAuthentication/shop/open")
+    permissive = PeerPolicy(ref=open_ref, namespace="shop", name="open", mode=MtlsMode.PERMISSIVE)
+    assert judge(_mesh(permissive), legacy) == Verdict(Fate.ALLOWED, (open_ref,))
     assert judge(_mesh(_strict()), legacy) == Verdict(
         Fate.REFUSED, (Ref("PeerAuthentication/shop/default"),)
     )
@@ -97,7 +98,9 @@ def test_a_deny_rule_is_named() -> None:
 
 def test_what_no_rule_allows_is_denied_by_no_rule() -> None:
     mesh = _mesh(_policy(Action.ALLOW, _from("cluster.local/ns/shop/sa/web")))
-    assert judge(mesh, _call(_workload("web"))).fate is Fate.ALLOWED
+    allowed = judge(mesh, _call(_workload("web")))
+    assert allowed.fate is Fate.ALLOWED
+    assert allowed.policies == (Ref("AuthorizationPolicy/shop/policy"),)
     other = judge(mesh, _call(_workload("other")))
     assert (other.fate, other.rule) == (Fate.DENIED, "")
     assert other.policies == (Ref("AuthorizationPolicy/shop/policy"),)

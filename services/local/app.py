@@ -1,0 +1,153 @@
+"""Wiring of local mode: the mode, the run directory, the machine, and what is watched meanwhile."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NoReturn
+
+from libs.runtime import localmesh
+from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.tasks import background, leaves
+from services.local import advice, follow, manifests, mode, rundir
+from services.local.addresses import AddressError
+from services.local.controlplane import CONFIG_PUSH, DISCOVERY
+from services.local.health import NotReadyError
+from services.local.machine import Machine
+from services.local.mode import ModeError
+from services.local.network import NetworkError
+from services.local.observer import Observer
+from services.local.options import Options
+from services.local.report import Reporter
+from services.local.rundir import AlreadyRunningError, RunDirectory
+from services.local.screen import Screen
+from services.local.supervisor import StartError, supervising
+
+RIGHT, WRONG, UNABLE = 0, 1, 2
+_OBSTACLES = (
+    AddressError,
+    AlreadyRunningError,
+    ModeError,
+    NetworkError,
+    NotReadyError,
+    StartError,
+)
+_REDRAW_SECONDS = 0.5
+
+
+async def run(options: Options, version: str) -> int:
+    """Run the mesh until cancelled, or with `once` until it is known to be right.
+
+    Returns the status to exit with; when this returns or raises, nothing is left but the logs.
+    """
+    screen = Screen()
+    screen.title(f"Seine {version}: the whole mesh on this machine")
+    try:
+        async with AsyncExitStack() as stack:
+            return await Local(options, screen, stack).run(version)
+    except BaseExceptionGroup as group:
+        return _explain(group, screen)
+    except _OBSTACLES as error:
+        screen.bad(str(error))
+        return UNABLE
+    finally:
+        screen.close()
+
+
+def _explain(group: BaseExceptionGroup[BaseException], screen: Screen) -> int:
+    """Say what stopped the run, if it is of the kinds that people can do something about."""
+    known, other = group.split(_OBSTACLES)
+    if other is not None:
+        raise other
+    for error in leaves(known or group):
+        screen.bad(str(error))
+    return UNABLE
+
+
+class Local:
+    """One run of local mode."""
+
+    def __init__(self, options: Options, screen: Screen, stack: AsyncExitStack) -> None:
+        self._options = options
+        self._screen = screen
+        self._stack = stack
+        self._clock: Clock = SystemClock()
+        self._good = False
+
+    async def run(self, version: str) -> int:
+        """Bring everything up, watch it, and return the status."""
+        options, screen, clock = self._options, self._screen, self._clock
+        choice = await mode.choose(options.mode)
+        screen.fact("mode", choice.reason)
+        directory = self._claim()
+        screen.fact("manifests", _short(options.manifests))
+        application = manifests.read(options.manifests)
+        machine = Machine(options, choice.mode, application, run=directory, clock=clock)
+        await machine.lay_out(self._stack)
+        machine.prepare()
+        observer = Observer(application, clock)
+        reporter = Reporter(screen, observer, clock)
+        supervisor = await self._stack.enter_async_context(supervising(directory, reporter.died))
+        self._stack.callback(reporter.end)
+        await machine.start_control_plane(supervisor, screen.fact)
+        screen.fact("control plane", "ca, discovery, config-push: separate processes, mutual TLS")
+        await self._follow(machine, reporter)
+        with screen.busy(f"starting {len(application.pods)} workloads"):
+            await machine.start_workloads(supervisor, on_log=observer.log, on_line=observer.line)
+        proxies = sum(pod.sidecar for pod in application.pods)
+        screen.fact("workloads", f"{len(application.pods)}, {proxies} of them with agent and Envoy")
+        mesh = machine.describe(version)
+        localmesh.write(mesh)
+        reporter.begin()
+        self._good = True
+        if options.once:
+            return await self._once(observer, reporter)
+        screen.lines(advice.lines(mesh, application))
+        return await self._watch(reporter)
+
+    def _claim(self) -> RunDirectory:
+        directory, ended = rundir.claim(self._options.run_directory)
+        self._stack.callback(self._leave, directory)
+        if ended:
+            self._screen.fact("cleaned up", f"{len(ended)} processes of a run that was killed")
+        return directory
+
+    async def _follow(self, machine: Machine, reporter: Reporter) -> None:
+        """Follow the mesh, its problems and its receipts as an operator, until the run ends."""
+        svid = follow.operator(machine.ca, machine.credentials, self._clock)
+        follower = follow.Follower(svid, self._clock)
+        servers = machine.control_plane.servers
+        await self._stack.enter_async_context(
+            background(
+                svid.run(),
+                machine.issuer.run(),
+                follower.mesh(servers[DISCOVERY], reporter.mesh),
+                follower.problems(servers[DISCOVERY], reporter.problems),
+                follower.receipts(servers[CONFIG_PUSH], reporter.receipt),
+            )
+        )
+
+    def _leave(self, directory: RunDirectory) -> None:
+        directory.close(keep_logs=not self._good)
+        if not self._good:
+            self._screen.fact("logs", f"kept in {_short(directory.logs)}")
+
+    async def _watch(self, reporter: Reporter) -> NoReturn:
+        while True:
+            reporter.show()
+            await self._clock.sleep(_REDRAW_SECONDS)
+
+    async def _once(self, observer: Observer, reporter: Reporter) -> int:
+        """Watch until all is right, or time is up; say which."""
+        deadline = self._clock.monotonic() + self._options.once_seconds
+        while not observer.complete() and self._clock.monotonic() < deadline:
+            reporter.show()
+            await self._clock.sleep(_REDRAW_SECONDS)
+        self._screen.close(reporter.table())
+        self._good = reporter.conclude()
+        return RIGHT if self._good else WRONG
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,101 @@
+"""Health: whether the processes of the run are ready, asked over HTTP until they are."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import aiohttp
+
+from libs.runtime.clock import Clock
+
+START_SECONDS = 60.0
+_INTERVAL = 0.1
+_LISTEN = "0A"  # a state in the kernel's table
+
+
+class NotReadyError(Exception):
+    """A process did not become ready in time; the message has its last answer."""
+
+
+async def ready(name: str, url: str, clock: Clock, *, seconds: float = START_SECONDS) -> None:
+    """Return once `url` answers 200.
+
+    Raises:
+        NotReadyError: it did not in time.
+
+    """
+    last = "no answer"
+    timeout = aiohttp.ClientTimeout(total=2)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        deadline = clock.monotonic() + seconds
+        while clock.monotonic() < deadline:
+            status, last = await _ask(session, url)
+            if status == 200:
+                return
+            await clock.sleep(_INTERVAL)
+    message = f"{name} is not ready after {seconds:.0f} s: {last}"
+    raise NotReadyError(message)
+
+
+async def all_ready(urls: Iterable[tuple[str, str]], clock: Clock) -> None:
+    """Return once all of `(name, url)` answer 200."""
+    async with asyncio.TaskGroup() as group:
+        for name, url in urls:
+            group.create_task(ready(name, url, clock))
+
+
+async def listening(
+    name: str,
+    pid: Callable[[], int],
+    address: IPv4Address | None,
+    *,
+    ports: Sequence[int],
+    clock: Clock,
+) -> None:
+    """Return once a process listens on all `ports`, at `address` or at any.
+
+    The kernel's table of the process's network namespace is read; nobody is connected to, because
+    with interception that would only reach a proxy.
+
+    Raises:
+        NotReadyError: it did not in time.
+
+    """
+    deadline = clock.monotonic() + START_SECONDS
+    while clock.monotonic() < deadline:
+        found = _sockets(pid())
+        if all(any(_is(socket, address, port) for socket in found) for port in ports):
+            return
+        await clock.sleep(_INTERVAL)
+    message = f"{name} does not listen on {', '.join(map(str, ports))}"
+    raise NotReadyError(message)
+
+
+def _sockets(pid: int) -> set[tuple[int, int]]:
+    """Return the addresses (as this machine orders their bytes) and ports that are listened on."""
+    found: set[tuple[int, int]] = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        rows = (line.split() for line in lines)
+        for address, port in (row[1].split(":") for row in rows if row[3] == _LISTEN):
+            # Of an IPv6 socket the last word counts: any address, or an IPv4 one mapped into it.
+            found.add((int(address[-8:], 16), int(port, 16)))
+    return found
+
+
+def _is(socket: tuple[int, int], address: IPv4Address | None, port: int) -> bool:
+    wanted = 0 if address is None else int.from_bytes(address.packed, sys.byteorder)
+    return socket == (wanted, port)
+
+
+async def _ask(session: aiohttp.ClientSession, url: str) -> tuple[int, str]:
+    try:
+        async with session.get(url) as response:
+            return response.status, (await response.text())[:300].strip().replace("\n", ", ")
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        return 0, str(error) or type(error).__name__
