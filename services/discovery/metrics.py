@@ -4,9 +4,6 @@ from prometheus_client import Counter, Gauge, Histogram
 
 SERVICES = Gauge("pilot_services", "Services known to the mesh.")
 VIRTUAL_SERVICES = Gauge("pilot_virt_services", "VirtualServices in use.")
-ENDPOINTS_WITHOUT_POD = Gauge(
-    "endpoint_no_pod", "Endpoints left out because their pod is not there or not ready."
-)
 APPLY_SECONDS = Histogram(
     "pilot_pushcontext_init_seconds",
     "Time to make the next mesh of what has changed.",
