@@ -124,23 +124,17 @@ def table(rows: Sequence[Row], splits: Sequence[Split], footer: str) -> Renderab
 
 
 def _calls(rows: Sequence[Row]) -> Table:
-    found = Table(
-        "",
-        "who called whom",
-        "protocol",
-        "proved by the caller",
-        "asked for",
-        "what happened",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        header_style="bold",
-    )
-    found.add_column("calls", justify="right")
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    found.add_column("")
+    for column in ("who called whom", "protocol", "SPIFFE id that the caller proved"):
+        found.add_column(column, overflow="fold")
+    found.add_column("asked for", overflow="fold")
+    found.add_column("what happened", overflow="fold")
+    found.add_column("calls", justify="right", no_wrap=True)
     for row in rows:
         found.add_row(
             _SIGNS[row.mark],
-            f"{row.caller} → {row.callee}:{row.port}"
-            + (f" [dim]{row.request}[/]" if row.request else ""),
+            _called(row),
             row.protocol,
             _proof(row),
             _asked(row),
@@ -148,6 +142,11 @@ def _calls(rows: Sequence[Row]) -> Table:
             str(row.calls),
         )
     return found
+
+
+def _called(row: Row) -> str:
+    called = f"{row.caller} → {row.callee}:{row.port}"
+    return f"{called}\n[dim]{escape(row.request)}[/]" if row.request else called
 
 
 def _splits(splits: Sequence[Split]) -> Table:
@@ -176,20 +175,22 @@ def _splits(splits: Sequence[Split]) -> Table:
 
 def _proof(row: Row) -> str:
     if row.proved:
-        return f"[green]{escape(row.proved)}[/]"
-    return "[dim]nobody: plain text[/]" if not row.verdict.identity else "[yellow]not seen yet[/]"
+        scheme, _, rest = row.proved.partition("://")
+        domain, _, path = rest.partition("/")
+        return f"[dim]{scheme}://{escape(domain)}/[/]\n[green]{escape(path)}[/]"
+    return "[dim]none: plain text[/]" if not row.verdict.identity else "[yellow]not seen yet[/]"
 
 
 def _asked(row: Row) -> str:
     verdict = row.verdict
-    names = ", ".join(_name(policy) for policy in verdict.policies)
+    names = escape(", ".join(_name(policy) for policy in verdict.policies))
     if verdict.fate is Fate.ALLOWED:
         how = "mutual TLS" if verdict.identity else "plain text accepted"
-        return f"{how}, {escape(names)}" if names else how
+        return f"{how}\n[dim]{names}[/]" if names else how
     if verdict.fate is Fate.DENIED:
-        return f"denied by {escape(names)}"
+        return f"denied\n[dim]{names}[/]"
     if verdict.fate is Fate.REFUSED:
-        return f"refused by {escape(names)}: STRICT"
+        return f"refused: STRICT\n[dim]{names}[/]"
     return "[dim]not judged[/]"
 
 
