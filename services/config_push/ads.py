@@ -87,6 +87,7 @@ class AdsService:
         self._plane = plane
         self._authenticate = authenticate
         self._limits = limits
+        self._ending = 0  # streams that were told why they end, and have not read it yet
         self._clock = clock
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -116,7 +117,12 @@ class AdsService:
                 metrics.INTERNAL_ERRORS.inc()
                 logger.exception("stream failed")
             metrics.REFUSED_STREAMS.labels(reason=code.name.lower()).inc()
-            await context.abort(code, text)
+            self._ending += 1
+            try:
+                # Waits behind whatever the proxy has not read, at most until its connection ends.
+                await context.abort(code, text)
+            finally:
+                self._ending -= 1
 
     async def _serve(
         self,
@@ -131,6 +137,8 @@ class AdsService:
         connection = Connection(
             self._plane.connections.next_number(), caller, session, clock=self._clock
         )
+        # Before anything else: a status cannot follow a first write that is cut off.
+        await context.send_initial_metadata(())
         with self._registered(connection):
             writing = connection.write_all(context.write, stall_seconds=self._limits.stall)
             async with background(writing):
@@ -144,7 +152,7 @@ class AdsService:
         if self._plane.mesh is None:
             message = "there is no mesh to serve yet"
             raise UnsyncedError(message)
-        if len(self._plane.connections) >= self._limits.streams:
+        if len(self._plane.connections) + self._ending >= self._limits.streams:
             message = "too many proxies are connected to this replica"
             raise CrowdedError(message)
 
