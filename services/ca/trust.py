@@ -36,6 +36,7 @@ class Trust:
         self._on_change: list[Callable[[], None]] = []
         self.authority: Authority
         self.keys: jwk.KeySet
+        self._seen: tuple[Signature, Signature]
 
     def load(self, organization: str) -> None:
         """Read everything for the first time; generate a root if the folder has none.
@@ -48,6 +49,7 @@ class Trust:
         now = self._clock.now()
         self.authority = authority.load_or_generate(self._folder, organization, now=now)
         self.keys = jwk.load(self._token_keys.read_bytes())
+        self._seen = self._signatures()
         self._publish()
 
     def on_authority(self, callback: Callable[[], None]) -> None:
@@ -56,16 +58,15 @@ class Trust:
 
     async def follow(self) -> None:
         """Notice changed files until cancelled."""
-        seen = self._signatures()
         while True:
             await self._clock.sleep(CHECK_SECONDS)
             self._publish_expiry()
             latest = self._signatures()
-            if latest[0] != seen[0]:
+            if latest[0] != self._seen[0]:
                 self._attempt("authority", self._reload_authority)
-            if latest[1] != seen[1]:
+            if latest[1] != self._seen[1]:
                 self._attempt("token keys", self._reload_keys)
-            seen = latest
+            self._seen = latest
 
     def _attempt(self, what: str, reload: Callable[[], None]) -> None:
         try:
