@@ -34,6 +34,9 @@ _INVALID_ARGUMENT = "3"
 class Dialect(Protocol):
     """One form of the protocol: what a request means and how secrets are answered."""
 
+    again: set[str]
+    """Names to answer even if they were sent before; the sender empties it."""
+
     def request(self, body: bytes) -> str:
         """Take in a request; return Envoy's complaint, empty if it has none."""
         ...
@@ -53,6 +56,7 @@ class StateOfTheWorld:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.again: set[str] = set()
 
     def request(self, body: bytes) -> str:
         """Take the names of a request over."""
@@ -73,13 +77,16 @@ class Delta:
 
     def __init__(self) -> None:
         self.names: dict[str, None] = {}
+        self.again: set[str] = set()
 
     def request(self, body: bytes) -> str:
         """Add and remove the names of a request."""
         message = relay_pb2.DeltaRequest.FromString(body)
         self.names.update(dict.fromkeys(message.resource_names_subscribe))
+        self.again.update(message.resource_names_subscribe)
         for name in message.resource_names_unsubscribe:
             self.names.pop(name, None)
+            self.again.discard(name)
         return message.error_detail.message
 
     def response(self, secrets: list[Secret], nonce: str) -> bytes:
@@ -144,7 +151,9 @@ class SdsServer:
         for nonce in range(1, 2**62):
             changed = self._secrets.next_change()
             asked.clear()
-            sent = {name: sent[name] for name in dialect.names if name in sent}
+            kept = sent.keys() & set(dialect.names) - dialect.again
+            sent = {name: sent[name] for name in kept}
+            dialect.again.clear()
             found = [self._secrets.get(name) for name in dialect.names]
             fresh = [item for item in found if item and sent.get(item.name) != item.version]
             if not fresh:

@@ -31,7 +31,11 @@ class TestAuthority:
         self._authority = authority.generate(organization, now=self._now)
 
     def issue(
-        self, account: str, namespace: str = "shop", trust_domain: str = TRUST_DOMAIN
+        self,
+        account: str,
+        namespace: str = "shop",
+        trust_domain: str = TRUST_DOMAIN,
+        dns_names: tuple[str, ...] = (),
     ) -> Certificate:
         key = keys.generate()
         planned = template.plan(
@@ -40,6 +44,7 @@ class TestAuthority:
             lifetimes=template.Lifetimes(),
             signer=self._authority.validity,
             now=self._now,
+            dns_names=dns_names,
         )
         chain = sign.issue(planned, key.public_key(), authority=self._authority, now=self._now)
         return Certificate(b"".join(chain[:-1]), keys.to_pem(key), chain[-1])

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from libs.protos.xds.v1 import relay_pb2
+from libs.runtime.tasks import background
+from services.agent import files
+from services.agent.files import POLL_SECONDS, FileSecrets
+from services.agent.secrets import Secrets
+from tests.support.clock import VirtualClock
+
+
+def pem(text: str) -> str:
+    return f"-----BEGIN {text}-----\nAA==\n-----END {text}-----\n"
+
+
+def served(secrets: Secrets, name: str) -> relay_pb2.Secret:
+    found = secrets.get(name)
+    assert found is not None
+    return relay_pb2.Secret.FromString(found.body)
+
+
+async def test_a_named_certificate_is_followed_through_rotations_of_its_mount(
+    tmp_path: Path,
+) -> None:
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "tls.crt").write_text(pem(f"CHAIN {version}"))
+        (tmp_path / version / "tls.key").write_text(pem("KEY"))
+    link = tmp_path / "mount"
+    link.symlink_to(tmp_path / "1")
+    secrets, clock = Secrets(), VirtualClock()
+    followed = FileSecrets(secrets, clock=clock)
+    name = f"file-cert:{link}/tls.crt~{link}/tls.key"
+    followed.subscribe(name)
+    chain = served(secrets, name).tls_certificate.certificate_chain.inline_bytes
+    assert chain == pem("CHAIN 1").encode()
+    async with background(followed.run()):
+        link.unlink()
+        link.symlink_to(tmp_path / "2")
+        await clock.advance(POLL_SECONDS)
+    chain = served(secrets, name).tls_certificate.certificate_chain.inline_bytes
+    assert chain == pem("CHAIN 2").encode()
+
+
+async def test_a_broken_or_missing_file_leaves_the_last_good_secret(tmp_path: Path) -> None:
+    path = tmp_path / "root.pem"
+    path.write_text(pem("CERTIFICATE"))
+    secrets, clock = Secrets(), VirtualClock()
+    followed = FileSecrets(secrets, clock=clock)
+    name = f"file-root:{path}"
+    followed.subscribe(name)
+    before = secrets.get(name)
+    async with background(followed.run()):
+        for spoil in (lambda: path.write_text("half"), path.unlink):
+            spoil()
+            await clock.advance(POLL_SECONDS)
+            assert secrets.get(name) == before
+        path.write_text(pem("OTHER"))
+        await clock.advance(POLL_SECONDS)
+    assert secrets.get(name) != before
+
+
+def test_names_that_mean_no_file_are_left_alone() -> None:
+    secrets = Secrets()
+    followed = FileSecrets(secrets, clock=VirtualClock())
+    for name in ("default", "kubernetes://x", "file-cert:/no/key"):
+        followed.subscribe(name)
+        assert secrets.get(name) is None
+
+
+def test_the_system_bundle_can_be_asked_for() -> None:
+    secrets = Secrets()
+    FileSecrets(secrets, clock=VirtualClock()).subscribe("file-root:system")
+    if secrets.get("file-root:system") is None:
+        pytest.skip("this machine has no bundle of public roots")
+    assert served(secrets, "file-root:system").validation_context.trusted_ca.inline_bytes
+
+
+def test_a_certificate_that_the_pod_was_given_is_found_only_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("var/run/secrets/workload-spiffe-credentials")
+    folder.mkdir(parents=True)
+    for name in ("cert-chain.pem", "key.pem"):
+        (folder / name).touch()
+    assert files.provided() is None
+    (folder / "root-cert.pem").touch()
+    assert files.provided() is not None
+
+
+def test_written_keys_are_for_their_owner_only(tmp_path: Path) -> None:
+    files.write_all(tmp_path / "out", chain="C", key="K", roots="R")
+    assert (tmp_path / "out" / "key.pem").read_text() == "K"
+    assert (tmp_path / "out" / "key.pem").stat().st_mode & 0o077 == 0
