@@ -13,7 +13,8 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +40,7 @@ class Program(Struct, frozen=True, kw_only=True):
     keep_alive: bool = True  # False: its end is an error of the start, True: it is restarted
     on_line: Callable[[str], None] | None = None
     cwd: Path | None = None
+    user: int = 0  # whom the command becomes: may open its own standard output, as Envoy does
 
 
 class Died(Struct, frozen=True):
@@ -99,25 +101,32 @@ class Child:
     async def _once(self) -> int:
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
         with self.program.log.open("ab", buffering=0) as log:
-            piped = self.program.on_line is not None
-            self._process = process = await asyncio.create_subprocess_exec(
-                *tied(self.program.command),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE if piped else log,
-                stderr=log,
-                env=dict(self.program.environment),
-                cwd=self.program.cwd,
-                start_new_session=True,
-                limit=MAX_LINE_BYTES,
-            )
-            self._on_start(self.program.name, process.pid)
-            if process.stdout is not None:
-                await self._read(process.stdout, log)
-            return await process.wait()
+            if self.program.on_line is None:
+                process = await self._spawn(log, log)
+                return await process.wait()
+            async with _pipe(self.program.user) as (stream, end):
+                with end:
+                    process = await self._spawn(end, log)
+                await self._read(stream, log, self.program.on_line)
+                return await process.wait()
 
-    async def _read(self, stream: asyncio.StreamReader, log: IO[bytes]) -> None:
-        handle = self.program.on_line
-        while handle is not None:
+    async def _spawn(self, output: IO[bytes], errors: IO[bytes]) -> asyncio.subprocess.Process:
+        self._process = process = await asyncio.create_subprocess_exec(
+            *tied(self.program.command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            env=dict(self.program.environment),
+            cwd=self.program.cwd,
+            start_new_session=True,
+        )
+        self._on_start(self.program.name, process.pid)
+        return process
+
+    async def _read(
+        self, stream: asyncio.StreamReader, log: IO[bytes], handle: Callable[[str], None]
+    ) -> None:
+        while True:
             try:
                 line = await stream.readline()
             except ValueError:
@@ -145,6 +154,22 @@ class Child:
                 pass
         kill_group(process.pid)
         await process.wait()
+
+
+@asynccontextmanager
+async def _pipe(user: int) -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
+    """Yield both ends of a pipe: ours as a stream, and the child's, which `user` may open again."""
+    ours, theirs = os.pipe()
+    if user:
+        os.fchown(theirs, user, user)
+    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
+    )
+    try:
+        yield reader, os.fdopen(theirs, "wb", buffering=0)
+    finally:
+        transport.close()
 
 
 def kill_group(leader: int) -> None:

@@ -18,7 +18,7 @@ from services.local.accesslog import NO_RULE, Entry
 from services.local.trails import Seen
 from services.local.verdict import Fate, Verdict
 
-MIN_SAMPLE = 60
+MIN_SAMPLE = 200
 """Calls below which a split says nothing yet."""
 _SIGMAS = 4.5  # a right split fails this about once in 150,000 times
 

@@ -59,6 +59,7 @@ class Workloads:
             log=self._run.logs / f"{pod.key}.proxy.log",
             on_line=on_line,
             cwd=root,
+            user=PROXY_USER if user else 0,
         )
 
     def init(self, enter: Sequence[str]) -> Sequence[str]:
