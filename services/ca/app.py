@@ -9,8 +9,11 @@ from msgspec import Struct
 
 from libs.model.ids import SpiffeId
 from libs.pki import bundle, csr, tokens
+from libs.pki.errors import PkiError
 from libs.pki.template import Lifetimes
 from libs.rpc import interceptors, server
+from libs.rpc.errors import CaError
+from libs.rpc.health import Health
 from libs.rpc.limits import Limits as ServerLimits
 from libs.rpc.server import Port
 from libs.rpc.svid import Functions, Svid
@@ -20,6 +23,7 @@ from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from services.ca import authn, refusals
 from services.ca.certificates import Certificates, Limits
+from services.ca.errors import LimitedError
 from services.ca.limits import Buckets
 from services.ca.settings import Settings
 from services.ca.signing import Rules, Signer
@@ -65,25 +69,19 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         readiness.set("serving certificate")
         limits = _limits(settings, clock)
         by_token = Certificates(_by_token(settings, trust, clock), signer, limits)
+        by_certificate = Certificates(_by_certificate(settings), signer, limits)
+        at = settings.listen_address
         token = await stack.enter_async_context(
             _serving(
-                by_token,
-                Port(
-                    f"{settings.listen_address}:{settings.port}",
-                    svid.server_credentials(mutual=False),
-                ),
+                Port(f"{at}:{settings.port}", svid.server_credentials(mutual=False)),
+                by_token.register,
             )
-        )
-        by_certificate = Certificates(
-            authn.by_certificate(trust_domain=settings.trust_domain), signer, limits
         )
         mtls = await stack.enter_async_context(
             _serving(
-                by_certificate,
-                Port(
-                    f"{settings.listen_address}:{settings.mtls_port}",
-                    svid.server_credentials(mutual=True),
-                ),
+                Port(f"{at}:{settings.mtls_port}", svid.server_credentials(mutual=True)),
+                by_certificate.register,
+                Health().register,
             )
         )
         readiness.set("ports")
@@ -104,9 +102,16 @@ def _own_certificate(settings: Settings, signer: Signer, clock: Clock) -> Svid:
     functions = Functions(
         make_request=partial(csr.make_with_key, own),
         validity=bundle.validity,
-        sign=partial(signer.sign, own),
+        sign=partial(_sign_own, signer, own),
     )
     return Svid(functions, clock=clock)
+
+
+async def _sign_own(signer: Signer, own: SpiffeId, request: bytes) -> list[str]:
+    try:
+        return await signer.sign(own, request)
+    except (LimitedError, PkiError) as error:
+        raise CaError(str(error)) from error  # a flood must not end the process, it comes back
 
 
 def _limits(settings: Settings, clock: Clock) -> Limits:
@@ -123,7 +128,11 @@ def _by_token(settings: Settings, trust: Trust, clock: Clock) -> authn.Authentic
     return authn.by_token(policy, trust_domain=settings.trust_domain, clock=clock)
 
 
-def _serving(certificates: Certificates, port: Port) -> AbstractAsyncContextManager[int]:
+def _by_certificate(settings: Settings) -> authn.Authenticate:
+    return authn.by_certificate(trust_domain=settings.trust_domain)
+
+
+def _serving(port: Port, *services: server.Registration) -> AbstractAsyncContextManager[int]:
     refuse = interceptors.map_errors(refusals.CODES, refusals.note)
     limits = ServerLimits(message_bytes=MAX_REQUEST_BYTES)
-    return server.running([certificates.register], port, interceptors=[refuse], limits=limits)
+    return server.running(services, port, interceptors=[refuse], limits=limits)

@@ -35,7 +35,7 @@ _KINDS = """# Kinds
 What becomes of each kind of resource. Kinds of other groups, and Kubernetes' own that the mesh does
 not read, are passed over.
 """
-_COLLECTORS = {"Counter", "Gauge", "Histogram", "Summary", "Info"}
+_COLLECTORS = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Total"}
 
 
 def pages() -> dict[str, str]:
