@@ -198,11 +198,10 @@ class Agent(Struct):
 
     def envoy(self) -> int:
         """Return the process id of its Envoy."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        for pid in children.split():
+        for pid in children(self.process.pid):
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith("envoy"):
-                    return int(pid)
+                    return pid
         return 0
 
 
@@ -265,6 +264,11 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started and that have not ended."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def gone(pid: int) -> bool:

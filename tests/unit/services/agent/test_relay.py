@@ -131,8 +131,8 @@ async def envoy(folder: Path, relay: Relay) -> AsyncIterator[Connection]:
             await writer.wait_closed()
 
 
-def relay_to(plane: ControlPlane, clock: VirtualClock | None = None, token: str = "t0") -> Relay:
-    return Relay(plane.target, lambda: token, clock=clock, chance=lambda: 0.5)
+def relay_to(plane: ControlPlane, clock: VirtualClock | None = None) -> Relay:
+    return Relay(plane.target, lambda: "t0", clock=clock, chance=lambda: 0.5)
 
 
 async def test_bytes_pass_and_the_token_is_added(tmp_path: Path, plane: ControlPlane) -> None:

@@ -1,0 +1,95 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from services.agent import probes
+from services.agent.http import server
+from services.agent.http.server import Answer, Asked
+from services.agent.probes import Grpc, Header, HttpGet, Probe, Prober, ProbesError, TcpSocket
+
+ADDRESS = "127.0.0.1"
+seen: list[Asked] = []
+
+
+async def route(asked: Asked) -> Answer:
+    seen.append(asked)
+    if asked.path == "/hangs":
+        await asyncio.Event().wait()
+    return Answer(503 if asked.path == "/ill" else 200, b"said")
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async with server.serve(ADDRESS, 0, route) as number:
+        yield number
+
+
+async def answer(probe: Probe, **headers: str) -> Answer:
+    prober = Prober({"/app-health/web/livez": probe}, ADDRESS)
+    return await prober.answer(Asked("GET", "/app-health/web/livez", "", headers, local=False))
+
+
+async def test_http_passes_the_status_on(port: int) -> None:
+    well = await answer(Probe(http_get=HttpGet(port=port, path="live")))
+    assert (well.status, well.body) == (200, b"said")
+    assert (await answer(Probe(http_get=HttpGet(port=port, path="/ill")))).status == 503
+
+
+async def test_http_sends_the_headers_of_probe_and_kubelet(port: int) -> None:
+    own = (Header("Host", "web.example"), Header("X-Probe", "yes"))
+    wanted = HttpGet(port=port, http_headers=own)
+    await answer(Probe(http_get=wanted), **{"user-agent": "kube-probe", "host": "pod"})
+    assert seen[-1].headers["host"] == "web.example"
+    assert seen[-1].headers["x-probe"] == "yes"
+    assert seen[-1].headers["user-agent"] == "kube-probe"
+
+
+async def test_an_application_that_hangs_or_is_away_fails(port: int) -> None:
+    hangs = Probe(http_get=HttpGet(port=port, path="/hangs"), timeout_seconds=1)
+    assert (await answer(hangs)).status == 500
+    assert (await answer(Probe(http_get=HttpGet(port=1)))).status == 500
+
+
+async def test_tcp(port: int) -> None:
+    assert (await answer(Probe(tcp_socket=TcpSocket(port=port)))).status == 200
+    assert (await answer(Probe(tcp_socket=TcpSocket(port=1)))).status == 500
+
+
+async def test_grpc_asks_the_standard_health_service(port: int) -> None:
+    application = grpc.aio.server()
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, application)
+    number = application.add_insecure_port(f"{ADDRESS}:0")
+    await application.start()
+    await servicer.set("shop", health_pb2.HealthCheckResponse.SERVING)
+    await servicer.set("ill", health_pb2.HealthCheckResponse.NOT_SERVING)
+    try:
+        for service, status in (("", 200), ("shop", 200), ("ill", 500), ("unknown", 500)):
+            assert (await answer(Probe(grpc=Grpc(number, service)))).status == status
+        assert (await answer(Probe(grpc=Grpc(port)))).status == 500
+    finally:
+        await application.stop(None)
+
+
+async def test_only_known_paths_are_probed() -> None:
+    prober = Prober({}, ADDRESS)
+    asked = Asked("GET", "/app-health/x/livez", "", {}, local=False)
+    assert (await prober.answer(asked)).status == 404
+
+
+def test_the_document_that_injection_writes_is_read() -> None:
+    found = probes.parse(
+        '{"/app-health/web/livez":{"httpGet":{"path":"/h","port":80,"scheme":"HTTP",'
+        '"httpHeaders":[{"name":"a","value":"b"}]},"timeoutSeconds":3},'
+        '"/app-health/web/readyz":{"grpc":{"port":9,"service":null}}}'.replace("null", '"s"')
+    )
+    live = found["/app-health/web/livez"]
+    assert live.timeout_seconds == 3
+    assert live.http_get == HttpGet(port=80, path="/h", http_headers=(Header("a", "b"),))
+    assert found["/app-health/web/readyz"].grpc == Grpc(9, "s")
+    for wrong in ("[]", '{"x": {"httpGet": {"port": "http"}}}', "{"):
+        with pytest.raises(ProbesError):
+            probes.parse(wrong)
