@@ -22,6 +22,7 @@ from libs.api.kubernetes import (
     Transport,
 )
 from libs.api.resource import Metadata, Resource
+from libs.model.ids import Ref
 from libs.translate.groups import SERVICE_NAME
 from libs.translate.workloads import addresses, has_ended, is_ready, ports_by_name
 
@@ -31,32 +32,77 @@ AUTHOR = "seine"
 Ports = tuple[SlicePort, ...]
 
 
+class PodIndex:
+    """Pods by their labels, so that a service finds its own without looking at all."""
+
+    def __init__(self) -> None:
+        self._by_label: dict[tuple[str, str, str], dict[Ref, Pod]] = defaultdict(dict)
+
+    def add(self, pod: Pod) -> None:
+        """Add a pod."""
+        for label in _labels(pod):
+            self._by_label[label][pod.ref] = pod
+
+    def remove(self, pod: Pod) -> None:
+        """Remove a pod as it was added."""
+        for label in _labels(pod):
+            self._by_label[label].pop(pod.ref, None)
+
+    def selected_by(self, service: Service) -> list[Pod]:
+        """Return the pods that a service selects, ordered by reference; without a selector none."""
+        selector, namespace = service.spec.selector, service.metadata.namespace
+        if not selector:
+            return []
+        candidates = (self._by_label.get((namespace, *pair), {}) for pair in selector.items())
+        fewest = min(candidates, key=len)
+        return [
+            fewest[ref]
+            for ref in sorted(fewest)
+            if selector.items() <= fewest[ref].metadata.labels.items()
+        ]
+
+
+def _labels(pod: Pod) -> Iterator[tuple[str, str, str]]:
+    for name, value in pod.metadata.labels.items():
+        yield pod.metadata.namespace, name, value
+
+
 def slices(resources: Iterable[Resource]) -> list[EndpointSlice]:
     """Return the slices that services lack; `resources` are all of one namespace."""
     found = sorted(resources, key=lambda it: it.ref)
-    pods = [it for it in found if isinstance(it, Pod) and addresses(it) and not has_ended(it)]
-    named = {it.metadata.labels.get(SERVICE_NAME) for it in found if isinstance(it, EndpointSlice)}
+    named = {service_of(it) for it in found if isinstance(it, EndpointSlice)}
+    pods = PodIndex()
+    for pod in found:
+        if isinstance(pod, Pod):
+            pods.add(pod)
     return [
         made
         for service in found
-        if isinstance(service, Service)
-        and service.metadata.name not in named
-        and service.spec.type is not ServiceType.EXTERNAL_NAME
-        for made in _slices(service, pods)
+        if isinstance(service, Service) and service.metadata.name not in named
+        for made in slices_of(service, pods.selected_by(service))
     ]
 
 
-def _slices(service: Service, pods: list[Pod]) -> Iterator[EndpointSlice]:
-    """One slice for each set of port numbers: a named port may differ from pod to pod."""
-    selector = service.spec.selector
-    if not selector:
-        return
+def service_of(piece: EndpointSlice) -> str:
+    """Return the name of the service that a slice is for; empty if it is for none."""
+    return piece.metadata.labels.get(SERVICE_NAME, "")
+
+
+def slices_of(service: Service, pods: Iterable[Pod]) -> list[EndpointSlice]:
+    """Return the slices of a service, made of the pods that it selects.
+
+    One for each set of port numbers: a named port may differ from pod to pod.
+    """
+    if service.spec.type is ServiceType.EXTERNAL_NAME:
+        return []
     alike: dict[Ports, list[Pod]] = defaultdict(list)
     for pod in pods:
-        if selector.items() <= pod.metadata.labels.items():
+        if addresses(pod) and not has_ended(pod):
             alike[_ports(service, pod)].append(pod)
-    for index, (ports, members) in enumerate(alike.items()):
-        yield _slice(service, ports, members, name=f"{service.metadata.name}-from-pods-{index}")
+    return [
+        _slice(service, ports, members, name=f"{service.metadata.name}-from-pods-{index}")
+        for index, (ports, members) in enumerate(alike.items())
+    ]
 
 
 def _slice(service: Service, ports: Ports, pods: list[Pod], *, name: str) -> EndpointSlice:

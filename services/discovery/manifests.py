@@ -11,15 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from libs.api import reasons
 from libs.api.documents import Document
-from libs.api.kubernetes import EndpointSlice, Pod, Service
 from libs.api.problem import Problem
 from libs.api.resource import Resource
-from libs.model.ids import Ref, parse_ref
-from libs.translate import synthesis
+from libs.model.ids import Ref
 from libs.translate.apply import Event, Remove, Upsert
+from services.discovery.endpoint_controller import Change, EndpointController
 from services.discovery.reading import Entry, Reading, located
-
-_BEHIND_ENDPOINTS = (Service, Pod, EndpointSlice)
 
 
 class Manifests:
@@ -28,27 +25,26 @@ class Manifests:
     def __init__(self) -> None:
         self._readings: dict[str, Reading] = {}
         self._claims: dict[Ref, dict[str, list[Entry]]] = defaultdict(dict)  # by file
+        self._twice: set[Ref] = set()
         self._good: dict[Ref, Resource] = {}
-        self._namespaces: dict[str, dict[Ref, Resource]] = defaultdict(dict)
-        self._made: dict[str, dict[Ref, EndpointSlice]] = defaultdict(dict)
+        self._endpoints = EndpointController()
 
     def update(self, readings: Mapping[str, Reading | None], observed: float) -> list[Event]:
         """Take what files say now (None: gone), and return what happened to resources by that."""
         touched: dict[Ref, None] = {}
         for name, reading in readings.items():
             touched |= self._file(name, reading)
-        events = [event for ref in touched for event in self._settle(ref, observed)]
-        namespaces = {parse_ref(event.ref)[1] for event in events if self._moves_endpoints(event)}
-        for namespace in sorted(namespaces):
-            events += self._synthesise(namespace, observed)
-        return events
+        settled = {ref: self._settle(ref) for ref in touched}
+        changes = {ref: change for ref, change in settled.items() if change}
+        events = [_event(ref, change, observed) for ref, change in changes.items()]
+        return events + self._endpoints.update(changes.values(), observed)
 
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with the files themselves, with file and line."""
         for reading in self._readings.values():
             yield from reading.problems
-        for claims in self._claims.values():
-            yield from _duplicates(claims)
+        for ref in self._twice:
+            yield from _duplicates(self._claims[ref])
 
     def located(self, problem: Problem) -> Problem:
         """Return a problem of a resource with the place where its field is written."""
@@ -73,38 +69,27 @@ class Manifests:
             self._claims[ref].pop(name, None)
         for entry in after.entries:
             self._claims[entry.ref].setdefault(name, []).append(entry)
+        for ref in touched:
+            several = sum(map(len, self._claims[ref].values())) > 1
+            (self._twice.add if several else self._twice.discard)(ref)
         return touched
 
-    def _settle(self, ref: Ref, observed: float) -> Iterator[Event]:
-        """Decide what counts for a resource now."""
+    def _settle(self, ref: Ref) -> Change | None:
+        """Decide what counts for a resource now; None if nothing has changed."""
+        before = self._good.get(ref)
         first = next(_in_order(self._claims[ref]), None)
         if first is None:
             del self._claims[ref]
-            if self._good.pop(ref, None) is not None:
-                self._namespaces[parse_ref(ref)[1]].pop(ref, None)
-                yield Remove(ref, observed)
-        elif first.resource is not None and first.resource != self._good.get(ref):
-            self._good[ref] = first.resource
-            if isinstance(first.resource, _BEHIND_ENDPOINTS):
-                self._namespaces[parse_ref(ref)[1]][ref] = first.resource
-            yield Upsert(first.resource, observed)
+            self._good.pop(ref, None)
+            return Change(before, None) if before is not None else None
+        if first.resource is None or first.resource == before:
+            return None
+        self._good[ref] = first.resource
+        return Change(before, first.resource)
 
-    def _moves_endpoints(self, event: Event) -> bool:
-        if isinstance(event, Upsert):
-            return isinstance(event.resource, _BEHIND_ENDPOINTS)
-        return parse_ref(event.ref)[0] in {kind.__name__ for kind in _BEHIND_ENDPOINTS}
 
-    def _synthesise(self, namespace: str, observed: float) -> Iterator[Event]:
-        """Stand in for Kubernetes' endpoint controller, which no folder has."""
-        before = self._made[namespace]
-        made = synthesis.slices(self._namespaces[namespace].values())
-        after = {piece.ref: piece for piece in made if piece.ref not in self._good}
-        self._made[namespace] = after
-        for ref in before.keys() - after.keys() - self._good.keys():
-            yield Remove(ref, observed)
-        for ref, piece in after.items():
-            if before.get(ref) != piece:
-                yield Upsert(piece, observed)
+def _event(ref: Ref, change: Change, observed: float) -> Event:
+    return Remove(ref, observed) if change.after is None else Upsert(change.after, observed)
 
 
 def _with_kept(before: Reading, after: Reading) -> Reading:
