@@ -100,7 +100,11 @@ class FileSource:
         """The manifests that a change of `path` may concern."""
         if path.name.startswith("..") and path != self._root:
             path = path.parent  # a mounted ConfigMap changes by swapping the link `..data`
-        yield from (known for known in self._known if known == path or path in known.parents)
+        if path in self._known or path.is_file():
+            if _is_manifest(path.relative_to(self._root)):
+                yield path
+            return
+        yield from (known for known in self._known if path in known.parents)
         if path.is_dir():
             yield from _below(path)
         elif _is_manifest(path.relative_to(self._root)):
@@ -109,7 +113,7 @@ class FileSource:
     def _file(self, path: Path) -> FileText:
         try:
             text = _text(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._known.discard(path)
             return FileText(str(path))
         except OSError as error:
