@@ -1,105 +1,18 @@
 """`python -m services.ca` as a process: what it prints, what it leaves, what its user can read."""
 
-import asyncio
 import base64
 import json
-import os
-import signal
-import socket
 import stat
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from libs.pki import bundle, csr, keys
+from libs.pki import bundle, csr
 from libs.rpc import ca_client
 from libs.rpc.errors import CaError
-from libs.runtime.clock import SystemClock
 from tests.support.pki_ca import BOB
-from tests.support.tokens import honest
-
-ROOT = Path(__file__).parents[2]
-
-
-class Process:
-    """A CA in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.issuer = keys.load_or_generate(folder / "issuer.pem")
-        (folder / "issuer-public.pem").write_bytes(keys.public_pem(self.issuer))
-        now = SystemClock().now()
-        (folder / "token").write_text(honest(BOB, self.issuer, now))  # type: ignore[arg-type]
-        self.ports = [_free_port() for _ in range(3)]
-        self.process: asyncio.subprocess.Process
-
-    @property
-    def address(self) -> ca_client.CaAddress:
-        return ca_client.CaAddress(
-            f"127.0.0.1:{self.ports[0]}", self.folder / "root.pem", self.folder / "token"
-        )
-
-    async def start(self) -> None:
-        environ = {
-            "PATH": os.defpath,
-            "PYTHONPATH": str(ROOT),
-            "SEINE_PORT": str(self.ports[0]),
-            "SEINE_MTLS_PORT": str(self.ports[1]),
-            "SEINE_MONITORING_PORT": str(self.ports[2]),
-            "SEINE_CA_DIR": str(self.folder / "ca"),
-            "SEINE_ROOT_FILE": str(self.folder / "root.pem"),
-            "SEINE_TOKEN_KEYS_FILE": str(self.folder / "issuer-public.pem"),
-        }
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "services.ca",
-            env=environ,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with aiohttp.ClientSession() as client, asyncio.timeout(30):
-            while not await self._ready(client):  # noqa: ASYNC110  # a process of its own
-                await asyncio.sleep(0.05)
-
-    async def get(self, path: str) -> str:
-        async with aiohttp.ClientSession() as client:
-            response = await client.get(f"http://127.0.0.1:{self.ports[2]}{path}")
-            return await response.text()
-
-    async def stop(self) -> tuple[int | None, str]:
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
-        output, errors = await self.process.communicate()
-        return self.process.returncode, (output + errors).decode()
-
-    async def _ready(self, client: aiohttp.ClientSession) -> bool:
-        assert self.process.returncode is None
-        try:
-            response = await client.get(f"http://127.0.0.1:{self.ports[2]}/ready")
-        except aiohttp.ClientError:
-            return False
-        return response.status == 200
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@asynccontextmanager
-async def started(folder: Path) -> AsyncIterator[Process]:
-    process = Process(folder)
-    await process.start()
-    try:
-        yield process
-    finally:
-        await process.stop()
+from tests.support.pki_process import started
 
 
 async def test_it_signs_stops_and_keeps_its_root(tmp_path: Path) -> None:
