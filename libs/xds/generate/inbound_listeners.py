@@ -9,7 +9,7 @@ has a listener of its own, `<address>_<port>`, with the same chains.
 Which ports there are, their mTLS modes and policies: `libs.proxy.inbound`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from envoy.config.core.v3.address_pb2 import Address, SocketAddress
 from envoy.config.core.v3.base_pb2 import TrafficDirection
@@ -19,6 +19,9 @@ from envoy.config.listener.v3.listener_components_pb2 import (
     FilterChainMatch,
 )
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from libs.model.ids import Ref
@@ -36,7 +39,7 @@ from libs.xds.generate import (
     typed,
 )
 from libs.xds.generate.connection_manager import http_connection_manager
-from libs.xds.generate.filters import order, rbac
+from libs.xds.generate.filters import grpc_web, order, rbac
 from libs.xds.generate.inbound_matches import ChainKind
 from libs.xds.types import LISTENER, NamedResource, resource
 
@@ -93,7 +96,7 @@ class _Builder:
                 own=self.scope,
                 direction="inbound",
                 stat_prefix=prefix,
-                filters=self._http_policies,
+                filters=[*self._http_policies, *_translators(port.protocol)],
                 routes=inbound_routes.route_config(
                     cluster=cluster, service_port=port.service_port, protocol=port.protocol
                 ),
@@ -165,6 +168,10 @@ def _named(listener: Listener, builder: _Builder, ports: Iterable[InboundPort]) 
         if port.service:
             sources.append(port.service.ref)
     return resource(listener.name, LISTENER, body=body, sources=sources)
+
+
+def _translators(protocol: Protocol) -> Sequence[hcm.HttpFilter]:
+    return [grpc_web.FILTER] if protocol is Protocol.GRPC_WEB else []
 
 
 def _cluster(port: InboundPort) -> str:
