@@ -38,7 +38,7 @@ Raw = Mapping[str, object]
 _BREAKS = "\n\r\x85\u2028\u2029"
 _MARKER = re.compile(rf"(?:(?<=[{_BREAKS}])|\A)(?:---|\.\.\.)(?=[ \t{_BREAKS}]|\Z)")
 _COMMENT = rf"[ \t{_BREAKS}]++|#[^{_BREAKS}]*+"
-_DIRECTIVE = rf"(?<![^{_BREAKS}])%[^{_BREAKS}]*+"
+_DIRECTIVE = rf"(?<![^{_BREAKS}])%(?:YAML|TAG)[^{_BREAKS}]*+"
 _EMPTY = re.compile(rf"---(?:{_COMMENT})*+|(?:{_COMMENT}|{_DIRECTIVE})*+")
 
 

@@ -52,7 +52,7 @@ def tagged(text: str, tag: str) -> Scalar:
     value = resolve(text)
     if tag == f"{_TAG}float" and type(value) is int:
         return float(value)
-    if not isinstance(value, _TYPES.get(tag, ())) or (tag == f"{_TAG}int" and value in _BOOLS):
+    if not isinstance(value, _TYPES.get(tag, ())) or (tag == f"{_TAG}int" and type(value) is bool):
         raise ValueError(f"tag {tag[:100]!r} does not fit or is not accepted")
     return value
 
@@ -73,7 +73,6 @@ def key(value: Scalar) -> str:
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
-_BOOLS = (True, False)
 _TYPES: dict[str, tuple[type, ...]] = {
     f"{_TAG}int": (int,),
     f"{_TAG}float": (float,),

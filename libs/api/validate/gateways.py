@@ -11,21 +11,33 @@ MESH = "mesh"
 
 
 def check_gateways(gateways: Sequence[str], path: Path, report: Report) -> None:
-    """Report names that cannot be a Gateway's."""
+    """Report names that cannot be a Gateway's.
+
+    Istio stops looking at the first name without a namespace, such as `mesh`. What is wrong after
+    that must be accepted, and is only warned of: it names nothing.
+    """
+    refuse = report.error
     for index, gateway in enumerate(gateways):
-        _check_gateway(gateway, ((path, "gateways"), index), report)
+        place = ((path, "gateways"), index)
+        if wrong := _wrong_gateway(gateway):
+            refuse(place, reasons.INVALID_GATEWAY, wrong)
+        else:
+            _warn_of_dots(gateway, place, report)
+        if "/" not in gateway:
+            refuse = report.warning
 
 
-def _check_gateway(gateway: str, path: Path, report: Report) -> None:
+def _wrong_gateway(gateway: str) -> str:
     namespace, slash, name = gateway.partition("/")
-    if slash:
-        if not is_label(namespace) or not is_label(name):
-            text = f"{gateway[:100]!r} is not of the form namespace/name"
-            report.error(path, reasons.INVALID_GATEWAY, text)
-        return
-    if wrong := wrong_name(gateway):
-        report.error(path, reasons.INVALID_GATEWAY, wrong)
-    elif "." in gateway.rstrip("."):
+    if not slash:
+        return wrong_name(gateway)
+    if is_label(namespace) and is_label(name):
+        return ""
+    return f"{gateway[:100]!r} is not of the form namespace/name"
+
+
+def _warn_of_dots(gateway: str, path: Path, report: Report) -> None:
+    if "." in gateway.rstrip("."):
         name, namespace = gateway.split(".")[:2]
         text = f"the dotted form is deprecated: write {namespace}/{name}"
         report.warning(path, reasons.DEPRECATED, text)

@@ -12,10 +12,10 @@ from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.validate.client_tls import check_client_tls
 from libs.api.validate.connection_pool import check_connection_pool
-from libs.api.validate.durations import check_duration, check_idle_timeout, check_percent
+from libs.api.validate.durations import check_duration, check_percent
 from libs.api.validate.hosts import is_address, wrong_name
 from libs.api.validate.load_balancer import check_load_balancer
-from libs.api.validate.ports import check_port, check_port_selector
+from libs.api.validate.ports import MAX_PORT, check_port
 
 TUNNEL_METHODS = frozenset({"", "CONNECT", "POST"})
 
@@ -37,9 +37,6 @@ def check_traffic_policy(
         _check_port_policy(port, place, report, namespace=namespace)
     if policy.tunnel:
         _check_tunnel(policy.tunnel, (path, "tunnel"), report)
-    if policy.retry_budget:
-        interval = policy.retry_budget.budget_interval
-        check_idle_timeout(interval, ((path, "retryBudget"), "budgetInterval"), report)
 
 
 def _check_settings(
@@ -64,7 +61,9 @@ def _check_port_policy(
 ) -> None:
     if policy.port is None:
         report.error((path, "port"), reasons.MISSING_FIELD, "port is required")
-    check_port_selector(policy.port, path, report)
+    elif not 1 <= policy.port.number <= MAX_PORT:
+        text = f"{policy.port.number} is not a port, so the policy is never used"
+        report.warning(((path, "port"), "number"), reasons.NO_EFFECT, text)
     if policy == PortTrafficPolicy(port=policy.port):
         report.error(path, reasons.MISSING_FIELD, "a traffic policy must say something")
     _check_settings(policy, path, report, namespace=namespace)
