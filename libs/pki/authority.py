@@ -146,15 +146,15 @@ def check(authority: Authority, *, now: float) -> None:
         AuthorityError: they do not, or are not.
 
     """
-    own = keys.spki(keys.accepted(authority.certificate.public_key()))
+    try:
+        own = keys.spki(keys.of_certificate(authority.certificate))
+        verify.may_sign(authority.certificate)
+        verify.chain(authority.chain, authority.roots, now=now)
+    except (CertificateError, UnusableKeyError) as error:
+        raise AuthorityError(str(error)) from error
     if keys.spki(authority.key.public_key()) != own:
         message = "the key does not belong to the signing certificate"
         raise AuthorityError(message)
-    try:
-        verify.may_sign(authority.certificate)
-        verify.chain(authority.chain, authority.roots, now=now)
-    except CertificateError as error:
-        raise AuthorityError(str(error)) from error
 
 
 def _without_roots(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:

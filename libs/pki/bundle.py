@@ -24,7 +24,7 @@ def parse(pem: bytes) -> list[x509.Certificate]:
         raise CertificateError(message)
     try:
         found = [x509.load_pem_x509_certificate(block) for block in _BLOCK.findall(pem)]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         message = "a certificate in the bundle cannot be read"
         raise CertificateError(message) from error
     if not found:

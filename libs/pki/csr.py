@@ -79,7 +79,7 @@ def _parse(pem: bytes) -> x509.CertificateSigningRequest:
     try:
         request = x509.load_pem_x509_csr(pem)
         algorithm = request.signature_algorithm_oid
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         message = "not a PKCS#10 certificate request"
         raise CsrError(message) from error
     if algorithm not in _SIGNATURES:

@@ -8,6 +8,7 @@ could reach a workload with such a certificate.
 from pathlib import Path
 from typing import cast
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -100,6 +101,20 @@ def accepted(key: PublicKeyTypes | PrivateKeyTypes) -> PublicKey:
     else:
         message = "keys of this kind are not used here, use P-256"
     raise UnusableKeyError(message)
+
+
+def of_certificate(certificate: x509.Certificate) -> PublicKey:
+    """Return the key of a certificate.
+
+    Raises:
+        UnusableKeyError: it cannot be read, or is not of a kind that is used here.
+
+    """
+    try:
+        return accepted(certificate.public_key())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        message = "the key of a certificate cannot be read"
+        raise UnusableKeyError(message) from error
 
 
 def public_pem(key: PrivateKey | PublicKey) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from libs.model.ids import SpiffeId, parse_spiffe_id
@@ -48,7 +48,7 @@ def issued(
 
     """
     leaf = bundle.parse(leaf_pem)[0]
-    if keys.spki(keys.accepted(leaf.public_key())) != keys.spki(key):
+    if keys.spki(keys.of_certificate(leaf)) != keys.spki(key):
         _refuse("it is for another key")
     if leaf.not_valid_before_utc != _moment(template.not_before):
         _refuse("it starts at another time")
@@ -135,13 +135,13 @@ def _may_sign(certificate: x509.Certificate, *, below: int) -> None:
     usage = _optional(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         _refuse("a certificate above the leaf may not sign certificates")
-    keys.accepted(certificate.public_key())
+    keys.of_certificate(certificate)
 
 
 def _issued_by(child: x509.Certificate, parent: x509.Certificate) -> None:
     try:
         child.verify_directly_issued_by(parent)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         message = "a certificate of the chain was not issued by the next one"
         raise CertificateError(message) from error
 
@@ -152,7 +152,7 @@ def _issuer_among(
     for root in roots:
         try:
             certificate.verify_directly_issued_by(root)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             continue
         return root
     message = "no root issued the last certificate of the chain"
@@ -179,7 +179,7 @@ def _optional(certificate: x509.Certificate, kind: type[E]) -> E | None:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, x509.DuplicateExtension) as error:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         message = "the extensions of a certificate cannot be read"
         raise CertificateError(message) from error
 

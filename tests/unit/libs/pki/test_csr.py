@@ -4,6 +4,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from libs.pki import bundle, csr, keys
 from libs.pki.errors import CsrError
@@ -109,3 +111,25 @@ def rewrapped(der: bytes, spki: bytes) -> bytes:
 
 def sequence(content: bytes) -> bytes:
     return b"\x30\x82" + len(content).to_bytes(2) + content
+
+
+def test_no_changed_byte_is_accepted_and_none_raises_anything_else() -> None:
+    der = x509.load_pem_x509_csr(GOOD).public_bytes(csr.serialization.Encoding.DER)
+    accepted = []
+    for position in range(len(der)):
+        for bit in (0, 3, 7):
+            changed = bytearray(der)
+            changed[position] ^= 1 << bit
+            try:
+                csr.public_key(b64(bytes(changed)))
+            except CsrError:
+                continue
+            accepted.append((position, bit))
+    assert accepted == []
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_refused_and_nothing_else(raw: bytes) -> None:
+    for pem in (raw, b64(raw)):
+        with pytest.raises(CsrError):
+            csr.public_key(pem)

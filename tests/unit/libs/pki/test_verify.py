@@ -1,14 +1,16 @@
 """Everything that could be wrong with a certificate that we are about to hand out."""
 
+import base64
 from collections.abc import Sequence
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from libs.pki import bundle, keys, verify
 from libs.pki.authority import Authority
-from libs.pki.errors import CertificateError
+from libs.pki.errors import CertificateError, UnusableKeyError
 from libs.pki.template import Template
 from tests.support.pki import BOB, NOW, intermediate, key_usage, leaf_by_hand, root
 
@@ -120,3 +122,21 @@ def test_an_expired_root_is_refused() -> None:
 
 def test_identity_of_reads_what_was_issued() -> None:
     assert verify.identity_of(bundle.parse(leaf_by_hand(ROOT, KEY))[0]) == BOB
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_no_changed_byte_of_a_leaf_is_accepted_and_none_raises_anything_else() -> None:
+    der = bundle.parse(leaf_by_hand(ROOT, KEY))[0].public_bytes(serialization.Encoding.DER)
+    accepted = []
+    for position in range(len(der)):
+        for bit in (0, 3, 7):
+            changed = bytearray(der)
+            changed[position] ^= 1 << bit
+            body = base64.encodebytes(bytes(changed))
+            pem = b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+            try:
+                check(pem)
+            except (CertificateError, UnusableKeyError):
+                continue
+            accepted.append((position, bit))
+    assert accepted == []
