@@ -48,8 +48,84 @@ def validate(
 
 
 @app.command()
+def check(mesh: Mesh = None, output: Output = Format.TABLE) -> None:
+    """Look whether the mesh is well; say what is wrong and what to do."""
+    from services.ctl import check as command  # noqa: PLC0415
+
+    raise typer.Exit(command.run(mesh, output))
+
+
+@app.command("proxy-status")
+def proxy_status(mesh: Mesh = None, output: Output = Format.TABLE) -> None:
+    """Show whether each proxy has what it should: SYNCED, STALE, NOT SENT or ERROR."""
+    from services.ctl import status as command  # noqa: PLC0415
+
+    raise typer.Exit(command.run(mesh, output))
+
+
+@app.command("proxy-config")
+def proxy_config(  # noqa: PLR0917 - typer passes them by name
+    kind: Annotated[str, typer.Argument(help="cluster, listener, route, endpoint or secret.")],
+    proxy: Proxy,
+    mesh: Mesh = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show what a proxy was told, and which resource each piece came from."""
+    from services.ctl import proxy_config as command  # noqa: PLC0415
+    from services.ctl.output import fail  # noqa: PLC0415
+
+    try:
+        wanted = command.Kind(kind)
+    except ValueError:
+        fail(f"{kind!r} is none of {', '.join(command.Kind)}")
+    raise typer.Exit(command.run(mesh, wanted, proxy, output))
+
+
+@app.command()
+def receipts(  # noqa: PLR0917 - typer passes them by name
+    ref: Annotated[str, typer.Argument(help="Only changes of this KIND/NAMESPACE/NAME.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Print each as it settles.")] = False,
+    mesh: Mesh = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show what became of changes: sent, acknowledged, rejected, milliseconds."""
+    from services.ctl import receipts as command  # noqa: PLC0415
+
+    raise typer.Exit(command.run(mesh, ref, output, watch=watch))
+
+
+@app.command()
 def problems(mesh: Mesh = None, output: Output = Format.TABLE) -> None:
-    """Show what is wrong with the configuration of the running mesh."""
+    """Show what is wrong with the configuration that the mesh was given."""
     from services.ctl import problems as command  # noqa: PLC0415
 
     raise typer.Exit(command.run(mesh, output))
+
+
+@app.command()
+def render(
+    file: Annotated[
+        list[str],
+        typer.Option("-f", "--filename", help="File or folder of manifests; - for standard input."),
+    ],
+    proxy: Annotated[str, typer.Option("--proxy", help="The proxy, as POD.NAMESPACE.")],
+    output: Output = Format.JSON,
+) -> None:
+    """Print the Envoy configuration of a proxy, made from manifests without a mesh."""
+    from services.ctl import rendering as command  # noqa: PLC0415
+
+    raise typer.Exit(command.run(file, proxy, output))
+
+
+@app.command(
+    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+def exec_inside(
+    proxy: Proxy,
+    command: Annotated[list[str], typer.Argument(help="The command, after --.")],
+    mesh: Mesh = None,
+) -> None:
+    """Run a command where a workload runs: its calls go through that workload's proxy."""
+    from services.ctl import inside  # noqa: PLC0415
+
+    inside.run(mesh, proxy, command)

@@ -9,7 +9,7 @@ import ctypes
 import http.client
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ T = TypeVar("T")
 TIMEOUT_SECONDS = 10.0
 MAX_BODY_BYTES = 256 * 1024 * 1024
 _CLONE_NEWNET = 0x40000000
+NO_HEADERS: Mapping[str, str] = {}
 _HOW_TO_START = (
     "Start one with `make demo`, or `python -m services.local --manifests DIR`.\n"
     "A mesh in another directory: seinectl --mesh PATH/.run/local/state.json …"
@@ -68,6 +69,21 @@ def _only_match(mesh: LocalMesh, name: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
+def get_debug(mesh: LocalMesh, server: str, path: str) -> bytes:
+    """Return the body of a page of the control plane, which the operator's token opens.
+
+    Raises:
+        RequestError: nobody answered, or not with 200.
+
+    """
+    try:
+        token = Path(mesh.token_file).read_text()
+    except OSError:
+        token = ""  # a mesh on loopback addresses needs none
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return _get(mesh.servers[server].monitoring, path, headers)
+
+
 def get(address: str, path: str, *, namespace_pid: int = 0) -> bytes:
     """Return the body of a page.
 
@@ -80,11 +96,11 @@ def get(address: str, path: str, *, namespace_pid: int = 0) -> bytes:
     return _inside(namespace_pid, lambda: _get(address, path))
 
 
-def _get(address: str, path: str) -> bytes:
+def _get(address: str, path: str, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
     host, _, port = address.rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_SECONDS)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=dict(headers))
         response = connection.getresponse()
         body = response.read(MAX_BODY_BYTES)
     except (OSError, http.client.HTTPException) as error:

@@ -54,6 +54,11 @@ def clean(text: str) -> str:
     return escape_markup("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
 
 
+def clean_lines(texts: Iterable[str]) -> str:
+    """Return texts from outside, one a line."""
+    return "\n".join(map(clean, texts))
+
+
 def fail(text: str, *, hint: str = "", status: int = MISUSED) -> NoReturn:
     """End the command with an error and, if there is one, what to do about it."""
     sys.stderr.write(f"seinectl: {text}\n")

@@ -29,12 +29,12 @@ Text = tuple[str, str]
 
 def run(paths: Sequence[str], form: Format) -> int:
     """Print what is wrong with the manifests in files and folders; return the exit status."""
-    texts = list(_texts(paths))
-    findings = with_references(check_files(texts), texts)
+    given = list(texts(paths))
+    findings = with_references(check_files(given), given)
     if form is Format.JSON:
         output.print_json([described(finding) for finding in findings])
     else:
-        _print(findings, len(texts))
+        _print(findings, len(given))
     return output.FAILED if any(finding.errors for finding in findings) else output.OK
 
 
@@ -51,7 +51,7 @@ def described(finding: Finding) -> dict[str, object]:
     }
 
 
-def with_references(findings: Sequence[Finding], texts: Iterable[Text]) -> list[Finding]:
+def with_references(findings: Sequence[Finding], given: Iterable[Text]) -> list[Finding]:
     """Return the findings with warnings about what their resources say of each other."""
     resources = [it.resource for it in findings if it.resource is not None and not it.errors]
     if not any(isinstance(resource, Service) for resource in resources):
@@ -63,7 +63,7 @@ def with_references(findings: Sequence[Finding], texts: Iterable[Text]) -> list[
     found: dict[Ref, list[Problem]] = defaultdict(list)
     for problem in step.problems:
         found[problem.ref].append(problem)
-    contents = dict(texts)
+    contents = dict(given)
     return [_warned(it, found.get(it.ref, []), contents) for it in findings]
 
 
@@ -93,7 +93,8 @@ def _described(problem: Problem) -> dict[str, str]:
     return {"path": problem.path, "reason": problem.reason, "text": problem.text}
 
 
-def _texts(paths: Sequence[str]) -> Iterator[Text]:
+def texts(paths: Sequence[str]) -> Iterator[Text]:
+    """Yield name and text of every manifest file in `paths`, or end the command."""
     for given in paths:
         if given == STDIN:
             yield "<stdin>", _decoded(sys.stdin.buffer.read(MAX_FILE_BYTES))

@@ -20,6 +20,7 @@ from services.local.report import Reporter
 from services.local.rundir import AlreadyRunningError, RunDirectory
 from services.local.screen import Screen
 from services.local.supervisor import StartError, supervising
+from services.local.verdict import Fate
 
 RIGHT, WRONG, UNABLE = 0, 1, 2
 _OBSTACLES = (
@@ -31,6 +32,7 @@ _OBSTACLES = (
     StartError,
 )
 _REDRAW_SECONDS = 0.5
+_FIRST_CALLS_SECONDS = 6.0
 
 
 async def run(options: Options, version: str) -> int:
@@ -100,8 +102,16 @@ class Local:
         self._good = True
         if options.once:
             return await self._once(observer, reporter)
-        screen.lines(advice.lines(mesh, application))
+        await self._first_calls(observer)
+        screen.lines(advice.lines(mesh, application, observer.samples))
         return await self._watch(reporter)
+
+    async def _first_calls(self, observer: Observer) -> None:
+        """Wait a moment for calls of each kind, which the advice repeats."""
+        deadline = self._clock.monotonic() + _FIRST_CALLS_SECONDS
+        wanted = {Fate.ALLOWED, Fate.DENIED, Fate.REFUSED}
+        while not wanted <= observer.samples.keys() and self._clock.monotonic() < deadline:
+            await self._clock.sleep(_REDRAW_SECONDS)
 
     def _claim(self) -> RunDirectory:
         directory, ended = rundir.claim(self._options.run_directory)

@@ -40,6 +40,8 @@ class Observer:
         self._judging_from = 0.0
         self._ledger = Ledger()
         self.calls = 0
+        self.samples: dict[Fate, Seen] = {}
+        """A call over HTTP for each fate, to be repeated by hand."""
         self.lost: list[str] = []
 
     @property
@@ -116,6 +118,8 @@ class Observer:
         if rows.lost(verdict, seen) and (self._judging or rows.lost(before, seen)):
             self.lost.append(f"{seen.caller} to {seen.service}: {seen.outcome}")
         if self._judging:
+            if seen.protocol == "HTTP" and (verdict.identity or verdict.fate is Fate.REFUSED):
+                self.samples.setdefault(verdict.fate, seen)
             self._ledger.call(self._key(seen, verdict), seen)
 
     def _key(self, seen: Seen, verdict: Verdict) -> Key:

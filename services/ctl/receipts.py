@@ -1,0 +1,87 @@
+"""`seinectl receipts`: what became of each change: who took it, who refused it, and why."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from google.protobuf.json_format import MessageToDict
+
+from libs.protos.receipts.v1.receipts_pb2 import ListRequest, Receipt, WatchRequest
+from libs.protos.receipts.v1.receipts_pb2_grpc import ReceiptsStub
+from libs.runtime.localmesh import LocalMesh
+from services.ctl import channel, mesh, output
+from services.ctl.output import Format
+
+COLUMNS = ("CHANGE", "WHEN", "CAUSES", "SENT", "ACKNOWLEDGED", "REJECTED", "PENDING", "MS")
+
+
+def run(state: Path | None, ref: str, form: Format, *, watch: bool) -> int:
+    """Print the receipts that are held, or each one as it is settled until interrupted."""
+    local = mesh.find(state)
+    if watch:
+        return asyncio.run(_watch(local, ref, form))
+    found = asyncio.run(_list(local, ref))
+    if form is Format.JSON:
+        output.print_json([described(receipt) for receipt in found])
+    else:
+        _print(found)
+    return output.FAILED if any(receipt.rejected for receipt in found[-1:]) else output.OK
+
+
+def described(receipt: Receipt) -> dict[str, object]:
+    """Return a receipt as JSON data, zeros included."""
+    return MessageToDict(
+        receipt, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+async def _list(local: LocalMesh, ref: str) -> Sequence[Receipt]:
+    async with channel.connect(local, "config-push") as opened:
+        return list((await ReceiptsStub(opened).List(ListRequest(ref=ref))).receipts)
+
+
+async def _watch(local: LocalMesh, ref: str, form: Format) -> int:
+    async with channel.connect(local, "config-push") as opened:
+        async for receipt in ReceiptsStub(opened).Watch(WatchRequest(ref=ref)):
+            if not receipt.settled:
+                continue
+            if form is Format.JSON:
+                sys.stdout.write(json.dumps(described(receipt)) + "\n")
+                sys.stdout.flush()
+            else:
+                output.say("  ".join(_row(receipt)))
+                _print_rejections([receipt])
+    return output.OK
+
+
+def _print(found: Sequence[Receipt]) -> None:
+    output.print_table(COLUMNS, [_row(receipt) for receipt in found])
+    _print_rejections(found)
+
+
+def _row(receipt: Receipt) -> list[str]:
+    when = datetime.fromtimestamp(receipt.observed, UTC).astimezone().strftime("%H:%M:%S")
+    rejected = f"[red]{receipt.rejected}[/]" if receipt.rejected else "0"
+    return [
+        str(receipt.change),
+        when if receipt.observed else "at start",
+        output.clean(", ".join(receipt.causes[:4]) + (" …" if len(receipt.causes) > 4 else "")),
+        f"{receipt.sent}/{receipt.connected}",
+        str(receipt.acknowledged),
+        rejected,
+        str(receipt.pending),
+        f"{receipt.milliseconds:.0f}",
+    ]
+
+
+def _print_rejections(found: Sequence[Receipt]) -> None:
+    for receipt in found:
+        for rejection in receipt.rejections:
+            sources = ", ".join(rejection.sources) or rejection.type_url
+            output.say(
+                f"[red]change {receipt.change}: {output.clean(rejection.proxy)} rejected "
+                f"{output.clean(sources)}[/]: {output.clean(rejection.text)}"
+            )
