@@ -1,0 +1,200 @@
+import json
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.api import reasons
+from libs.api.check import check, check_files, check_raw
+from libs.api.networking.virtual_service import VirtualService
+from libs.api.problem import Severity
+
+TEXT = """\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: good, namespace: here}
+spec:
+  hosts: [reviews]
+  http:
+  - route: [{destination: {host: reviews}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: bad}
+spec:
+  hosts: [reviews]
+  http:
+  - timeout: 0s
+    corsPolicy:
+      allowOrigin: [a]
+---
+a: [
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: app}
+"""
+
+
+def test_each_document_is_found_with_what_is_wrong() -> None:
+    good, bad, broken, ignored = check(TEXT, "f.yaml")
+    assert isinstance(good.resource, VirtualService)
+    assert (good.kind, good.namespace, good.name, good.document) == (
+        "VirtualService",
+        "here",
+        "good",
+        0,
+    )
+    assert (good.errors, good.warnings) == ((), ())
+    assert bad.resource is None
+    assert [(error.line, error.path) for error in bad.errors] == [
+        (15, "spec.http[0]"),
+        (15, "spec.http[0].timeout"),
+    ]
+    assert [(warning.line, warning.reason) for warning in bad.warnings] == [(17, "Deprecated")]
+    assert bad.errors[0].severity is Severity.ERROR
+    assert bad.warnings[0].severity is Severity.WARNING
+    assert bad.errors[0].file == "f.yaml"
+    assert (broken.document, broken.kind, broken.errors[0].line) == (2, "", 20)
+    assert (ignored.kind, ignored.name, ignored.resource) == ("Deployment", "app", None)
+    assert (ignored.errors, ignored.warnings) == ((), ())
+
+
+def test_of_a_resource_written_twice_the_first_counts() -> None:
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+    other = pod.replace("Pod", "ServiceAccount")
+    one, two, three, four = check_files([("a", f"{pod}---\n{other}"), ("b", f"{pod}---\n{pod}")])
+    assert one.resource is not None
+    assert two.errors == ()
+    for finding in (three, four):
+        assert finding.resource is None
+        assert [error.reason for error in finding.errors] == [reasons.DUPLICATE_RESOURCE]
+        assert finding.errors[0].file == "b"
+
+
+def test_a_cluster_may_complete_what_is_written() -> None:
+    def complete(ref: str, raw: object) -> dict[str, object]:
+        assert ref == "Pod/default/a"
+        assert isinstance(raw, dict)
+        return {**raw, "status": {"podIP": "10.0.0.1"}}
+
+    (finding,) = check("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n", "f", complete)
+    assert finding.resource is not None
+    assert "10.0.0.1" in str(finding.resource)
+
+
+def test_the_mesh_s_own_settings_are_read() -> None:
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\ndata: {mesh: 'zebra: 1'}\n"
+    (finding,) = check(config % "istio", "f")
+    assert [(error.path, error.line) for error in finding.errors] == [("data.mesh.zebra", 4)]
+    (finding,) = check(config % "other", "f")
+    assert finding.errors == ()
+
+
+def test_admission_asks_about_raw_data() -> None:
+    raw = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {}}
+    resource, problems = check_raw(raw)
+    assert resource is None
+    assert [problem.path for problem in problems] == ["spec.ports"]
+
+
+def routes(count: int, route: str) -> str:
+    head = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n"
+    return f"{head}  hosts: [a]\n  http:\n" + "".join(
+        route.replace("#", str(number)) for number in range(count)
+    )
+
+
+HOSTILE = {
+    "routes": routes(
+        9000, "  - {match: [{uri: {prefix: /#}}], route: [{destination: {host: a}}]}\n"
+    ),
+    "nested prefixes": routes(9000, "  - {match: [{uri: {prefix: /a#}}]}\n"),
+    "bad expressions": routes(15_000, "  - {match: [{uri: {regex: '(a+)+$#('}}]}\n"),
+    "expressions": routes(9000, "  - {match: [{uri: {regex: '(a+)+$#'}}], redirect: {uri: /}}\n"),
+    "unknown fields": routes(20_000, "  - {zebra#: {}}\n"),
+    "headers": routes(9000, "  - {headers: {request: {set: {x#: '%%%%%%%'}}}}\n"),
+    "hosts": routes(1, "  - {}\n").replace("[a]", str([f"*.h{n}.com" for n in range(40_000)])),
+    "same hosts": routes(1, "  - {}\n").replace("[a]", str(["a"] * 90_000)),
+    "a long host": routes(1, "  - {}\n").replace("[a]", f"[{'a.' * 400_000}]"),
+    "dashes": routes(1, "  - {}\n").replace("[a]", f"[a{'-' * 900_000}]"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_megabyte_of_malice_is_judged_in_time(name: str) -> None:
+    start = time.process_time()
+    findings = check(HOSTILE[name], "f")
+    took = (time.process_time() - start) * 1000
+    sys.stdout.write(f"{name}: {took:.0f} ms for {len(HOSTILE[name])} characters\n")
+    assert len(findings) == 1
+
+
+def test_a_folder_of_a_thousand_services_and_two_hundred_policies_is_cheap() -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "spec": {"ports": [{"port": 80, "name": "a"}]},
+    }
+    rule = {"to": [{"operation": {"methods": ["GET"], "paths": ["/a/*"]}}]}
+    policy = {"kind": "AuthorizationPolicy", "spec": {"rules": [rule]}}
+    policy["apiVersion"] = "security.istio.io/v1"
+    raws = [{**service, "metadata": {"name": f"s{n}"}} for n in range(1000)]
+    raws += [{**policy, "metadata": {"name": f"p{n}"}} for n in range(200)]
+    text = "\n---\n".join(json.dumps(raw, indent=1) for raw in raws)
+    start = time.process_time()
+    findings = check_files([("f", text)])
+    sys.stdout.write(f"{(time.process_time() - start) * 1000:.0f} ms\n")
+    assert all(finding.resource is not None for finding in findings)
+    assert len(findings) == 1200
+
+
+@given(st.text(max_size=300))
+def test_no_text_makes_it_raise(text: str) -> None:
+    for finding in check(text, "f"):
+        assert (finding.resource is None) or not finding.errors
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 600)
+    | st.sampled_from(
+        ["", "a", "*", "*.b", "(", "1s", "-1s", "%", "a/b", "10.0.0.0/8", "é", "\ud800"]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab*"), inner),
+    max_leaves=4,
+)
+FIELDS = """
+hosts gateways http tls tcp exportTo name match route redirect directResponse delegate rewrite
+timeout retries fault mirror mirrors corsPolicy headers destination host subset port number weight
+uri prefix exact regex sniHosts destinationSubnets trafficPolicy subsets labels loadBalancer simple
+consistentHash localityLbSetting distribute failover from to connectionPool outlierDetection mode
+portLevelSettings workloadSelector selector matchLabels mtls portLevelMtls action provider rules
+source operation when key values principals serviceAccounts ipBlocks paths ports targetRef kind
+"""
+SPECS = st.recursive(
+    VALUES,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(FIELDS.split()), inner, max_size=4)
+    ),
+    max_leaves=25,
+)
+KINDS = st.sampled_from(
+    [
+        ("networking.istio.io/v1", "VirtualService"),
+        ("networking.istio.io/v1", "DestinationRule"),
+        ("security.istio.io/v1", "PeerAuthentication"),
+        ("security.istio.io/v1", "AuthorizationPolicy"),
+        ("v1", "Service"),
+    ]
+)
+
+
+@given(KINDS, SPECS)
+def test_no_spec_makes_it_raise(kind: tuple[str, str], spec: object) -> None:
+    metadata = {"name": "a", "annotations": {"istio.io/dry-run": "x"}}
+    check_raw({"apiVersion": kind[0], "kind": kind[1], "metadata": metadata, "spec": spec})

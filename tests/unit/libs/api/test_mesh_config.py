@@ -1,0 +1,90 @@
+import pytest
+
+from libs.api import mesh_config
+from libs.api.kubernetes import ConfigMap
+from libs.api.mesh_config import LogEncoding, MeshConfig, OutboundMode, read
+from libs.api.problem import Severity
+from libs.api.resource import Metadata
+
+
+def config_map(text: str) -> ConfigMap:
+    return ConfigMap(Metadata("istio", "istio-system"), {mesh_config.KEY: text})
+
+
+def said(text: str) -> list[str]:
+    config, problems = read(config_map(text))
+    assert (config is None) == any(problem.severity is Severity.ERROR for problem in problems)
+    return [f"{problem.path.removeprefix('data.mesh')} {problem.reason}" for problem in problems]
+
+
+def test_what_is_written_is_read() -> None:
+    config, problems = read(
+        config_map(
+            "trustDomain: td\n"
+            "outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
+            "access_log_encoding: JSON\n"
+            "enableAutoMtls: false\n"
+            "connectTimeout: 5s\n"
+            "defaultConfig: {meshId: m, discoveryAddress: a:15012, proxyMetadata: {A: b}}\n"
+        )
+    )
+    assert problems == []
+    assert config is not None
+    assert config.trust_domain == "td"
+    assert config.outbound_traffic_policy is not None
+    assert config.outbound_traffic_policy.mode is OutboundMode.REGISTRY_ONLY
+    assert config.access_log_encoding is LogEncoding.JSON
+    assert config.enable_auto_mtls is False
+    assert config.connect_timeout == 5000
+    assert config.default_config is not None
+    assert config.default_config.mesh_id == "m"
+    assert config.root_namespace is None
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
+def test_no_text_says_nothing(text: str) -> None:
+    assert read(config_map(text)) == (MeshConfig(), [])
+    assert read(ConfigMap(Metadata("istio", "istio-system"))) == (MeshConfig(), [])
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "found"),
+    [
+        ("trustDomain: a.b", "trustDomian: a.b", [".trustDomian UnknownField"]),
+        ("trustDomain: a.b", "trustDomain: a..b", [".trustDomain InvalidHost"]),
+        (
+            "trustDomainAliases: [a]",
+            "trustDomainAliases: [a/b]",
+            [".trustDomainAliases[0] InvalidHost"],
+        ),
+        ("connectTimeout: 1s", "connectTimeout: 0s", [".connectTimeout InvalidDuration"]),
+        (
+            "protocolDetectionTimeout: 0s",
+            "protocolDetectionTimeout: -1s",
+            [".protocolDetectionTimeout"],
+        ),
+        ("enableAutoMtls: true", "enableAutoMtls: 'true'", [".enableAutoMtls WrongType"]),
+        (
+            "defaultConfig: {tracing: {}}",
+            "defaultConfig: {tracng: {}}",
+            [".defaultConfig.tracng Unkn"],
+        ),
+        (
+            "defaultHttpRetryPolicy: {attempts: 2, retryOn: reset}",
+            "defaultHttpRetryPolicy: {attempts: 2, retryOn: never}",
+            [".defaultHttpRetryPolicy.retryOn InvalidRetryOn"],
+        ),
+        ("{}", "a: [", [" InvalidYaml"]),
+        ("{}", "a: &a 1\nb: *a", [" AliasNotAccepted"]),
+        ("{}", "a: " + "[" * 100_000, [" TooDeep"]),
+        ("{}", "- a", [" NotAnObject"]),
+    ],
+)
+def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
+    assert said(good) == []
+    assert [line[: len(start)] for line, start in zip(said(bad), found, strict=True)] == found
+
+
+@pytest.mark.parametrize("name", ["extensionProviders", "ingress_class", "tlsDefaults", "meshMTLS"])
+def test_what_is_not_done_yet_is_said(name: str) -> None:
+    assert said(f"{name}: x") == [f".{name} UnsupportedField"]
