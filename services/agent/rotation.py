@@ -17,6 +17,9 @@ from services.agent.issued import Issued, IssueError
 
 logger = logging.getLogger(__name__)
 
+LONGEST_BACKOFF = 8.0
+"""Once the CA is back, a pod without a valid certificate serves within that time."""
+
 LONGEST_SLEEP = 300.0
 """Wall time may jump: a sleep is cut into pieces after which it is looked at again."""
 
@@ -60,7 +63,7 @@ class Rotation:
         self._use = use
         self._schedule = schedule or Schedule()
         self._clock = clock or SystemClock()
-        self._backoff = backoff or Backoff(first=0.5, limit=30.0)
+        self._backoff = backoff or Backoff(first=0.5, limit=LONGEST_BACKOFF)
         self._chance = chance
         self._not_after = 0.0
         metrics.CERT_EXPIRY.labels("default").set_function(self.remaining)

@@ -191,6 +191,25 @@ async def test_envoy_serves_while_the_control_plane_is_away_and_hears_of_it_agai
         client.close()
 
 
+async def test_a_server_that_asks_to_go_elsewhere_is_left_without_losing_anything(
+    tmp_path: Path, place: Place
+) -> None:
+    async with agents.mesh(tmp_path, place.config()) as mesh:
+        await mesh.stop_xds()
+        mesh.options += [("grpc.max_connection_age_ms", 300)]
+        mesh.options += [("grpc.max_connection_age_grace_ms", 60_000)]
+        await mesh.start_xds()
+        async with agents.agent(mesh, address=place.address) as agent:
+            await agent.ready()
+            client = await connect(place.address, mesh.root_file)
+            await agent.until_log("the peer asked to go elsewhere", times=3)
+            assert "200 OK" in await client.get()
+            mesh.plane.serve(place.config("two"))
+            await until_config("two", place, mesh)
+            assert "200 OK" in await client.get()
+            client.close()
+
+
 async def until_config(header: str, place: Place, mesh: Mesh) -> None:
     async with asyncio.timeout(20):
         while True:

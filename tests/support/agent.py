@@ -55,6 +55,7 @@ class Mesh:
         self.tokens_seen: list[str] = []
         self.port = 0
         self._key = keys.load((folder / "token-key.pem").read_bytes())
+        self.options: list[tuple[str, int]] = [("grpc.so_reuseport", 0)]
         self._svid: Svid | None = None
         self._server: grpc.aio.Server | None = None
 
@@ -75,7 +76,7 @@ class Mesh:
         """Serve xDS, on the port of the time before if there was one."""
         if self._svid is None:
             raise RuntimeError
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(options=self.options)
         self._server.add_generic_rpc_handlers((_Recorder(self), *self.plane.handlers()))
         credentials = self._svid.server_credentials(mutual=False)
         self.port = self._server.add_secure_port(f"{self.host}:{self.port}", credentials)

@@ -27,6 +27,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
+from hyperframe.frame import Frame, GoAwayFrame
 
 WINDOW = 256 * 1024
 MAX_STREAMS = 100
@@ -117,6 +118,19 @@ class Stream:
         self.window_opened.set()
 
 
+class _Patient(H2Connection):
+    """Lets a peer that says GOAWAY finish its sentence.
+
+    h2 closes its state machine then, and takes the PING that gRPC servers send right behind, or the
+    rest of a message, for a breach of the protocol.
+    """
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        event = ConnectionTerminated()
+        event.last_stream_id = frame.last_stream_id
+        return [], [event]
+
+
 class Connection:
     """A connection, as client or as server. `run` reads it until it ends."""
 
@@ -138,7 +152,7 @@ class Connection:
         """Set when the peer asked to go elsewhere, or the connection is lost."""
         self.heard = asyncio.Event()
         """Set whenever bytes arrive; who waits for a sign of life clears it."""
-        self._h2 = H2Connection(H2Configuration(client_side=client, header_encoding="utf-8"))
+        self._h2 = _Patient(H2Configuration(client_side=client, header_encoding="utf-8"))
         self._h2.initiate_connection()
         # After the preface, which tells the values that hold and not those that are asked for.
         self._h2.update_settings(
@@ -239,7 +253,6 @@ class Connection:
             if stream := self._streams.get(event.stream_id or 0):
                 self._deliver(stream, event)
         elif isinstance(event, ConnectionTerminated):
-            # h2 allows nothing more on such a connection, though a graceful peer would.
             self._lose_all("the peer asked to go elsewhere")
         else:
             self._wake_writers()

@@ -4,7 +4,7 @@ import pytest
 
 from libs.runtime.tasks import background
 from services.agent.issued import Issued, IssueError
-from services.agent.rotation import Rotation, Schedule
+from services.agent.rotation import LONGEST_BACKOFF, Rotation, Schedule
 from tests.support.clock import VirtualClock
 
 HOUR = 3600.0
@@ -66,9 +66,9 @@ async def test_while_the_ca_is_away_the_old_certificate_stays_and_attempts_are_s
         assert rotation.remaining() == 11 * HOUR
         gaps = [b - a for a, b in zip(ca.asked[1:], ca.asked[2:], strict=False)]
         assert gaps[0] < 1.0
-        assert max(gaps) <= 30.0
+        assert max(gaps) <= LONGEST_BACKOFF
         ca.away = False
-        await clock.advance(30.0)
+        await clock.advance(LONGEST_BACKOFF)
         assert len(ca.used) == 2
 
 
