@@ -10,9 +10,11 @@ from libs.runtime import watchdog
 
 STALL = Gauge(
     "seine_event_loop_stall_worst_seconds",
-    "Longest time in which the event loop ran nothing else, since the last scrape.",
+    "Longest time in which the event loop ran nothing else, since the start.",
 )
-STALL.set_function(watchdog.PROCESS.reset)
+STALL.set_function(lambda: watchdog.PROCESS.worst)
+STALLS = Gauge("seine_event_loop_stalls", "Stalls of the event loop over 100 ms, since the start.")
+STALLS.set_function(lambda: float(watchdog.PROCESS.stalls))
 
 CONTENT_TYPE = exposition.CONTENT_TYPE_LATEST
 

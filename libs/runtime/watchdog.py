@@ -21,6 +21,8 @@ class Watchdog:
         self._clock = clock or SystemClock()
         self.worst = 0.0
         """Seconds of the longest stall since the start or the last `reset`."""
+        self.stalls = 0
+        """Stalls that were long enough to be logged."""
 
     def reset(self) -> float:
         """Return the worst stall and start again from zero."""
@@ -37,6 +39,7 @@ class Watchdog:
     def _record(self, late: float) -> None:
         self.worst = max(self.worst, late)
         if late > LOG_ABOVE_SECONDS:
+            self.stalls += 1
             logger.warning("event loop stalled", extra={"seconds": round(late, 3)})
 
 

@@ -27,6 +27,7 @@ async def test_the_worst_stall_is_kept_until_it_is_read(caplog: pytest.LogCaptur
             await clock.advance(1.0)
             clock.late = 0.0
             await clock.advance(1.0)
+    assert watchdog.stalls == len(caplog.records)
     assert watchdog.reset() == pytest.approx(0.25)
     assert watchdog.worst == 0.0
     assert {record.message for record in caplog.records} == {"event loop stalled"}
