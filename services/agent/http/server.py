@@ -22,6 +22,7 @@ IDLE_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
 _MAX_HEAD = 16 * 1024
 
+_PASSED_ON = "127.0.0.6"  # Envoy sends from here what came from outside
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -33,7 +34,7 @@ class Asked(Struct, frozen=True):
     query: str
     headers: Mapping[str, str]  # lower-case names
     local: bool
-    """It came from this machine's own loopback."""
+    """It came from inside the pod, and not by way of Envoy."""
 
 
 class Answer(Struct, frozen=True):
@@ -122,7 +123,8 @@ class _Session:
         path, _, query = request.target.decode("latin-1").partition("?")
         headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
         peer = self._writer.get_extra_info("peername")
-        local = ip_address(peer[0].partition("%")[0]).is_loopback
+        address = ip_address(peer[0].partition("%")[0])
+        local = address.is_loopback and str(address) != _PASSED_ON
         return Asked(request.method.decode(), path, query, headers, local)
 
     async def _reply(self, request: h11.Request, answer: Answer) -> None:

@@ -51,6 +51,13 @@ async def test_requests_are_answered(port: int) -> None:
     assert asked[-1].local
 
 
+async def test_what_envoy_passes_on_is_not_from_inside(port: int) -> None:
+    request = Request(host="127.0.0.1", port=port, target="/", source="127.0.0.6")
+    async with fetch(request) as response:
+        assert response.status == 200
+    assert not asked[-1].local
+
+
 async def test_a_long_answer_comes_in_pieces(port: int) -> None:
     async with fetch(Request(host="127.0.0.1", port=port, target="/stream")) as response:
         body = b"".join([chunk async for chunk in response.chunks()])
