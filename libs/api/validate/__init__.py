@@ -1,8 +1,12 @@
 """Validation: what a resource says that cannot be, or can hardly be meant.
 
 `validate` judges one resource by itself, one file of rules a kind; what resources say of each other
-is not judged here but in `libs.translate`. What Istio accepts is accepted. A kind is added by one
-file with `check(resource, report)` and one row here.
+is not judged here but in `libs.translate`. A kind is added by one file with
+`check(resource, report)` and one row here.
+
+What Istio's schema and webhook accept is accepted, with three exceptions, on purpose: durations are
+whole milliseconds everywhere, a direct response with status 600 would only be refused by Envoy, and
+an empty `from` or `to` of an AuthorizationPolicy, which Istio takes for everyone, must be left out.
 """
 
 from collections.abc import Callable, Mapping

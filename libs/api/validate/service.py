@@ -26,10 +26,10 @@ def check(resource: Service, report: Report) -> None:
 
 
 def _check_external(resource: Service, report: Report) -> None:
-    place = (SPEC, "externalName")
-    if not resource.spec.external_name:
+    place, name = (SPEC, "externalName"), resource.spec.external_name
+    if not name:
         report.error(place, reasons.MISSING_FIELD, "is required for type ExternalName")
-    elif wrong := wrong_name(resource.spec.external_name):
+    elif not is_address(name) and (wrong := wrong_name(name)):  # Kubernetes takes 1.2.3.4 too
         report.error(place, reasons.INVALID_HOST, wrong)
 
 

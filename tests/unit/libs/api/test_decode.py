@@ -304,7 +304,7 @@ def test_problems_are_cut_off_and_so_is_the_time_they_take() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=15,
+    max_leaves=8,
 )
 WORDS = """
 spec metadata name http route hosts match uri rules from mtls ports trafficPolicy tls labels
@@ -312,7 +312,7 @@ timeout selector data status kind
 """
 NAMES = st.sampled_from(WORDS.split())
 NAMED = st.recursive(
-    JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner), max_leaves=15
+    JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner), max_leaves=8
 )
 
 

@@ -60,7 +60,7 @@ def of_pod(fields: str) -> list[str]:
             "spec.externalName MissingField",
         ),
         (
-            "{type: ExternalName, externalName: a.b}",
+            "{type: ExternalName, externalName: 1.2.3.4}",
             "{type: ExternalName, externalName: 'a b'}",
             "spec.externalName InvalidHost",
         ),
