@@ -6,6 +6,7 @@ on one machine addresses are numbers, and the names are those of the system's ow
 
 from ipaddress import ip_address
 
+from libs.model.ids import SpiffeId
 from services.agent.issued import Order
 from services.agent.proxy_config import seconds
 from services.agent.settings import AgentSettings
@@ -32,7 +33,13 @@ def order(settings: AgentSettings) -> Order:
         root_file=settings.ca_root_file,
         token_file=settings.token_file,
         lifetime=round(seconds(settings.secret_ttl)),
+        identity=str(identity(settings)),
     )
+
+
+def identity(settings: AgentSettings) -> SpiffeId:
+    """Return whom the pod's token should prove it to be."""
+    return SpiffeId(settings.trust_domain, settings.pod_namespace, settings.service_account)
 
 
 def status(settings: AgentSettings) -> str:

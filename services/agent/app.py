@@ -145,6 +145,9 @@ class Agent:
         return [rotation.run()]
 
     def _use(self, fresh: Issued) -> None:
+        if fresh.identity != (expected := str(addresses.identity(self._settings))):
+            extra = {"identity": fresh.identity, "expected": expected}
+            logger.warning("the ca certified another identity", extra=extra)
         chain, key, roots = fresh.chain.encode(), fresh.key.encode(), fresh.roots.encode()
         self._secrets.put(
             secrets.certificate(secrets.DEFAULT, chain=chain, key=key),

@@ -15,6 +15,7 @@ import grpc
 import msgspec
 from msgspec import Struct
 
+from libs.model.ids import parse_spiffe_id
 from libs.pki import bundle, csr, keys, verify
 from libs.pki.errors import PkiError
 from libs.rpc import ca_client
@@ -60,7 +61,7 @@ async def obtain(order: Order) -> Issued | Failure:
         token_file=Path(order.token_file),
         server_name=order.server_name,
     )
-    key, request = csr.make_with_key()
+    key, request = csr.make_with_key(parse_spiffe_id(order.identity))
     clock = SystemClock()
     for attempt in range(RETRIES + 1):
         try:

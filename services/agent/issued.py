@@ -27,6 +27,7 @@ class Order(Struct, frozen=True):
     root_file: str
     token_file: str
     lifetime: int  # seconds
+    identity: str  # the SPIFFE id that is expected
 
 
 class Issued(Struct, frozen=True, kw_only=True):

@@ -6,10 +6,12 @@ SEINE_* for what is our own. Paths are relative to the working directory, which 
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Struct
 
+from libs.model.ids import SpiffeId, parse_spiffe_id
 from libs.runtime.settings import variable
-from services.agent import proxy_config
+from services.agent import probes, proxy_config, scrape
 from services.agent.proxy_config import ProxyConfig
 
 _TOKEN_FILE = "./var/run/secrets/tokens/istio-token"  # noqa: S105  # a path
@@ -81,8 +83,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """debug, info, warning or error."""
 
     def __post_init__(self) -> None:
-        """Refuse what would only be noticed once certificates run out."""
-        proxy_config.parse(self.proxy_config)
+        """Refuse what would otherwise be noticed much later, or never."""
+        proxy = proxy_config.parse(self.proxy_config)
+        probes.parse(self.app_probers)
+        scrape.target(self.prometheus_annotations, refused=frozenset({proxy.status_port}))
+        for key, text in self.json_metadata.items():
+            _json(f"ISTIO_METAJSON_{key}", text)
+        parse_spiffe_id(str(SpiffeId(self.trust_domain, self.pod_namespace, self.service_account)))
         _duration("SECRET_TTL", self.secret_ttl)
         _duration("MINIMUM_DRAIN_DURATION", self.minimum_drain)
         if not 0.0 < self.grace_ratio < 1.0:
@@ -93,6 +100,14 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     def proxy(self) -> ProxyConfig:
         """PROXY_CONFIG, decoded."""
         return proxy_config.parse(self.proxy_config)
+
+
+def _json(name: str, text: str) -> None:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = f"{name}: {error}"
+        raise ValueError(message) from error
 
 
 def _duration(name: str, text: str) -> float:

@@ -10,6 +10,7 @@ from services.agent.issued import IssueError, Order
 from tests.support.certificates import Certificate, TestAuthority
 
 DAY = 86400.0
+ID = "spiffe://cluster.local/ns/shop/sa/web"
 
 
 def chain(made: Certificate) -> list[str]:
@@ -24,7 +25,7 @@ def authority() -> TestAuthority:
 def test_what_the_ca_gave_is_passed_on(authority: TestAuthority) -> None:
     made = authority.issue("web")
     got = certificate.issued(made.key, chain(made), now=authority._now, attempts=2)
-    assert got.identity == "spiffe://cluster.local/ns/shop/sa/web"
+    assert got.identity == ID
     assert got.not_before < authority._now < got.not_after
     assert (got.chain, got.roots, got.attempts) == (*chain(made), 2)
 
@@ -51,7 +52,7 @@ def test_an_expired_certificate_is_refused(authority: TestAuthority) -> None:
 
 
 async def test_files_that_are_missing_are_named_and_not_tried_again() -> None:
-    order = Order("127.0.0.1:1", "ca.svc", "/no/root.pem", "/no/token", 60)
+    order = Order("127.0.0.1:1", "ca.svc", "/no/root.pem", "/no/token", 60, ID)
     failure = await certificate.obtain(order)
     assert isinstance(failure, Failure)
     assert "/no/root.pem" in failure.error
@@ -59,7 +60,7 @@ async def test_files_that_are_missing_are_named_and_not_tried_again() -> None:
 
 
 async def test_the_process_reports_what_went_wrong() -> None:
-    order = Order("127.0.0.1:1", "ca.svc", "/no/root.pem", "/no/token", 60)
+    order = Order("127.0.0.1:1", "ca.svc", "/no/root.pem", "/no/token", 60, ID)
     with pytest.raises(IssueError, match=r"/no/root\.pem"):
         await issued.order(order)
 

@@ -52,6 +52,9 @@ def test_a_wrong_proxy_config_is_refused_by_name(wrong: str) -> None:
         ("SECRET_GRACE_PERIOD_RATIO", "1.5"),
         ("ENVOY_STATUS_PORT", "x"),
         ("SEINE_NO_SUCH", "1"),
+        ("ISTIO_METAJSON_LABELS", "{"),
+        ("ISTIO_KUBE_APP_PROBERS", "{"),
+        ("ISTIO_PROMETHEUS_ANNOTATIONS", '{"scrape":"true","port":"15020"}'),
     ],
 )
 def test_a_wrong_variable_is_refused_by_name(name: str, text: str) -> None:
@@ -114,6 +117,13 @@ def test_behind_a_number_the_name_is_that_of_the_systems_account() -> None:
     named = settings(ISTIOD_SAN="a.svc", SEINE_CA_SERVER_NAME="b.svc", CA_ADDR="10.0.0.1:1")
     assert addresses.discovery(named).server_name == "a.svc"
     assert addresses.order(named).server_name == "b.svc"
+
+
+def test_the_pod_says_whom_it_expects_to_be() -> None:
+    found = addresses.order(settings(SERVICE_ACCOUNT="web", TRUST_DOMAIN="corp.example"))
+    assert found.identity == "spiffe://corp.example/ns/shop/sa/web"
+    with pytest.raises(SettingsError, match="trust domain"):
+        settings(TRUST_DOMAIN="Not A Domain")
 
 
 def test_envoy_finds_the_agent_where_it_listens() -> None:
