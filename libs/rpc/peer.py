@@ -3,6 +3,7 @@
 An address is never an identity: a caller on this very machine has to prove itself like any other.
 """
 
+import ssl
 from typing import Any, TypeAlias
 
 import grpc.aio
@@ -12,6 +13,8 @@ from libs.rpc.errors import CredentialError
 
 MAX_TOKEN_CHARACTERS = 8 * 1024
 _SCHEME = "Bearer "
+_SPIFFE = b"spiffe://"
+_URI_TAG = b"\x86"  # uniformResourceIdentifier [6] of RFC 5280
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -24,11 +27,12 @@ def identity(context: Context) -> SpiffeId | None:
 
     """
     proved = context.auth_context()
-    if not proved.get("x509_pem_cert"):
+    certificates = list(proved.get("x509_pem_cert", ()))
+    if not certificates:
         return None
     uris = list(proved.get("peer_uri", ()))
-    if len(uris) != 1:
-        message = f"the client certificate has {len(uris)} URI names and not one"
+    if len(uris) != 1 or not _is_whole(uris[0], certificates[0]):
+        message = f"the client certificate has {len(uris)} URI names, and not one that is whole"
         raise CredentialError(message)
     try:
         return parse_spiffe_id(uris[0].decode())
@@ -61,6 +65,24 @@ def address(context: Context) -> str:
     """Return the caller's network address without its port: for limits and logs only."""
     kind, _, rest = context.peer().partition(":")
     return rest.rpartition(":")[0] if kind in {"ipv4", "ipv6"} else kind
+
+
+def _is_whole(uri: bytes, certificate: bytes) -> bool:
+    r"""Tell whether `uri` is all of the name that the certificate has.
+
+    gRPC for Python cuts names at a NUL, so `…/sa/bob\0x` would arrive as `…/sa/bob`. In the
+    certificate's DER a name stands after its tag and its true length; as the scheme occurs there
+    only once, it is this name's length.
+    """
+    der = ssl.PEM_cert_to_DER_cert(certificate.decode())
+    return der.count(_SPIFFE) == 1 and _URI_TAG + _der_length(len(uri)) + uri in der
+
+
+def _der_length(length: int) -> bytes:
+    if length < 128:
+        return bytes([length])
+    octets = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes([128 | len(octets)]) + octets
 
 
 def _plain(token: str) -> str:

@@ -78,8 +78,10 @@ async def test_without_a_certificate_there_is_no_identity_not_even_locally() -> 
         (x509.UniformResourceIdentifier("spiffe://cluster.local/ns/shop/sa/bob/"),),
         (x509.UniformResourceIdentifier("spiffe://cluster.local/ns/shop/sa/bob%00"),),
         (x509.UniformResourceIdentifier("https://shop/bob"),),
+        (x509.UniformResourceIdentifier(f"{BOB}\0"),),
+        (x509.UniformResourceIdentifier(f"{BOB}\0.evil.example"),),
     ],
-    ids=["none", "DNS only", "two", "the same twice", "slash", "escape", "https"],
+    ids=["none", "DNS only", "two", "same twice", "slash", "escape", "https", "NUL", "NUL inside"],
 )
 async def test_certificates_that_name_no_single_service_are_refused(
     names: tuple[x509.GeneralName, ...],
@@ -127,3 +129,11 @@ async def test_a_megabyte_of_headers_is_cut_off_before_any_handler() -> None:
         assert answer in {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
         assert await ask(port, credentials, ("authorization", f"Bearer {GOOD}")) == GOOD
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("length", [2, 100, 101, 200, 253])
+async def test_names_of_every_length_are_read(length: int) -> None:
+    long = SpiffeId("cluster.local", "n" * length, "s" * length)
+    async with serving(who, mutual=True) as port:
+        credentials = tls.Keychain(material(ROOT, long)).channel_credentials()
+        assert await ask(port, credentials) == f"{long} from 127.0.0.1"
