@@ -37,6 +37,9 @@ class Whereabouts(NamedTuple):
     labels: tuple[tuple[str, str], ...] = ()  # topology included
 
 
+_ANYWHERE = Whereabouts()
+
+
 def whereabouts(mesh: Mesh, proxy: Proxy) -> Whereabouts:
     """Return where `proxy` is."""
     workload = mesh.workloads.get(proxy.workload)
@@ -53,11 +56,16 @@ class _Needs(NamedTuple):
     labels: frozenset[str]
 
     def of(self, client: Whereabouts) -> Whereabouts:
+        if self == _NOTHING:
+            return _ANYWHERE
         return Whereabouts(
             locality=client.locality if self.locality else _NOWHERE,
             node=client.node if self.node else "",
             labels=tuple(item for item in client.labels if item[0] in self.labels),
         )
+
+
+_NOTHING = _Needs(node=False, locality=False, labels=frozenset())
 
 
 class _View(NamedTuple):
@@ -74,6 +82,14 @@ class _Kept:
     def __init__(self) -> None:
         self.inputs: tuple[object, ...] = ()
         self.by_place: dict[Whereabouts, tuple[EndpointScope, ...]] = {}
+        self.settings: MeshSettings | None = None
+        self.needs = _NOTHING
+
+    def needs_of(self, scoped: ScopedService, settings: MeshSettings) -> _Needs:
+        """Return what of a client's whereabouts decides the endpoints of `scoped`."""
+        if self.settings is not settings:
+            self.settings, self.needs = settings, _needs_of(scoped, settings)
+        return self.needs
 
 
 class EndpointScoper:
@@ -103,7 +119,7 @@ class EndpointScoper:
 
     def scopes(self, outbound: OutboundScope, client: Whereabouts) -> Mapping[str, EndpointScope]:
         """Return the endpoint scopes by cluster; the same object if none of them changed."""
-        place = self._needs.get(outbound, (), lambda: _needs(outbound)).of(client)
+        place = self._needs.get(outbound, (), lambda: self._needs_of(outbound)).of(client)
         key = (id(outbound), place)
         view = self._views.get(key)
         if view is None:
@@ -124,6 +140,18 @@ class EndpointScoper:
             scopes.update((scope.cluster, scope) for scope in self._of(outbound, scoped, client))
         return _View(outbound, self._epoch, scopes)
 
+    def _needs_of(self, outbound: OutboundScope) -> _Needs:
+        settings = outbound.settings
+        of_services = {
+            self._kept.get(scoped, (), _Kept).needs_of(scoped, settings)
+            for scoped in outbound.services
+        }
+        return _Needs(
+            node=any(needs.node for needs in of_services),
+            locality=any(needs.locality for needs in of_services),
+            labels=frozenset[str]().union(*(needs.labels for needs in of_services)),
+        )
+
     def _of(
         self, outbound: OutboundScope, scoped: ScopedService, client: Whereabouts
     ) -> tuple[EndpointScope, ...]:
@@ -134,7 +162,7 @@ class EndpointScoper:
         kept = self._kept.get(scoped, (), _Kept)
         if not same(kept.inputs, inputs):
             kept.inputs, kept.by_place = inputs, {}
-        place = _needs_of(scoped, outbound.settings).of(client)
+        place = kept.needs_of(scoped, outbound.settings).of(client)
         scopes = kept.by_place.get(place)
         if scopes is None:
             scopes = tuple(_scopes(scoped, row, self._peers, outbound.settings, place))
@@ -175,15 +203,6 @@ def _forbids(mesh: Mesh) -> bool:
 def _moved(before: Mapping[str, EndpointSet], after: Mapping[str, EndpointSet]) -> Iterator[str]:
     yield from (key for key, row in after.items() if before.get(key) is not row)
     yield from (key for key in before if key not in after)
-
-
-def _needs(outbound: OutboundScope) -> _Needs:
-    of_services = [_needs_of(scoped, outbound.settings) for scoped in outbound.services]
-    return _Needs(
-        node=any(needs.node for needs in of_services),
-        locality=any(needs.locality for needs in of_services),
-        labels=frozenset[str]().union(*(needs.labels for needs in of_services)),
-    )
 
 
 def _needs_of(scoped: ScopedService, settings: MeshSettings) -> _Needs:

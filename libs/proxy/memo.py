@@ -16,9 +16,12 @@ _CONTEXTS = 32  # of one owner; more than that are clients too different to shar
 
 def same(left: tuple[object, ...], right: tuple[object, ...]) -> bool:
     """Tell whether two inputs are the same: texts and numbers by value, all else by identity."""
-    return len(left) == len(right) and all(
-        a is b or (isinstance(a, str | int) and a == b) for a, b in zip(left, right, strict=True)
-    )
+    if len(left) != len(right):
+        return False
+    for a, b in zip(left, right, strict=True):
+        if a is not b and not (isinstance(a, str | int) and a == b):
+            return False
+    return True
 
 
 class WeakMemo(Generic[T]):

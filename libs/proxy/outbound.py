@@ -8,6 +8,9 @@ Endpoints are not decided here but in `libs.proxy.endpoints`.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from msgspec import structs
+
+from libs.model import wire
 from libs.model.ids import Ref, SpiffeId
 from libs.model.mesh import Mesh
 from libs.model.security import MtlsMode
@@ -38,6 +41,7 @@ class Outlook:
         self.pruned: Memo[Routing] = Memo()
         self.scoped: Memo[ScopedService] = Memo()
         self.facts: Mapping[str, EndpointFacts] = {}
+        self.alike: dict[str, ScopedService] = {}  # what all clients see alike
 
     def turn_to(self, mesh: Mesh, facts: Mapping[str, EndpointFacts]) -> None:
         """Look at `mesh`. Indexes of tables that did not change are kept."""
@@ -48,6 +52,7 @@ class Outlook:
         self.scoped.turn()
         self.settings: MeshSettings = settings
         self.facts = facts
+        self.alike = {}
         self.services = self._services.get(
             (mesh.services, settings),
             lambda: ServiceIndex(mesh.services.values(), settings.service_export_to),
@@ -162,6 +167,23 @@ def _scoped(  # noqa: PLR0917 - the inputs of one memo entry
     namespace: str,
     labels: Mapping[str, str],
 ) -> ScopedService:
+    # Most clients follow the same policies, and then what one of them sees is what all see.
+    alike = not aliases and not outlook.policies.depends_on(namespace)
+    if alike and (known := outlook.alike.get(service.key)) is not None:
+        return known
+    scoped = _found(outlook, service, aliases, namespace, labels)
+    if alike:
+        outlook.alike[service.key] = scoped
+    return scoped
+
+
+def _found(  # noqa: PLR0917 - the inputs of one memo entry
+    outlook: Outlook,
+    service: Service,
+    aliases: tuple[str, ...],
+    namespace: str,
+    labels: Mapping[str, str],
+) -> ScopedService:
     policy = outlook.policies.find(
         client=namespace, labels=labels, host=service.host, owner=service.namespace
     )
@@ -184,7 +206,7 @@ def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
     settings: MeshSettings,
 ) -> ScopedService:
     subsets = _subsets(service, policy)
-    return ScopedService(
+    made = ScopedService(
         service=service,
         subsets=subsets,
         policy_refs=(*(policy.refs if policy else ()), *forbidden),
@@ -197,6 +219,7 @@ def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
         selected=policy is not None and policy.selector is not None,
         dns_endpoints=facts.by_name,
     )
+    return structs.replace(made, digest=wire.digest(made))
 
 
 def _subsets(service: Service, policy: MergedPolicy | None) -> tuple[ScopedSubset, ...]:

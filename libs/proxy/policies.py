@@ -86,6 +86,7 @@ class PolicyIndex:
         self._root_private = _Place()
         self._selector_labels: dict[str, set[str]] = {}
         default_private = "." in default
+        self._some_are_named = False  # some policy is for certain namespaces only
         for policy in sorted(policies, key=_age):
             self._add(policy, default_private)
 
@@ -97,10 +98,15 @@ class PolicyIndex:
         if not merged.audience or merged.audience & {"*", namespace}:
             self._local.setdefault(namespace, _Place()).add(merged)
         private = default_private if not merged.audience else merged.audience == {namespace}
+        self._some_are_named |= bool(merged.audience - {"*", namespace})
         if not private:
             self._exported.setdefault(namespace, _Place()).add(merged)
         elif namespace == self._root:
             self._root_private.add(merged)
+
+    def depends_on(self, client: str) -> bool:
+        """Tell whether `client` may follow other policies than most namespaces do."""
+        return self._some_are_named or client == self._root or client in self._local
 
     def selector_labels(self, namespace: str) -> frozenset[str]:
         """Return the labels by which policies of `namespace` choose their clients."""

@@ -44,6 +44,7 @@ class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
     pod_addresses: tuple[str, ...] = ()  # headless only: its endpoints' addresses, sorted
     selected: bool = False  # its policy chose the client by labels, so it may name a credential
     dns_endpoints: tuple[Endpoint, ...] = ()  # resolution by DNS only: they stand in the cluster
+    digest: bytes = b""  # of all the above; filled in once by whoever makes the object
 
 
 class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):

@@ -8,7 +8,7 @@ stay the same objects: compare scopes by identity first and by digest second.
 from functools import partial
 from hashlib import blake2b
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from libs.model import wire
 from libs.model.mesh import Mesh, Table
@@ -44,7 +44,6 @@ class Scoper:
         self._endpoints = EndpointScoper()
         self._dialled: WeakMemo[frozenset[str]] = WeakMemo()
         self._digests: WeakMemo[str] = WeakMemo()
-        self._service_hashes: WeakMemo[bytes] = WeakMemo()
         self._routing_hashes: Memo[bytes] = Memo()
 
     def scope(self, mesh: Mesh, proxy: Proxy) -> ProxyScope:
@@ -57,7 +56,7 @@ class Scoper:
             outbound=outbound,
             inbound=inbound,
             outbound_digest=self._digest(outbound),
-            inbound_digest=_hash(inbound).hex(),
+            inbound_digest=wire.digest(inbound).hex(),
             endpoints=self._endpoints.scopes(outbound, whereabouts(mesh, proxy)),
         )
 
@@ -102,16 +101,11 @@ class Scoper:
 
     def _outbound_digest(self, scope: OutboundScope) -> str:
         digest = blake2b(wire.encode(structs.replace(scope, services=(), routings=())))
-        for service in scope.services:
-            digest.update(self._service_hashes.get(service, (), partial(_hash, service)))
+        digest.update(b"".join(service.digest for service in scope.services))
         for routing in scope.routings:
-            digest.update(self._routing_hashes.get((routing,), partial(_hash, routing)))
+            digest.update(self._routing_hashes.get((routing,), partial(wire.digest, routing)))
         return digest.hexdigest()[:32]
 
 
 def _dialled(scope: OutboundScope) -> frozenset[str]:
     return frozenset(a for s in scope.services if dials_itself(s) for a in s.pod_addresses)
-
-
-def _hash(part: Struct) -> bytes:
-    return blake2b(wire.encode(part), digest_size=16).digest()

@@ -41,6 +41,7 @@ _ADS = ConfigSource(
 )
 
 _memo: WeakMemo[tuple[NamedResource, ...]] = WeakMemo()
+_lists: WeakMemo[list[NamedResource]] = WeakMemo()
 
 
 def generate(scope: OutboundScope) -> list[NamedResource]:
@@ -48,6 +49,10 @@ def generate(scope: OutboundScope) -> list[NamedResource]:
 
     Clusters of a service are made once for all scopes that hold it.
     """
+    return _lists.get(scope, (), partial(_generate, scope))
+
+
+def _generate(scope: OutboundScope) -> list[NamedResource]:
     context = (scope.type, knows_original(scope), scope.settings)
     found = [
         cluster

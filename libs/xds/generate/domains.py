@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from libs.model.service import Resolution
+from libs.proxy.memo import WeakMemo
 from libs.proxy.scope import ScopedService
 
 
@@ -16,8 +17,23 @@ def of_service(
 ) -> tuple[list[str], frozenset[str]]:
     """Return the domains of a service, the most proper first, and which of them are short forms.
 
-    `host` is the service's own name, which brings its aliases along, or one alias alone.
+    `host` is the service's own name, which brings its aliases along, or one alias alone. The list
+    is shared: it is not the caller's to change.
     """
+    context = (host, _relation(scoped, dns_domain))
+    return _memo.get(scoped, context, lambda: _of_service(scoped, host, dns_domain))
+
+
+def _relation(scoped: ScopedService, dns_domain: str) -> str:
+    """Return what of a client's domain decides the names of a service: all that is near enough."""
+    own, _, suffix = dns_domain.partition(".svc.")
+    near = scoped.aliases or scoped.service.host.partition(".svc.")[0].endswith(f".{own}")
+    return dns_domain if near else suffix
+
+
+def _of_service(
+    scoped: ScopedService, host: str, dns_domain: str
+) -> tuple[list[str], frozenset[str]]:
     service = scoped.service
     if host != service.host:
         shorter = list(_shorter(host, dns_domain))
@@ -38,6 +54,9 @@ def of_service(
 def bracketed(host: str) -> str:
     """Return `host` as it stands in a URL: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host and _is_ip(host) else host
+
+
+_memo: WeakMemo[tuple[list[str], frozenset[str]]] = WeakMemo()
 
 
 def _is_ip(text: str) -> bool:

@@ -1,8 +1,8 @@
 """Chains of outbound listeners: which connections they take, and where those are sent.
 
 For TCP and for TLS that passes through. Connections that no routing is about go to their service. A
-routing that matches by address or by SNI gets a chain for each match, and what it does not match
-still goes to the service.
+routing that matches by address or by SNI gets a chain for each match. What TCP routings do not
+match still goes to the service; of TLS only the names that routings match are let through.
 """
 
 from collections.abc import Iterator, Sequence

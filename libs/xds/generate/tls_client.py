@@ -117,8 +117,6 @@ def _context(policy: ClientTls, server: Server) -> UpstreamTlsContext | None:
     if policy.mode is TlsMode.ISTIO_MUTUAL:
         names = policy.subject_alt_names or server.names
         return _mesh_context(policy.sni or server.sni, names, server)
-    if policy.mode is TlsMode.MUTUAL and not (_has_key(policy) or policy.credential_name):
-        return None
     return _origination(policy, server)
 
 
@@ -144,7 +142,7 @@ def _origination(policy: ClientTls, server: Server) -> UpstreamTlsContext:
         common.alpn_protocols.append("h2")
     names = policy.subject_alt_names or (server.names if server.external else ())
     certificate, roots = _secrets(policy)
-    if policy.mode is TlsMode.MUTUAL:
+    if policy.mode is TlsMode.MUTUAL and (_has_key(policy) or policy.credential_name):
         common.tls_certificate_sds_secret_configs.append(certificate)
     if not policy.insecure_skip_verify:
         _validate(common, roots, names, crl=policy.ca_crl)

@@ -1,0 +1,130 @@
+"""What it costs to say what a proxy should have: scopes and generators, cold and after changes.
+
+In one process, without any I/O. Cold is what the first proxy of a namespace costs; the other rows
+are what a change costs a class of proxies that was there before.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+
+from msgspec import Struct
+
+from libs.model.mesh import Mesh
+from libs.model.traffic import ConnectionPool, TrafficPolicy
+from libs.proxy.scope import ProxyScope
+from libs.proxy.scoper import Scoper
+from libs.xds import generate
+from tests.support.mesh import (
+    access_policy,
+    endpoints,
+    host_policy,
+    mesh,
+    port,
+    proxy,
+    service,
+    vip,
+)
+
+NAMESPACES = 20
+ENDPOINTS = 5
+PORT = 9080
+
+
+def world(services: int) -> Mesh:
+    """Return a mesh of HTTP services, spread over namespaces."""
+    return mesh(*(row for number in range(services) for row in _rows(number)))
+
+
+def _rows(number: int) -> Iterator[Struct]:
+    namespace, name = f"ns-{number % NAMESPACES}", f"svc-{number}"
+    of = service(name, port(PORT), namespace=namespace, addresses=(vip(f"{number:08}"),))
+    yield of
+    addresses = (f"10.{number // 250 % 250}.{number % 250}.{index}" for index in range(ENDPOINTS))
+    yield endpoints(of, *addresses, labels={"app": name}, workload_name=name)
+
+
+class Clock:
+    """Collects durations by what was done."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
+
+    def time(self, name: str, act: Callable[[], ProxyScope]) -> ProxyScope:
+        """Run `act` and remember how long it took."""
+        before = time.perf_counter()
+        result = act()
+        self.seconds.setdefault(name, []).append(time.perf_counter() - before)
+        return result
+
+    def report(self) -> None:
+        """Print the median and the 99th percentile of everything, in milliseconds."""
+        for name, seconds in self.seconds.items():
+            ordered = sorted(seconds)
+            median, last = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+            print(f"  {name:44} p50 {median * 1000:8.2f} ms   p99 {last * 1000:8.2f} ms")
+
+
+def cold(clock: Clock, now: Mesh) -> None:
+    """Time a scoper that has seen nothing."""
+    scope = clock.time("cold: scope", lambda: Scoper().scope(now, proxy(namespace="ns-1")))
+    for type_url, generator in generate.GENERATORS.items():
+        name = f"cold: {type_url.rsplit('.', 1)[1]}"
+        clock.time(name, lambda make=generator: _after(scope, make))
+
+
+def _after(scope: ProxyScope, make: Callable[[ProxyScope], object]) -> ProxyScope:
+    make(scope)
+    return scope
+
+
+def changes(clock: Clock, now: Mesh, rounds: int) -> None:
+    """Time what changes cost classes that were there before."""
+    scoper = Scoper()
+    clients = [proxy(f"p-{number}", namespace=f"ns-{number}") for number in range(NAMESPACES)]
+
+    def push(current: Mesh) -> ProxyScope:
+        scopes = [scoper.scope(current, client) for client in clients]
+        for scope in scopes:
+            generate.snapshot(scope)
+        return scopes[0]
+
+    push(now)
+    ticks = count(1)
+    kinds: dict[str, Callable[[int], Struct]] = {
+        "an endpoint moves": _moved,
+        "a policy of a service changes": _policy,
+        "an access policy changes": lambda tick: access_policy("a", created=tick),
+    }
+    for _ in range(rounds):
+        for name, change in kinds.items():
+            now = mesh(change(next(ticks)), before=now)
+            clock.time(f"{NAMESPACES} classes: {name}", lambda current=now: push(current))
+
+
+def _moved(tick: int) -> Struct:
+    of = service("svc-0", port(PORT), namespace="ns-0")
+    return endpoints(of, f"10.250.{tick // 250 % 250}.{tick % 250}", labels={"app": "svc-0"})
+
+
+def _policy(tick: int) -> Struct:
+    pool = ConnectionPool(max_connections=tick)
+    host = service("svc-1", namespace="ns-1").host
+    return host_policy("p", host, namespace="ns-1", policy=TrafficPolicy(connection_pool=pool))
+
+
+def main() -> int:
+    """Print the figures for a small and a large mesh."""
+    for services, rounds in ((100, 30), (1000, 10)):
+        print(f"{services} services x {ENDPOINTS} endpoints")
+        clock, now = Clock(), world(services)
+        for _ in range(rounds):
+            cold(clock, now)
+        changes(clock, now, rounds)
+        clock.report()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
