@@ -35,13 +35,13 @@ from tests.support.control_plane import ControlPlane
 ROOT = Path(__file__).parents[2]
 SYSTEM = "istio-system"
 _START_SECONDS = 60
-_addresses = count(2)
+_addresses = count(1)
 
 
 def loopback() -> str:
     """Return an address of this machine that no other test uses."""
-    number = next(_addresses)
-    return f"127.{40 + os.getpid() % 20}.{number // 250}.{number % 250 + 1}"
+    process = os.getpid()
+    return f"127.{40 + process % 20}.{process // 20 % 250}.{next(_addresses)}"
 
 
 class Mesh:
