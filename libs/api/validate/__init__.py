@@ -5,8 +5,8 @@ is not judged here but in `libs.translate`. A kind is added by one file with
 `check(resource, report)` and one row here.
 
 What Istio's schema and webhook accept is accepted, with three exceptions, on purpose: durations are
-whole milliseconds everywhere, a direct response with status 600 would only be refused by Envoy, and
-an empty `from` or `to` of an AuthorizationPolicy, which Istio takes for everyone, must be left out.
+whole milliseconds everywhere, a status of 600 is refused here rather than by Envoy, and an empty
+`from` or `to` of an AuthorizationPolicy, which Istio takes for everyone, must be left out.
 """
 
 from collections.abc import Callable, Mapping

@@ -53,8 +53,13 @@ def _check_distribute(shares: Sequence[Distribute], path: Path, report: Report) 
         if not all(1 <= weight <= 100 for weight in weights) or sum(weights) != 100:
             text = f"shares must be 1 to 100, and 100 in all: these are {sum(weights)}"
             report.error(place, reasons.INVALID_WEIGHT, text)
-        check_disjoint(share.to, place, report)
+        # A mapping has no order, so that each wildcard counts as the rest.
+        check_disjoint(sorted(share.to, key=_width), place, report)
     check_disjoint([share.from_ for share in shares], path, report)
+
+
+def _width(locality: str) -> tuple[bool, int]:
+    return locality.endswith(ANY), -len(locality)
 
 
 def check_disjoint(localities: Iterable[str], path: Path, report: Report) -> None:

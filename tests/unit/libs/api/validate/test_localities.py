@@ -92,6 +92,11 @@ def test_localities_do_not_overlap(localities: list[str], right: bool) -> None:
     assert found == ([] if right else [".distribute InvalidLocality"])
 
 
+@pytest.mark.parametrize("to", ["{'*': 20, us: 80}", "{'us/*': 20, us/a: 80}"])
+def test_a_mapping_has_no_order(to: str) -> None:
+    assert of_setting(f"{{distribute: [{{from: us, to: {to}}}]}}") == []
+
+
 def test_zones_know_the_topology() -> None:
     zones = "loadBalancer: {zoneAwareLbSetting: {failoverPriority: [%s]}}\n" + OUTLIERS
     assert of_traffic_policy(zones % "app") == []
