@@ -6,10 +6,10 @@ Rendering takes a while for a large mesh: call it away from the event loop.
 import json
 from collections.abc import Iterable, Mapping
 
-from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as ProtoAny
 
 from libs.model.ids import Ref
+from libs.xds import readable
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, NamedResource, ResourceSet
 
 _ADMIN = "type.googleapis.com/envoy.admin.v3."
@@ -59,7 +59,7 @@ def _items(found: ResourceSet | None) -> Iterable[NamedResource]:
 
 def _message(item: NamedResource) -> object:
     packed = ProtoAny(type_url=item.type_url, value=item.body)
-    return json_format.MessageToDict(packed, preserving_proto_field_name=True)
+    return readable.as_json(packed)
 
 
 def _sources(sets: Mapping[str, ResourceSet]) -> dict[str, list[Ref]]:

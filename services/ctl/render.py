@@ -14,7 +14,6 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from msgspec import structs
 
@@ -32,9 +31,9 @@ from libs.proxy.scope import ProxyScope
 from libs.proxy.scoper import Scoper
 from libs.translate import synthesis
 from libs.translate.apply import Upsert, apply, initial
-from libs.xds import generate
+from libs.xds import generate, readable
 from libs.xds.generate import outbound_plan
-from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, NamedResource, Snapshot
+from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot
 
 KINDS: Mapping[str, tuple[str, type[Message]]] = {
     "clusters": (CLUSTER, Cluster),
@@ -43,10 +42,6 @@ KINDS: Mapping[str, tuple[str, type[Message]]] = {
     "endpoints": (ENDPOINT, ClusterLoadAssignment),
 }
 """The keys of a rendering that hold Envoy's resources."""
-
-_MAPS = frozenset(
-    {"filter_metadata", "typed_extension_protocol_options", "typed_per_filter_config"}
-)
 
 
 class UnknownProxyError(LookupError):
@@ -90,7 +85,7 @@ def as_json(rendering: Rendering) -> dict[str, object]:
     rendered: dict[str, object] = {}
     for key, (type_url, message) in KINDS.items():
         resources = rendering.snapshot.of(type_url).resources.values()
-        rendered[key] = [_message_as_json(resource, message) for resource in resources]
+        rendered[key] = [readable.as_json(message.FromString(one.body)) for one in resources]
         for resource in resources:
             sources[resource.name].update(resource.sources)
     rendered["sources"] = {name: sorted(refs) for name, refs in sorted(sources.items())}
@@ -121,23 +116,6 @@ def find(mesh: Mesh, name: str, metadata: Mapping[str, object]) -> Proxy:
         raise UnknownProxyError(message)
     identity = SpiffeId(mesh.settings.trust_domain, namespace, workload.service_account)
     return node.parse(_node_id(mesh, workload), metadata, identity, mesh)
-
-
-def _message_as_json(resource: NamedResource, message: type[Message]) -> dict[str, object]:
-    """Return a resource as Envoy's configuration dump shows it."""
-    parsed = message.FromString(resource.body)
-    fields: dict[str, object] = MessageToDict(parsed, preserving_proto_field_name=True)
-    return {name: _in_order(value, free=name in _MAPS) for name, value in fields.items()}
-
-
-def _in_order(value: object, *, free: bool) -> object:
-    """Return `value` with the keys of maps sorted, as they have no order of their own."""
-    if isinstance(value, list):
-        return [_in_order(item, free=free) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    items = sorted(value.items()) if free else value.items()
-    return {key: _in_order(item, free=free or key in _MAPS) for key, item in items}
 
 
 def _node_id(mesh: Mesh, workload: Workload) -> str:

@@ -136,6 +136,14 @@ async def _has_counted(server: Server, size: int) -> bool:
     return any(value > size for _, value in sums)
 
 
+async def _counted(server: Server, name: str) -> list[tuple[Mapping[str, str], float]]:
+    """Return the series of a metric of connections, once Envoy has seen the connection end."""
+    async with asyncio.timeout(10):
+        while not (found := await series(server, name, request_protocol="tcp")):
+            pass
+    return found
+
+
 async def test_connections_and_their_bytes(
     server: Server, authority: TestAuthority, tmp_path: Path
 ) -> None:
@@ -148,7 +156,7 @@ async def test_connections_and_their_bytes(
         ("istio_tcp_sent_bytes_total", 100),
         ("istio_tcp_received_bytes_total", 100),
     ):
-        [(labels, value)] = await series(server, name, request_protocol="tcp")
+        [(labels, value)] = await _counted(server, name)
         assert value == least, name
         assert labels.keys() == HTTP_LABELS - {"response_code", "grpc_response_status"}
         assert labels["source_principal"] == "spiffe://cluster.local/ns/shop/sa/alice"

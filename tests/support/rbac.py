@@ -60,7 +60,7 @@ def permits(test: Permission, call: Call) -> bool:
         "url_path": lambda: string(test.url_path.path, call.headers[":path"].partition("?")[0]),
         "destination_port": lambda: test.destination_port == call.port,
         "requested_server_name": lambda: string(test.requested_server_name, call.server_name),
-        "metadata": lambda: False,  # nothing sets any
+        "sourced_metadata": lambda: False,  # nothing sets any
     }
     return bool(simple[str(kind)]())
 
@@ -83,7 +83,7 @@ def covers(test: Principal, call: Call) -> bool:
         "direct_remote_ip": lambda: _within(test.direct_remote_ip, call.address),
         "remote_ip": lambda: _within(test.remote_ip, call.address),
         "header": lambda: header(test.header, call.headers),
-        "metadata": lambda: False,  # nothing sets any
+        "sourced_metadata": lambda: False,  # nothing sets any
     }
     return bool(simple[str(kind)]())
 

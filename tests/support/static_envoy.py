@@ -2,7 +2,6 @@
 
 Everything is put into one static bootstrap. What a proxy would fetch by name (routes, endpoints) is
 put where Envoy looks at static configuration: routes into a listener, endpoints into a cluster.
-Metrics are left to live tests: a logger with a shared scope ends Envoy 1.40 in this mode.
 """
 
 import subprocess
@@ -15,16 +14,14 @@ from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
-from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
-from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 
-from libs.xds.generate import metrics, typed
+from libs.xds.generate import typed
 from libs.xds.generate.filters import cors, fault
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot
 
@@ -53,7 +50,7 @@ def bootstrap(snapshot: Snapshot) -> Bootstrap:
     static.clusters.extend(map(_agent, _BOOTSTRAP_CLUSTERS))
     static.clusters.extend(Cluster.FromString(body) for body in _bodies(snapshot, CLUSTER))
     static.clusters.extend(_with_endpoints(_bodies(snapshot, ENDPOINT)))
-    static.listeners.extend(_without_metrics(_bodies(snapshot, LISTENER)))
+    static.listeners.extend(Listener.FromString(body) for body in _bodies(snapshot, LISTENER))
     static.listeners.extend(_with_routes(_bodies(snapshot, ROUTE)))
     return found
 
@@ -76,25 +73,6 @@ def _agent(name: str) -> Cluster:
     endpoint = found.load_assignment.endpoints.add().lb_endpoints.add().endpoint
     endpoint.address.pipe.path = f"/nowhere/{name}"
     return found
-
-
-def _without_metrics(bodies: Iterable[bytes]) -> Iterator[Listener]:
-    for body in bodies:
-        found = Listener.FromString(body)
-        for chain in (*found.filter_chains, found.default_filter_chain):
-            for network_filter in chain.filters:
-                _drop_metrics(network_filter)
-        yield found
-
-
-def _drop_metrics(network_filter: Filter) -> None:
-    for kind in (hcm.HttpConnectionManager, TcpProxy):
-        config = kind()
-        if network_filter.typed_config.Unpack(config):
-            kept = [log for log in config.access_log if log.name != metrics.NAME]
-            del config.access_log[:]
-            config.access_log.extend(kept)
-            network_filter.typed_config.CopyFrom(typed.pack(config))
 
 
 def _with_routes(bodies: Iterable[bytes]) -> Iterator[Listener]:

@@ -2,8 +2,10 @@
 
 The loggers below turn each request or connection into counters and histograms whose tags are
 formats of the access log. Envoy writes them as `envoy_istio_…`; whoever merges metrics takes the
-first word off. All listeners count into one scope, so that counters outlive a listener, and so
-that a client who varies what ends up in a tag cannot fill Envoy's memory.
+first word off. How many series a logger may make is bounded, so that whoever varies what ends up in
+a tag cannot fill Envoy's memory: what is over the limit is not counted. A series goes with the last
+listener that counted into it, once that has drained; a scope that is shared by name would keep it,
+but Envoy 1.40 ends with a segmentation fault when it validates such a configuration.
 
 Of its own side a proxy knows everything; of its peer only what the peer's certificate proves and,
 as a client, what the endpoint says. The rest is `unknown`.
@@ -29,8 +31,17 @@ Direction = Literal["inbound", "outbound"]
 NAME = "envoy.access_loggers.stats"
 UNKNOWN = "unknown"
 
-_MAX_STATS = 10_000  # of each kind; what does not fit is not counted
-_SCOPE = "istio"
+_MAX_STATS = 10_000  # of each kind, for one logger
+_PREFIX = "istio"
+SCOPE = {
+    "max_counters": _MAX_STATS,
+    "max_gauges": _MAX_STATS,
+    "max_histograms": _MAX_STATS,
+    "prefix": _PREFIX,
+}
+"""The scope of every logger, in JSON: the protos on PyPI do not know the field."""
+TYPE_URL = f"type.googleapis.com/{Config.DESCRIPTOR.full_name}"
+
 _NO_REVISION = "latest"
 _STATS_SCOPE_FIELD = 6  # of Config; newer than the protos on PyPI
 _SERVICE = "xds.cluster_metadata.filter_metadata['istio']['services'][0]"
@@ -244,7 +255,7 @@ def _logger(config: Config, only: AccessLogType.ValueType | None = None) -> Acce
 
 
 def _shared_scope() -> bytes:
-    """Return an envoy.type.v3.Scope: a prefix and a name to share it by, and limits."""
+    """Return `SCOPE` as the bytes of an envoy.type.v3.Scope."""
     limit = UInt32Value(value=_MAX_STATS).SerializeToString()
     limits = b"".join(field(kind, limit) for kind in (1, 2, 3))  # counters, gauges, histograms
-    return limits + field(5, _SCOPE) + field(6, _SCOPE)
+    return limits + field(5, _PREFIX)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
-from envoy.config.rbac.v3.rbac_pb2 import Permission
+from envoy.config.rbac.v3.rbac_pb2 import Permission, SourcedMetadata
 from envoy.extensions.path.match.uri_template.v3.uri_template_match_pb2 import (
     UriTemplateMatchConfig,
 )
@@ -79,4 +79,5 @@ def filter_metadata(namespace: str, key: str, written: str) -> Permission:
         wanted = matchers.listed(matchers.value(matchers.text(written[1:-1])))
     else:
         wanted = matchers.value(matchers.text(written))
-    return Permission(metadata=matchers.metadata(namespace, [key], wanted))
+    found = matchers.metadata(namespace, [key], wanted)
+    return Permission(sourced_metadata=SourcedMetadata(metadata_matcher=found))

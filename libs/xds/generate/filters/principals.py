@@ -6,7 +6,7 @@ TLS there is none, so that no identity matches, and every negated one does.
 
 from collections.abc import Callable, Sequence
 
-from envoy.config.rbac.v3.rbac_pb2 import Principal
+from envoy.config.rbac.v3.rbac_pb2 import Principal, SourcedMetadata
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
 from libs.xds.generate.filters import matchers
@@ -102,7 +102,7 @@ def claim(path: list[str], written: str) -> Principal:
     wanted = matchers.value(matchers.text(written))
     either = matchers.any_value([matchers.listed(wanted), wanted])
     found = matchers.metadata(JWT_FILTER, [_JWT_PAYLOAD, *path], either)
-    return Principal(metadata=found)
+    return Principal(sourced_metadata=SourcedMetadata(metadata_matcher=found))
 
 
 def _proved(name: StringMatcher) -> Principal:
@@ -111,7 +111,8 @@ def _proved(name: StringMatcher) -> Principal:
 
 def _claim_is(name: str, wanted: StringMatcher) -> Principal:
     value = matchers.value(wanted)
-    return Principal(metadata=matchers.metadata(JWT_FILTER, [_JWT_PAYLOAD, name], value))
+    found = matchers.metadata(JWT_FILTER, [_JWT_PAYLOAD, name], value)
+    return Principal(sourced_metadata=SourcedMetadata(metadata_matcher=found))
 
 
 def _issuer_and_subject(written: str) -> tuple[StringMatcher, StringMatcher]:

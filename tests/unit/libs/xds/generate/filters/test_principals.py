@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 
 import pytest
+from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -145,6 +146,10 @@ def test_the_forms_that_istio_users_know() -> None:
     )
 
 
+def matcher_of(test: Principal) -> MetadataMatcher:
+    return test.sourced_metadata.metadata_matcher
+
+
 @pytest.mark.parametrize(
     ("written", "issuer", "subject"),
     [
@@ -163,8 +168,8 @@ def test_issuer_and_subject_of_a_token(written: str, issuer: str, subject: str) 
     both = principals.request_principal(written).and_ids.ids
     said = []
     for one in both:
-        assert one.metadata.filter == "envoy.filters.http.jwt_authn"
-        matcher = one.metadata.value.string_match
+        assert matcher_of(one).filter == "envoy.filters.http.jwt_authn"
+        matcher = matcher_of(one).value.string_match
         kind = str(matcher.WhichOneof("match_pattern"))
         said.append(
             f"regex: {matcher.safe_regex.regex}"
@@ -172,11 +177,11 @@ def test_issuer_and_subject_of_a_token(written: str, issuer: str, subject: str) 
             else f"{kind}: {getattr(matcher, kind)}"
         )
     assert said == [issuer, subject]
-    assert [one.metadata.path[1].key for one in both] == ["iss", "sub"]
+    assert [matcher_of(one).path[1].key for one in both] == ["iss", "sub"]
 
 
 def test_a_nested_claim() -> None:
-    found = principals.claim(["realm", "roles"], "admin").metadata
+    found = matcher_of(principals.claim(["realm", "roles"], "admin"))
     assert [segment.key for segment in found.path] == ["payload", "realm", "roles"]
     listed, plain = found.value.or_match.value_matchers
     assert listed.list_match.one_of.string_match.exact == "admin"
