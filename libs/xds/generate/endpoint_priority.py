@@ -49,7 +49,7 @@ def _distribute(
     if rule is None:
         return groups
     found: dict[int, Group] = {}
-    for pattern, share in rule.to.items():
+    for pattern, share in sorted(rule.to.items(), key=_specific_first):
         free = [
             (index, group)
             for index, group in enumerate(groups)
@@ -63,6 +63,11 @@ def _distribute(
     return [
         found.get(index, structs.replace(group, endpoints=())) for index, group in enumerate(groups)
     ]
+
+
+def _specific_first(item: tuple[str, int]) -> tuple[int, str]:
+    pattern = item[0]
+    return -sum(part not in {"", "*"} for part in pattern.split("/")), pattern
 
 
 def _covers(pattern: str, place: Locality) -> bool:

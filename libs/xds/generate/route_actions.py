@@ -266,7 +266,7 @@ def _hash_policy(wanted: ConsistentHash) -> RouteAction.HashPolicy:
         found.cookie.path = wanted.cookie_path
         if wanted.cookie_ttl is not None:
             found.cookie.ttl.FromMilliseconds(wanted.cookie_ttl)
-        for name, value in wanted.cookie_attributes.items():
+        for name, value in sorted(wanted.cookie_attributes.items()):
             found.cookie.attributes.add(name=name, value=value)
     elif wanted.query_parameter:
         found.query_parameter.name = wanted.query_parameter

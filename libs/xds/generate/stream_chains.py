@@ -155,16 +155,16 @@ class StreamChains:
     ) -> Chain:
         port = reached.port
         single = len(destinations) == 1
-        weights = [
-            (str(self._destinations.cluster(one.destination, port.number)), one.weight)
-            for one in destinations
-            if single or one.weight
-        ]
+        weights: dict[str, int] = {}
+        for one in destinations:
+            if single or one.weight:
+                name = str(self._destinations.cluster(one.destination, port.number))
+                weights[name] = weights.get(name, 0) + one.weight
         policy = self._destinations.policy(destinations[0].destination, port.number)
         return Chain(
             match,
-            clusters=tuple(weights),
-            stat_prefix=weights[0][0],
+            clusters=tuple(weights.items()),
+            stat_prefix=next(iter(weights)),
             pool=policy.connection_pool if policy else None,
             hash_by_source=_by_source(policy),
             protocol=port.protocol,

@@ -109,6 +109,13 @@ def test_a_share_is_divided_by_weight_among_the_localities_it_covers() -> None:
     assert arranged(asked) == [("eu-1", 0, 30), ("eu-2", 0, 60), ("us-1", 0, 10)]
 
 
+def test_the_nearer_of_two_patterns_takes_a_locality_whatever_their_order() -> None:
+    for to in ({"eu/*": 90, "eu/eu-1/*": 10}, {"eu/eu-1/*": 10, "eu/*": 90}):
+        setting = LocalityBalancing(distribute=(LocalityWeights("*", to),))
+        asked = scope(*ALL, balancing=setting, locality=EU1)
+        assert arranged(asked) == [("eu-1", 0, 10), ("eu-2", 0, 90), ("us-1", 0, 0)]
+
+
 def test_a_distribution_for_others_changes_nothing() -> None:
     setting = LocalityBalancing(distribute=(LocalityWeights("asia/*", {"us/*": 100}),))
     asked = scope(*ALL, balancing=setting, locality=EU1)

@@ -204,6 +204,12 @@ def test_a_route_of_zero_shares_is_no_route() -> None:
     assert outlines(DB, OTHER, rule)["10.96.0.1_5432"] == [to(DB.host)]
 
 
+def test_two_shares_of_one_service_are_one_share() -> None:
+    shares = (destination(DB.host, 3), destination(OTHER.host, 1), destination(DB.host, 2))
+    rule = routing("r", DB.host, tcp=(stream(to=shares),))
+    assert outlines(DB, OTHER, rule)["10.96.0.1_5432"] == [f"{to(DB.host)}=5,{to(OTHER.host)}=1"]
+
+
 def test_tls_is_routed_by_name_and_no_name_twice() -> None:
     secure = service("secure", port(443, Protocol.TLS), addresses=("10.96.0.3",))
     match = StreamMatch(sni_hosts=("b.example.com", "a.example.com"))
