@@ -135,6 +135,7 @@ def _slices(resources: Iterable[Resource]) -> Iterable[Resource]:
 
 def _conflicts(scope: ProxyScope) -> Iterable[Problem]:
     for conflict in outbound_plan.conflicts(scope.outbound):
-        text = f"listener {conflict.listener} stays with the older {conflict.kept}"
-        text = f"{text} ({conflict.reason}): connections to this one are not told apart from it"
+        keeper = f"the older {conflict.kept}" if conflict.kept else "the proxy itself"
+        text = f"listener {conflict.listener} stays with {keeper} ({conflict.reason})"
+        text = f"{text}: connections to this one are not told apart from it"
         yield Problem(conflict.lost, "", reasons.LISTENER_CONFLICT, text, severity=Severity.WARNING)

@@ -25,6 +25,7 @@ PLAINTEXT_HTTP = ("http/1.1", "h2c")
 RAW_BUFFER = "raw_buffer"
 
 _PRIVILEGED = 1024
+_PROXY_PORTS = frozenset({names.OUTBOUND_PORT, names.INBOUND_PORT, 15021, 15090})
 _SERVER_FIRST = frozenset({Protocol.MONGO, Protocol.MYSQL})
 
 
@@ -39,10 +40,10 @@ class Listener(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """A service that lost connections to an older one."""
+    """A service that lost connections to an older one, or to the proxy itself."""
 
     listener: str
-    kept: Ref
+    kept: Ref  # empty: the proxy needs the port
     lost: Ref
     reason: str
 
@@ -64,7 +65,7 @@ def plan(scope: OutboundScope) -> Plan:
 
 
 def conflicts(scope: OutboundScope) -> tuple[Conflict, ...]:
-    """Return the services of `scope` that lost connections to older ones."""
+    """Return the services of `scope` that lost connections to older ones or to the proxy."""
     return plan(scope).conflicts
 
 
@@ -196,11 +197,16 @@ class _Drafts:
         self.drafts: dict[tuple[str, int], _Draft] = {}
         self.conflicts: list[Conflict] = []
         self._explicit = scope.interception is Interception.NONE
+        self._taken = _PROXY_PORTS | {scope.http_proxy_port}
         self._chains = StreamChains(scope)
 
     def add(self, offer: _Offer) -> None:
         """Put a service on the listener of its place, as far as older ones leave room."""
         key = (offer.place.address, offer.port.number)
+        if self._is_taken(*key):
+            name = names.listener(*key)
+            self.conflicts.append(Conflict(name, Ref(""), offer.ref, "a port of the proxy"))
+            return
         draft = self.drafts.get(key)
         if draft is None:
             draft = _Draft(offer.place, offer.port.number, bound=self._explicit)
@@ -211,6 +217,10 @@ class _Drafts:
             return
         self._add_http(draft, offer)
         self._add_streams(draft, offer)
+
+    def _is_taken(self, address: str, port: int) -> bool:
+        """Tell whether the proxy itself listens there, as it does on the wildcard address."""
+        return port in self._taken and (self._explicit or address == WILDCARD)
 
     def _add_http(self, draft: _Draft, offer: _Offer) -> None:
         if not (offer.http or offer.auto):

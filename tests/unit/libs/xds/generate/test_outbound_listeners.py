@@ -27,6 +27,7 @@ from tests.support.scopes import listeners, resources, scope
 
 WEB = service("web")
 DB = service("db", port(5432, Protocol.TCP), addresses=("10.96.0.1",))
+EXPLICIT = {"interception": Interception.NONE, "outbound_address": "127.0.0.9"}
 
 
 def leads_to(chain: FilterChain) -> str:
@@ -163,6 +164,22 @@ def test_a_server_that_speaks_first_shares_its_port_with_nobody() -> None:
     assert conflict.lost == guess.ref
 
 
+@pytest.mark.parametrize("number", [15001, 15006, 15021, 15090])
+def test_no_service_takes_a_port_of_the_proxy(number: int) -> None:
+    greedy = service("greedy", port(number))
+    assert outlines(WEB, greedy).keys() == {"0.0.0.0_80"}
+    assert outlines(WEB, greedy, **EXPLICIT).keys() == {"127.0.0.9_80"}
+    (conflict,) = conflicts(scope(WEB, greedy).outbound)
+    assert (conflict.kept, conflict.lost) == ("", greedy.ref)
+    assert f"10.96.0.1_{number}" in outlines(tcp("apart", number=number))
+
+
+def test_no_service_takes_the_port_of_the_http_proxy() -> None:
+    greedy = service("greedy", port(15007))
+    found = outlines(greedy, **EXPLICIT, http_proxy_port=15007)
+    assert found == {"127.0.0.9_15007": ["/http_proxy"]}
+
+
 def test_blocks_of_addresses_are_told_apart_on_the_wildcard() -> None:
     one = tcp("one", "10.1.0.0/16", registry="External")
     two = tcp("two", "10.2.0.0/16", registry="External")
@@ -245,9 +262,6 @@ def test_connections_end_when_the_pool_says() -> None:
     found.filter_chains[0].filters[-1].typed_config.Unpack(proxy)
     assert proxy.idle_timeout.ToSeconds() == 5
     assert proxy.max_downstream_connection_duration.ToSeconds() == 9
-
-
-EXPLICIT = {"interception": Interception.NONE, "outbound_address": "127.0.0.9"}
 
 
 def test_an_explicit_proxy_binds_its_own_address() -> None:
