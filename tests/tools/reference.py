@@ -3,10 +3,11 @@
 `make docs` writes the pages; a test compares them with what is committed.
 """
 
-import ast
 import importlib
 import inspect
-from collections.abc import Iterator
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 from msgspec import Struct
@@ -87,30 +88,43 @@ def _settings_types(service: str) -> list[type[Struct]]:
     ]
 
 
-def _collectors(path: Path) -> Iterator[tuple[str, str, str, str]]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
-            continue
-        kind = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-        if kind not in _COLLECTORS or len(node.args) < 2:
-            continue
-        name, text, *labels = [ast.literal_eval(argument) for argument in node.args[:3]]
-        labels += [
-            ast.literal_eval(word.value) for word in node.keywords if word.arg == "labelnames"
-        ]
-        yield name, kind.lower(), ", ".join(labels[0]) if labels else "", text
+_SHOW_METRICS = """
+import importlib, json, sys
+from prometheus_client import REGISTRY, Counter
+module = [importlib.import_module(name) for name in sys.argv[1:]][-1]
+found = [
+    (
+        each._name + "_total" * (type(each) is Counter),
+        "counter" if each._type == "unknown" else each._type,
+        ", ".join(each._labelnames),
+        each._documentation,
+    )
+    for each in getattr(module, "REGISTRY", REGISTRY)._collector_to_names
+    if hasattr(each, "_labelnames")
+]
+print(json.dumps(found))
+"""
+
+
+def _declared(*modules: str) -> set[tuple[str, ...]]:
+    """Ask a fresh process: several services may declare the same name."""
+    command = [sys.executable, "-c", _SHOW_METRICS, *modules]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {(f"`{name}`", *rest) for name, *rest in json.loads(done.stdout)}
 
 
 def _metrics() -> str:
+    everywhere = _declared("libs.runtime.metrics")
     parts = [_HEAD + _METRICS]
-    places = [("every service", sorted((ROOT / "libs").rglob("*.py")))]
-    places += [(name, sorted((ROOT / "services" / name).rglob("*.py"))) for name in _services()]
-    for title, paths in places:
-        rows = sorted({row for path in paths for row in _collectors(path)})
-        if rows:
-            shown = [(f"`{name}`", kind, labels, text) for name, kind, labels, text in rows]
-            table = _table(("name", "kind", "labels", "meaning"), shown)
-            parts.append(f"## {title}\n\n{table}")
+    places = {"every service": everywhere}
+    places |= {
+        name: _declared("libs.runtime.metrics", f"services.{name}.metrics") - everywhere
+        for name in _services()
+        if (ROOT / "services" / name / "metrics.py").exists()
+    }
+    for title, rows in places.items():
+        table = _table(("name", "kind", "labels", "meaning"), sorted(rows))
+        parts.append(f"## {title}\n\n{table}")
     return "\n".join(parts)
 
 
