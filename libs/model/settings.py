@@ -33,3 +33,8 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     prometheus_merge: bool = True
     path_normalization: str = "BASE"
     h2_upgrade: bool = False
+    trusted_proxies: int = 0  # in front of gateways: whose X-Forwarded-For counts
+    forward_client_cert: str = "SANITIZE_SET"  # of gateways
+    ingress: str = "STRICT"  # which Ingresses count: STRICT, DEFAULT or OFF
+    ingress_class: str = "istio"
+    ingress_selector: str = "ingressgateway"
