@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 from msgspec import Struct
 
 from libs.model.endpoint import EndpointSet
+from libs.model.gateway import Gateway
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Service
 from libs.model.settings import MeshSettings
@@ -28,6 +29,7 @@ class Table(StrEnum):
     WORKLOAD = "workload"  # Workload, by WorkloadKey
     ROUTING = "routing"  # Routing, by Ref
     HOST_POLICY = "host_policy"  # HostPolicy, by Ref
+    GATEWAY = "gateway"  # Gateway, by Ref
     PEER_POLICY = "peer_policy"  # PeerPolicy, by Ref
     ACCESS_POLICY = "access_policy"  # AccessPolicy, by Ref
 
@@ -48,6 +50,7 @@ ROW_TYPES: Mapping[Table, type[Struct]] = {
     Table.ROUTING: Routing,
     Table.HOST_POLICY: HostPolicy,
     Table.PEER_POLICY: PeerPolicy,
+    Table.GATEWAY: Gateway,
     Table.ACCESS_POLICY: AccessPolicy,
 }
 
@@ -99,6 +102,11 @@ class Mesh(Struct, frozen=True, gc=True):
     @property
     def host_policies(self) -> Mapping[str, HostPolicy]:
         """Host policies by Ref."""
+    @property
+    def gateways(self) -> Mapping[str, Gateway]:
+        """Gateways by Ref."""
+        return cast("Mapping[str, Gateway]", self.rows(Table.GATEWAY))
+
         return cast("Mapping[str, HostPolicy]", self.rows(Table.HOST_POLICY))
 
     @property

@@ -26,6 +26,9 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     Table.WORKLOAD: _ALL,
     # HTTP rules are routes; rules for TCP and TLS are filter chains.
     Table.ROUTING: frozenset({LISTENER, ROUTE}),
+    # Listeners and the routes they ask for; a server that passes TLS on by the name of a cluster
+    # brings clusters and endpoints of those names.
+    Table.GATEWAY: _ALL,
     # Subsets have clusters and endpoints of their own; hashing needs a key in routes and TCP
     # proxies, and a pool's idle timeout is one of the TCP proxy.
     Table.HOST_POLICY: _ALL,
