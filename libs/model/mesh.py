@@ -11,10 +11,13 @@ from typing import NamedTuple, cast
 from msgspec import Struct
 
 from libs.model.endpoint import EndpointSet
+from libs.model.extensions import Extension
 from libs.model.gateway import Gateway
+from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Service
 from libs.model.settings import MeshSettings
+from libs.model.tokens import TokenPolicy
 from libs.model.traffic import HostPolicy, Routing
 from libs.model.workload import Namespace, Workload
 
@@ -28,10 +31,13 @@ class Table(StrEnum):
     ENDPOINTS = "endpoints"  # EndpointSet, by ServiceKey
     WORKLOAD = "workload"  # Workload, by WorkloadKey
     ROUTING = "routing"  # Routing, by Ref
-    HOST_POLICY = "host_policy"  # HostPolicy, by Ref
     GATEWAY = "gateway"  # Gateway, by Ref
+    HOST_POLICY = "host_policy"  # HostPolicy, by Ref
     PEER_POLICY = "peer_policy"  # PeerPolicy, by Ref
     ACCESS_POLICY = "access_policy"  # AccessPolicy, by Ref
+    TOKEN_POLICY = "token_policy"  # TokenPolicy, by Ref
+    PATCHES = "patches"  # PatchSet, by Ref
+    EXTENSION = "extension"  # Extension, by Ref
 
 
 class Key(NamedTuple):
@@ -48,10 +54,13 @@ ROW_TYPES: Mapping[Table, type[Struct]] = {
     Table.ENDPOINTS: EndpointSet,
     Table.WORKLOAD: Workload,
     Table.ROUTING: Routing,
+    Table.GATEWAY: Gateway,
     Table.HOST_POLICY: HostPolicy,
     Table.PEER_POLICY: PeerPolicy,
-    Table.GATEWAY: Gateway,
     Table.ACCESS_POLICY: AccessPolicy,
+    Table.TOKEN_POLICY: TokenPolicy,
+    Table.PATCHES: PatchSet,
+    Table.EXTENSION: Extension,
 }
 
 Rows = Mapping[str, Struct]
@@ -100,13 +109,13 @@ class Mesh(Struct, frozen=True, gc=True):
         return cast("Mapping[str, Routing]", self.rows(Table.ROUTING))
 
     @property
-    def host_policies(self) -> Mapping[str, HostPolicy]:
-        """Host policies by Ref."""
-    @property
     def gateways(self) -> Mapping[str, Gateway]:
         """Gateways by Ref."""
         return cast("Mapping[str, Gateway]", self.rows(Table.GATEWAY))
 
+    @property
+    def host_policies(self) -> Mapping[str, HostPolicy]:
+        """Host policies by Ref."""
         return cast("Mapping[str, HostPolicy]", self.rows(Table.HOST_POLICY))
 
     @property
@@ -118,6 +127,21 @@ class Mesh(Struct, frozen=True, gc=True):
     def access_policies(self) -> Mapping[str, AccessPolicy]:
         """Access policies by Ref."""
         return cast("Mapping[str, AccessPolicy]", self.rows(Table.ACCESS_POLICY))
+
+    @property
+    def token_policies(self) -> Mapping[str, TokenPolicy]:
+        """Token policies by Ref."""
+        return cast("Mapping[str, TokenPolicy]", self.rows(Table.TOKEN_POLICY))
+
+    @property
+    def patches(self) -> Mapping[str, PatchSet]:
+        """Sets of patches by Ref."""
+        return cast("Mapping[str, PatchSet]", self.rows(Table.PATCHES))
+
+    @property
+    def extensions(self) -> Mapping[str, Extension]:
+        """Extensions by Ref."""
+        return cast("Mapping[str, Extension]", self.rows(Table.EXTENSION))
 
     def evolve(self, changes: Iterable[tuple[Key, Struct | None]]) -> "Mesh":
         """Return the mesh after `changes`; None removes a row. Untouched tables stay the same."""

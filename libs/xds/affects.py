@@ -7,7 +7,7 @@ differ is decided by its scope; this only spares types that cannot.
 from collections.abc import Mapping
 
 from libs.model.mesh import Table
-from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE
 
 _ALL = frozenset({CLUSTER, ENDPOINT, LISTENER, ROUTE})
 
@@ -36,6 +36,12 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     Table.PEER_POLICY: frozenset({CLUSTER, ENDPOINT, LISTENER}),
     # Filters in inbound chains, nothing else.
     Table.ACCESS_POLICY: frozenset({LISTENER}),
+    # Likewise.
+    Table.TOKEN_POLICY: frozenset({LISTENER}),
+    # Whatever a patch is applied to: never endpoints, which no patch can name.
+    Table.PATCHES: frozenset({CLUSTER, LISTENER, ROUTE, EXTENSION}),
+    # Places in filter chains, and what stands there.
+    Table.EXTENSION: frozenset({LISTENER, EXTENSION}),
 }
 """The comment says why a type is in; tests prove that no other one can be altered."""
 
