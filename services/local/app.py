@@ -16,10 +16,11 @@ from services.local.mode import ModeError
 from services.local.network import NetworkError
 from services.local.observer import Observer
 from services.local.options import Options
+from services.local.processes import Died
 from services.local.report import Reporter
 from services.local.rundir import AlreadyRunningError, RunDirectory
 from services.local.screen import Screen
-from services.local.supervisor import StartError, supervising
+from services.local.supervisor import OnDeath, StartError, supervising
 from services.local.verdict import Fate
 
 RIGHT, WRONG, UNABLE = 0, 1, 2
@@ -87,7 +88,8 @@ class Local:
         machine.prepare()
         observer = Observer(application, clock)
         reporter = Reporter(screen, observer, clock)
-        supervisor = await self._stack.enter_async_context(supervising(directory, reporter.died))
+        again = self._again(machine, reporter)
+        supervisor = await self._stack.enter_async_context(supervising(directory, again))
         self._stack.callback(reporter.end)
         await machine.start_control_plane(supervisor, screen.fact)
         screen.fact("control plane", "ca, discovery, config-push: separate processes, mutual TLS")
@@ -104,7 +106,10 @@ class Local:
             return await self._once(observer, reporter)
         await self._first_calls(observer)
         screen.lines(advice.lines(mesh, application, observer.samples))
-        return await self._watch(reporter)
+        try:
+            return await self._watch(reporter)
+        finally:
+            screen.close(reporter.table())
 
     async def _first_calls(self, observer: Observer) -> None:
         """Wait a moment for calls of each kind, which the advice repeats."""
@@ -112,6 +117,16 @@ class Local:
         wanted = {Fate.ALLOWED, Fate.DENIED, Fate.REFUSED}
         while not wanted <= observer.samples.keys() and self._clock.monotonic() < deadline:
             await self._clock.sleep(_REDRAW_SECONDS)
+
+    def _again(self, machine: Machine, reporter: Reporter) -> OnDeath:
+        """Return what is done whenever a process has died: say so, and when it is back."""
+
+        async def died(death: Died) -> None:
+            reporter.died(death)
+            if self._good and await machine.again(death.name):
+                reporter.back(death.name)
+
+        return died
 
     def _claim(self) -> RunDirectory:
         directory, ended = rundir.claim(self._options.run_directory)

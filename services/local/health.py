@@ -7,11 +7,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import aiohttp
+import msgspec
 
 from libs.runtime.clock import Clock
 
 START_SECONDS = 60.0
 _INTERVAL = 0.1
+_SHOWN = 300
+_TIMEOUT = aiohttp.ClientTimeout(total=2)
 _LISTEN = "0A"  # a state in the kernel's table
 
 
@@ -27,14 +30,14 @@ async def ready(name: str, url: str, clock: Clock, *, seconds: float = START_SEC
 
     """
     last = "no answer"
-    timeout = aiohttp.ClientTimeout(total=2)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
         deadline = clock.monotonic() + seconds
         while clock.monotonic() < deadline:
             status, last = await _ask(session, url)
             if status == 200:
                 return
             await clock.sleep(_INTERVAL)
+    last = last[:_SHOWN].strip().replace("\n", ", ")
     message = f"{name} is not ready after {seconds:.0f} s: {last}"
     raise NotReadyError(message)
 
@@ -44,6 +47,51 @@ async def all_ready(urls: Iterable[tuple[str, str]], clock: Clock) -> None:
     async with asyncio.TaskGroup() as group:
         for name, url in urls:
             group.create_task(ready(name, url, clock))
+
+
+async def connected(url: str, token: str, proxies: int, *, clock: Clock) -> None:
+    """Return once config-push's list of connections counts at least `proxies`.
+
+    Raises:
+        NotReadyError: it did not in time.
+
+    """
+    headers = {"Authorization": f"Bearer {token}"}
+    deadline = clock.monotonic() + START_SECONDS
+    async with aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT) as session:
+        while clock.monotonic() < deadline:
+            status, text = await _ask(session, url)
+            if status == 200 and _count(text) >= proxies:
+                return
+            await clock.sleep(_INTERVAL)
+    message = f"not all of {proxies} proxies came back to config-push"
+    raise NotReadyError(message)
+
+
+def _count(text: str) -> int:
+    found = msgspec.json.decode(text, type=dict[str, object]).get("totalClients", 0)
+    return found if isinstance(found, int) else 0
+
+
+async def connectable(name: str, address: str, clock: Clock) -> None:
+    """Return once something accepts connections at `host:port`.
+
+    Raises:
+        NotReadyError: nothing did in time.
+
+    """
+    host, _, port = address.rpartition(":")
+    deadline = clock.monotonic() + START_SECONDS
+    while clock.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await clock.sleep(_INTERVAL)
+            continue
+        writer.close()
+        return
+    message = f"{name} does not accept connections at {address}"
+    raise NotReadyError(message)
 
 
 async def listening(
@@ -96,6 +144,6 @@ def _is(socket: tuple[int, int], address: IPv4Address | None, port: int) -> bool
 async def _ask(session: aiohttp.ClientSession, url: str) -> tuple[int, str]:
     try:
         async with session.get(url) as response:
-            return response.status, (await response.text())[:300].strip().replace("\n", ", ")
+            return response.status, await response.text()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return 0, str(error) or type(error).__name__

@@ -56,6 +56,7 @@ class Machine:
         self.issuer = Issuer(run.path, controlplane.TRUST_DOMAIN, clock)
         self.control_plane: ControlPlane
         self._workloads: Workloads
+        self._operator_token: Path
 
     async def lay_out(self, stack: AsyncExitStack) -> None:
         """Decide the addresses, and make the network if there is one to make."""
@@ -66,7 +67,7 @@ class Machine:
             return
         network = await free_network()
         self._plan = addresses.plan(self._mode, network, self._application)
-        made = Network(self._run.path / "network", network)
+        made = Network(self._run.path / "network", network, self._run.remember)
         stack.push_async_callback(made.close)
         plan = self._plan
         servers = [plan.ca, plan.discovery, plan.config_push, plan.redis]
@@ -79,6 +80,7 @@ class Machine:
         completions.write(self._run.generated, self._application, self._plan)
         hub = self._enter.get("hub", ())
         self.control_plane = ControlPlane(self._run, self._plan, self.issuer, enter=hub)
+        self._operator_token = self.control_plane.token(controlplane.OPERATOR)
         self._workloads = Workloads(
             self._run,
             self._mode,
@@ -129,6 +131,22 @@ class Machine:
             if not self._is_called(pod):
                 self._start_program(supervisor, pod, on_line)
 
+    async def again(self, name: str) -> bool:
+        """Return once a process of the control plane is ready again; False if it is none."""
+        if name == controlplane.REDIS:
+            await health.connectable(name, self._redis, self._clock)
+            return True
+        server = self.control_plane.servers.get(name)
+        if server is None:
+            return False
+        await health.ready(name, f"http://{server.monitoring}/ready", self._clock)
+        if name == CONFIG_PUSH:
+            url = f"http://{server.monitoring}/debug/connections"
+            proxies = sum(pod.sidecar for pod in self._application.pods)
+            token = self._operator_token.read_text()
+            await health.connected(url, token, proxies, clock=self._clock)
+        return True
+
     def describe(self, version: str) -> LocalMesh:
         """Return what the state file says."""
         return LocalMesh(
@@ -141,7 +159,7 @@ class Machine:
             system_namespace=controlplane.SYSTEM_NAMESPACE,
             redis=self._redis,
             credentials=str(self.credentials),
-            token_file=str(self.ca.token_file),
+            token_file=str(self._operator_token),
             servers=self.control_plane.servers,
             workloads={
                 pod.key: self._workloads.described(pod, self._namespace_pids.get(pod.key, 0))
@@ -159,8 +177,7 @@ class Machine:
     def ca(self) -> CaAddress:
         """Where the operator gets its certificate."""
         plane = self.control_plane
-        token = plane.token(controlplane.OPERATOR)
-        return CaAddress(plane.ca_address, plane.root_file, token)
+        return CaAddress(plane.ca_address, plane.root_file, self._operator_token)
 
     async def _ready(self, supervisor: Supervisor, names: Iterable[str]) -> None:
         servers = self.control_plane.servers

@@ -8,7 +8,7 @@ Each namespace has its own mount namespace, in which /etc/hosts says what DNS wo
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -103,8 +103,11 @@ class Namespace:
 class Network:
     """The bridge and the namespaces on it."""
 
-    def __init__(self, directory: Path, network: IPv4Network) -> None:
+    def __init__(
+        self, directory: Path, network: IPv4Network, remember: Callable[[int], None]
+    ) -> None:
         self._directory = directory
+        self._remember = remember
         self._network = network
         self._host_link = f"seine-{network.network_address.packed.hex()[:4]}"
         self._hub: Namespace | None = None
@@ -176,6 +179,7 @@ class Network:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+        self._remember(holder.pid)
         space = Namespace(name, holder)
         self._spaces.append(space)
         if holder.stdout is None or (await holder.stdout.readline()).strip() != b"ready":

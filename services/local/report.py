@@ -9,6 +9,7 @@ from libs.model.mesh import Mesh
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from libs.runtime.clock import Clock
 from services.local import screen as screens
+from services.local.controlplane import CONFIG_PUSH
 from services.local.observer import Observer
 from services.local.processes import Died
 from services.local.rows import Mark
@@ -26,6 +27,7 @@ class Reporter:
         self._receipts: set[tuple[int, float]] = set()
         self._from: float | None = None
         self._ending = False
+        self._down: dict[str, float] = {}
 
     def end(self) -> None:
         """From now on processes end because they are told to."""
@@ -46,7 +48,9 @@ class Reporter:
             return
         self._receipts.add(identity)
         self._observer.settled()
-        if self._from is not None and receipt.observed >= self._from:
+        # What discovery read while nobody followed it comes without a time, but it is news too.
+        caught_up = not receipt.observed and receipt.sent > 0
+        if self._from is not None and (receipt.observed >= self._from or caught_up):
             self._screen.receipt(receipt)
 
     def problems(self, problems: Sequence[Problem]) -> None:
@@ -61,9 +65,21 @@ class Reporter:
 
     def died(self, died: Died) -> None:
         """Tell that a process has died, and that it is started again."""
-        if not self._ending:
-            again = ", started again" if died.restarting else ""
-            self._screen.bad(f"{died.name} {died.how}{again}")
+        if self._ending:
+            return
+        again = ", started again" if died.restarting else ""
+        self._screen.bad(f"{died.name} {died.how}{again}")
+        self._down.setdefault(died.name, self._clock.monotonic())
+
+    def back(self, name: str) -> None:
+        """Tell that a process that had died is ready again."""
+        since = self._down.pop(name, None)
+        if since is not None:
+            seconds = self._clock.monotonic() - since
+            lost = len(self._observer.lost)
+            told = f"{lost} calls lost so far" if lost else "no call was lost"
+            who = " and has all its proxies" if name == CONFIG_PUSH else ""
+            self._screen.good(f"{name} is ready again{who} after {seconds:.1f} s; {told}")
 
     def show(self) -> None:
         """Draw the table."""

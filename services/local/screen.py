@@ -45,11 +45,12 @@ class Screen:
 
     def fact(self, name: str, text: str) -> None:
         """Print a fact about the run, under its name."""
-        self._console.print(f"  [cyan]{name:<12}[/] {escape(text)}", highlight=False)
+        line = f"  [cyan]{name:<13}[/] {escape(text)}"
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def event(self, text: str, *, sign: str = "•") -> None:
         """Print a line that may hold markup."""
-        self._console.print(f"{sign} {text}", highlight=False)
+        self._console.print(f"{sign} {text}", highlight=False, soft_wrap=True)
 
     def good(self, text: str) -> None:
         """Print that something went well."""
@@ -72,11 +73,12 @@ class Screen:
         causes = ", ".join(receipt.causes[:_MAX_CAUSES])
         more = len(receipt.causes) - _MAX_CAUSES
         causes += f" and {more} more" if more > 0 else ""
+        causes = causes or "made while discovery was away"
+        took = f", [bold]{receipt.milliseconds:.0f} ms[/]" if receipt.observed else ""
         rejected = f"[bold red]{receipt.rejected} rejected[/]" if receipt.rejected else "0 rejected"
         self.event(
             f"[bold]change {receipt.change}[/] {escape(causes)}: sent to {receipt.sent} of "
-            f"{receipt.connected} proxies, {receipt.acknowledged} acknowledged, {rejected}, "
-            f"[bold]{receipt.milliseconds:.0f} ms[/]",
+            f"{receipt.connected} proxies, {receipt.acknowledged} acknowledged, {rejected}{took}",
             sign="[green]✓[/]" if not receipt.rejected else "[bold red]✗[/]",
         )
         for rejection in receipt.rejections:

@@ -11,6 +11,7 @@ import msgspec
 from services.local.processes import Child, Died, Program, kill_group
 from services.local.rundir import RunDirectory, members
 
+OnDeath = Callable[[Died], Coroutine[Any, Any, None]]
 _HOPELESS_DEATHS = 3
 _TAIL_LINES = 8
 
@@ -22,14 +23,13 @@ class StartError(Exception):
 class Supervisor:
     """All children of a run, in tiers: those of a later tier depend on the earlier ones."""
 
-    def __init__(
-        self, group: asyncio.TaskGroup, run: RunDirectory, on_death: Callable[[Died], None]
-    ) -> None:
+    def __init__(self, group: asyncio.TaskGroup, run: RunDirectory, on_death: OnDeath) -> None:
         self._group = group
         self._run = run
         self._on_death = on_death
         self._tiers: list[list[Child]] = []
         self._sessions: list[int] = []
+        self._telling: set[asyncio.Task[None]] = set()
         self._deaths: dict[str, int] = {}
         self._hopeless: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.children: dict[str, Child] = {}
@@ -71,6 +71,8 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End all children, the latest tier first, and whatever is left of their sessions."""
+        for task in self._telling:
+            task.cancel()
         for tier in reversed(self._tiers):
             await asyncio.gather(*(child.stop() for child in tier))
         for session in self._sessions:
@@ -84,16 +86,16 @@ class Supervisor:
         self._run.remember(pid)
 
     def _died(self, died: Died) -> None:
-        self._on_death(died)
+        task = self._group.create_task(self._on_death(died))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
         self._deaths[died.name] = self._deaths.get(died.name, 0) + 1
         if self._deaths[died.name] >= _HOPELESS_DEATHS and not self._hopeless.done():
             self._hopeless.set_result(died.name)
 
 
 @asynccontextmanager
-async def supervising(
-    run: RunDirectory, on_death: Callable[[Died], None]
-) -> AsyncIterator[Supervisor]:
+async def supervising(run: RunDirectory, on_death: OnDeath) -> AsyncIterator[Supervisor]:
     """Yield a supervisor; all its children have ended when the block ends."""
     async with asyncio.TaskGroup() as group:
         supervisor = Supervisor(group, run, on_death)

@@ -1,0 +1,255 @@
+"""The demo as a user runs it: real processes, real Envoys, in both modes, and nothing left after.
+
+With privileges the namespaces are tested, and the loopback mode in a process that gave all of them
+up; without, only the loopback mode.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from services.local import mode as modes
+from services.local import rundir
+from services.local.mode import Mode
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "examples" / "bookshop" / "manifests"
+SERVICES = ("ca", "discovery", "config-push", "redis")
+_WITHOUT_PRIVILEGES = (
+    "setpriv",
+    "--bounding-set=-all",
+    "--inh-caps=-all",
+    "--ambient-caps=-all",
+    "--",
+)
+pytestmark = [pytest.mark.timeout(240)]
+
+
+class Demo:
+    """A running demo and what it printed."""
+
+    def __init__(self, process: asyncio.subprocess.Process, run: Path, manifests: Path) -> None:
+        self.process = process
+        self.run = run
+        self.manifests = manifests
+        self.lines: list[str] = []
+        self._arrived = asyncio.Event()
+
+    async def read(self) -> None:
+        assert self.process.stdout is not None
+        while line := await self.process.stdout.readline():
+            self.lines.append(line.decode().rstrip())
+            self._arrived.set()
+        self._arrived.set()
+
+    async def printed(self, pattern: str, *, after: int = 0, seconds: float = 90) -> int:
+        """Return the number of the line that matches, once it was printed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    for number in range(after, len(self.lines)):
+                        if re.search(pattern, self.lines[number]):
+                            return number
+                    if self.process.stdout is not None and self.process.stdout.at_eof():
+                        break
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        pytest.fail(f"the demo did not print {pattern!r}:\n" + "\n".join(self.lines))
+
+    async def ended(self, *, by: signal.Signals | None = None) -> int:
+        if by is not None:
+            self.process.send_signal(by)
+        async with asyncio.timeout(60):
+            return await self.process.wait()
+
+    @property
+    def sessions(self) -> list[int]:
+        """The sessions of everything that the demo started."""
+        lines = (self.run / "sessions").read_text().splitlines()
+        return [int(line.split()[1]) for line in lines]
+
+
+@asynccontextmanager
+async def _demo(tmp_path: Path, mode: Mode, *arguments: str) -> AsyncIterator[Demo]:
+    manifests = tmp_path / "manifests"
+    shutil.copytree(SAMPLE, manifests, dirs_exist_ok=True)
+    run = tmp_path / "run"
+    privileged = os.geteuid() == 0
+    drop = _WITHOUT_PRIVILEGES if privileged and mode is Mode.LOOPBACK else ()
+    words = ("--manifests", str(manifests), "--run-directory", str(run), *arguments)
+    process = await asyncio.create_subprocess_exec(
+        *drop,
+        *(sys.executable, "-m", "services.local", *words),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=1024 * 1024,
+    )
+    demo = Demo(process, run, manifests)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(demo.read())
+        try:
+            yield demo
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), 30)
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+def _links() -> set[str]:
+    return {path.name for path in Path("/sys/class/net").iterdir()}
+
+
+@pytest.fixture(params=list(Mode))
+async def mode(request: pytest.FixtureRequest) -> Mode:
+    """Each mode that this process may run in."""
+    wanted = Mode(request.param)
+    if wanted is Mode.NAMESPACES:
+        choice = await modes.choose()
+        if choice.mode is not Mode.NAMESPACES:
+            pytest.skip(choice.reason)
+    return wanted
+
+
+@pytest.fixture(autouse=True)
+def _links_stay() -> Iterator[None]:
+    before = _links()
+    yield
+    assert _links() == before
+
+
+def _nothing_left(demo: Demo, sessions: list[int]) -> None:
+    assert [pid for session in sessions for pid in rundir.members(session)] == []
+    assert not demo.run.exists()
+
+
+async def test_every_row_is_right_and_nothing_is_left(tmp_path: Path, mode: Mode) -> None:
+    before = {path: path.read_bytes() for path in SAMPLE.iterdir()}
+    async with _demo(tmp_path, mode, "--once") as demo:
+        what = "network namespace" if mode is Mode.NAMESPACES else "loopback address"
+        await demo.printed(f"mode .*{what} per workload")
+        await demo.printed("^  workloads ")
+        sessions = demo.sessions
+        assert len(sessions) >= 20  # control plane, ten agents, eleven programs, some yet to start
+        assert await demo.ended() == 0, "\n".join(demo.lines)
+        await demo.printed("every row is right")
+        _nothing_left(demo, sessions)
+    assert {path: path.read_bytes() for path in SAMPLE.iterdir()} == before
+
+
+async def test_killing_services_loses_no_call(tmp_path: Path, mode: Mode) -> None:
+    async with _demo(tmp_path, mode) as demo:
+        await demo.printed("Ctrl-C ends everything")
+        for name in SERVICES:
+            seen = len(demo.lines)
+            os.kill(_pid(demo, name), signal.SIGKILL)
+            await demo.printed(rf"{name} killed by SIGKILL, started again", after=seen)
+            line = await demo.printed(rf"{name} is ready again", after=seen)
+            assert "no call was lost" in demo.lines[line]
+            await _push_a_change(demo, weight=30 + len(demo.lines) % 30)
+        sessions = demo.sessions
+        assert await demo.ended(by=signal.SIGINT) == 0
+        await demo.printed("calls between workloads, none lost")
+        _nothing_left(demo, sessions)
+
+
+async def test_saving_a_file_takes_effect_and_a_broken_one_is_told(
+    tmp_path: Path, mode: Mode
+) -> None:
+    async with _demo(tmp_path, mode) as demo:
+        await demo.printed("Ctrl-C ends everything")
+        await _push_a_change(demo, weight=90)
+
+        broken = demo.manifests / "reviews-weights.yaml"
+        good = broken.read_text()
+        seen = len(demo.lines)
+        broken.write_text(good.replace("weight: ", "wieght: ", 1))
+        line = await demo.printed(r"^error ", after=seen)
+        assert re.search(
+            r"reviews-weights\.yaml:\d+ VirtualService/bookshop/reviews "
+            r"spec\.http\[0\]\.route\[0\]\.wieght: .*\(UnknownField\)",
+            demo.lines[line],
+        )
+        # All else goes on: another file takes effect while this one is broken.
+        mtls = demo.manifests / "mtls.yaml"
+        mtls.write_text(mtls.read_text().replace("mode: PERMISSIVE", "mode: STRICT"))
+        line = await demo.printed(
+            r"✓ change \d+ PeerAuthentication/bookshop/storefront", after=seen
+        )
+        assert "0 rejected" in demo.lines[line]
+
+        broken.write_text(good)
+        await demo.printed("mended: VirtualService/bookshop/reviews", after=seen)
+        sessions = demo.sessions
+        assert await demo.ended(by=signal.SIGTERM) == 0
+        await demo.printed("none lost")
+        _nothing_left(demo, sessions)
+
+
+async def test_what_a_killed_demo_left_is_cleaned_by_the_next(tmp_path: Path, mode: Mode) -> None:
+    async with _demo(tmp_path, mode) as demo:
+        await demo.printed("^  workloads ")
+        sessions = demo.sessions
+        assert await demo.ended(by=signal.SIGKILL) == -signal.SIGKILL
+        assert demo.run.exists()
+    async with _demo(tmp_path, mode, "--once") as again:
+        assert await again.ended() == 0, "\n".join(again.lines)
+        assert not again.run.exists()
+    assert [pid for session in sessions for pid in rundir.members(session)] == []
+
+
+async def test_a_second_demo_in_the_same_place_is_refused(tmp_path: Path) -> None:
+    async with _demo(tmp_path, Mode.LOOPBACK, "--mode", "loopback") as first:
+        await first.printed("^  manifests ")
+        async with _demo(tmp_path, Mode.LOOPBACK, "--mode", "loopback") as second:
+            assert await second.ended() == 2
+            await second.printed(rf"already runs in .* \(process {first.process.pid}\)")
+
+
+def _pid(demo: Demo, name: str) -> int:
+    """Return the process of a service, found by what it runs in the demo's sessions."""
+    wanted = {"redis": "redis-server"}.get(name, f"services.{name.replace('-', '_')}")
+    for session in reversed(demo.sessions):
+        for pid in rundir.members(session):
+            if wanted in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "):
+                return pid
+    pytest.fail(f"{name} does not run")
+
+
+async def _push_a_change(demo: Demo, *, weight: int) -> None:
+    """Save other weights and await the receipt: every proxy that was told has acknowledged.
+
+    Proxies that have only just connected may have the change already, as part of what they asked
+    for themselves; then the next one reaches them.
+    """
+    for attempt in range(5):
+        sent, acknowledged = await _save_and_await_receipt(demo, weight + attempt)
+        assert sent == acknowledged
+        if sent:
+            return
+    pytest.fail("no proxy was ever sent a change:\n" + "\n".join(demo.lines))
+
+
+async def _save_and_await_receipt(demo: Demo, weight: int) -> tuple[int, int]:
+    seen = len(demo.lines)
+    file = demo.manifests / "reviews-weights.yaml"
+    weights = iter((weight, 100 - weight, 0))
+    file.write_text(re.sub(r"weight: \d+", lambda _: f"weight: {next(weights)}", file.read_text()))
+    cause = "(VirtualService/bookshop/reviews|made while discovery was away)"
+    line = await demo.printed(rf"change \d+ {cause}", after=seen)
+    found = re.search(r"sent to (\d+) of \d+ proxies, (\d+) acknowledged", demo.lines[line])
+    assert found, demo.lines[line]
+    return int(found[1]), int(found[2])
