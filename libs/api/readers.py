@@ -25,7 +25,7 @@ from libs.api import durations, reasons
 from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.resource import Resource
-from libs.api.scalars import Duration, Timestamp
+from libs.api.scalars import Duration, JsonObject, Timestamp
 
 INVALID = object()
 """Stands for a value that could not be read; its problems are in the report."""
@@ -33,6 +33,7 @@ INVALID = object()
 Reader = Callable[[object, Path, Report], object]
 
 _MAX_SUGGESTED = 64
+_MAX_NUMBER = 2.0**1023
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON can escape one; UTF-8 cannot carry it
 _TOP_LEVEL = frozenset({"apiVersion", "kind", "status"})
 
@@ -207,6 +208,26 @@ def _integer_or_text(value: object, path: Path, report: Report) -> object:
     return value if isinstance(value, str) else _integer(value, path, report)
 
 
+def _object(value: object, path: Path, report: Report) -> object:
+    """Read a mapping of data that is not ours, without recursion: it may be as deep as it likes."""
+    if not isinstance(value, Mapping):
+        return _wrong(value, path, report, "a mapping")
+    pending: list[object] = [value]
+    while pending:
+        inner = pending.pop()
+        if isinstance(inner, Mapping):
+            pending += (*inner.keys(), *inner.values())
+        elif isinstance(inner, list | tuple):
+            pending += inner
+        elif isinstance(inner, str) and not inner.isascii() and _SURROGATE.search(inner):
+            report.error(path, reasons.WRONG_TYPE, "holds what is not text: half of a surrogate")
+            return INVALID
+        elif isinstance(inner, int | float) and not abs(inner) < _MAX_NUMBER:
+            report.error(path, reasons.OUT_OF_RANGE, "holds a number of unreasonable size")
+            return INVALID
+    return dict(value)
+
+
 _SCALARS: dict[Any, Reader] = {
     str: _text,
     bool: _boolean,
@@ -215,6 +236,7 @@ _SCALARS: dict[Any, Reader] = {
     bytes: _base64,
     Duration: _duration,
     Timestamp: _timestamp,
+    JsonObject: _object,
 }
 
 

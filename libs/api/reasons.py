@@ -60,10 +60,13 @@ SUBSET_NOT_FOUND = _reason("SubsetNotFound", "No DestinationRule for the host ha
 PORT_NOT_FOUND = _reason("PortNotFound", "The host has no such port.")
 PORT_AMBIGUOUS = _reason("PortAmbiguous", "The host has several ports, and none of them is named.")
 CONFLICTING_HOST = _reason(
-    "ConflictingHost", "An older VirtualService routes the same host for sidecars."
+    "ConflictingHost", "An older resource routes the same host for sidecars, or declares it."
 )
 CONFLICTING_POLICY = _reason(
     "ConflictingPolicy", "An older resource already decides the same thing."
+)
+NO_ADDRESS_LEFT = _reason(
+    "NoAddressLeft", "Other hosts have all automatic addresses that this one could have."
 )
 LISTENER_CONFLICT = _reason(
     "ListenerConflict", "An older service already has all connections to the address and port."
@@ -75,6 +78,9 @@ DUPLICATE_RESOURCE = _reason(
     "DuplicateResource", "The resource is written twice; the first one counts."
 )
 UNSUPPORTED_FIELD = _reason("UnsupportedField", "The field is Istio's, but not done yet.")
+KEYS_UNAVAILABLE = _reason(
+    "KeysUnavailable", "The keys of an issuer of tokens are not known, or not known any more."
+)
 UNREADABLE_FILE = _reason("UnreadableFile", "The file is there, but cannot be read.")
 
 # What a resource says by itself
@@ -83,6 +89,7 @@ DUPLICATE_HOST = _reason("DuplicateHost", "Another host of the resource covers t
 INVALID_ADDRESS = _reason("InvalidAddress", "Not an IP address, or not a block of addresses.")
 INVALID_PORT = _reason("InvalidPort", "Not a port number, or not a port's name.")
 DUPLICATE_PORT = _reason("DuplicatePort", "The number or the name of the port is there twice.")
+INVALID_PROTOCOL = _reason("InvalidProtocol", "Not a protocol that a port can have.")
 INVALID_LABEL = _reason("InvalidLabel", "Not a label's key or value, or a wildcard in a selector.")
 INVALID_ANNOTATION = _reason("InvalidAnnotation", "The annotation may not be set so, or not here.")
 INVALID_REGEX = _reason("InvalidRegex", "Not a regular expression of RE2, or a too long one.")
@@ -107,6 +114,9 @@ DEPRECATED = _reason("Deprecated", "The field or form still works; there is a be
 LARGE_BODY = _reason("LargeBody", "A body that is sent to every proxy costs memory and time.")
 UNPINNED_AUTHORITY = _reason(
     "UnpinnedAuthority", "The server's certificate may come from any authority of the system."
+)
+UNKNOWN_CIPHER = _reason(
+    "UnknownCipher", "A cipher suite or curve is unknown, or repeated, and so is left out."
 )
 DENIES_TCP = _reason("DeniesTcp", "A DENY rule with only HTTP attributes denies all of TCP.")
 UNREACHABLE_RULE = _reason("UnreachableRule", "No request ever reaches the route.")

@@ -1,9 +1,10 @@
 """Registry: the one list of kinds. A new kind is one file with its Struct and one row here.
 
-Three sorts of kinds are told apart, so that no configuration of the mesh is dropped in silence:
-those with a Struct are read; those of our groups without one are known by name and refused as not
-supported; kinds of other groups, and Kubernetes' own that the mesh does not read, are none of our
-business and are passed over.
+Four sorts of kinds are told apart, so that no configuration of the mesh is dropped in silence:
+those with a Struct are read; of those, the ones that are not `effective` are judged too, and then
+refused, because nothing comes of them yet; those of our groups without a Struct are known by name
+and refused; kinds of other groups, and Kubernetes' own that the mesh does not read, are none of our
+business and are passed over. Whoever translates a kind drops its `effective=False`.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from libs.api import kubernetes
 from libs.api.networking.destination_rule import DestinationRule
+from libs.api.networking.gateway import Gateway
 from libs.api.networking.virtual_service import VirtualService
 from libs.api.resource import Resource
 from libs.api.security.authorization_policy import AuthorizationPolicy
@@ -41,7 +43,8 @@ class Kind(Struct, frozen=True):
     versions: tuple[str, ...]
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
-    struct: type[Resource] | None = None  # None: known, but not supported yet
+    struct: type[Resource] | None = None  # None: known by name only, and refused
+    effective: bool = True  # False: read and judged in full, but refused as not translated yet
 
     @property
     def api_versions(self) -> tuple[str, ...]:
@@ -106,8 +109,17 @@ KINDS: tuple[Kind, ...] = (
         ("ap",),
         AuthorizationPolicy,
     ),
+    Kind(
+        NETWORKING,
+        "Gateway",
+        "gateways",
+        _V1_BETA_ALPHA,
+        True,
+        ("gw",),
+        Gateway,
+        effective=False,
+    ),
     # Known by name, without a Struct yet.
-    Kind(NETWORKING, "Gateway", "gateways", _V1_BETA_ALPHA, True, ("gw",)),
     Kind(NETWORKING, "ServiceEntry", "serviceentries", _V1_BETA_ALPHA, True, ("se",)),
     Kind(NETWORKING, "Sidecar", "sidecars", _V1_BETA_ALPHA),
     Kind(NETWORKING, "WorkloadEntry", "workloadentries", _V1_BETA_ALPHA, True, ("we",)),

@@ -1,6 +1,6 @@
-"""Scalar types of the API's fields: durations, times and bounded integers.
+"""Scalar types of the API's fields: durations, times, bounded integers, data of others.
 
-They are plain integers at run time; `libs.api.decode` reads the text forms of Kubernetes and
+They are plain values at run time; `libs.api.decode` reads the text forms of Kubernetes and
 protobuf JSON into them, and refuses everything else.
 """
 
@@ -13,6 +13,9 @@ Duration = NewType("Duration", int)
 
 Timestamp = NewType("Timestamp", int)
 """Seconds since the epoch, written as RFC 3339."""
+
+JsonObject = NewType("JsonObject", dict[str, object])
+"""A mapping that is passed on as it is written, such as the settings of a plugin."""
 
 UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]

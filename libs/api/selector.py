@@ -27,3 +27,15 @@ class PortSelector(Message, frozen=True):
     """A port of a service."""
 
     number: UInt32 = 0
+
+
+class WorkloadLabels(Message, frozen=True):
+    """The workloads that carry all of `labels`: the older form of `WorkloadSelector`."""
+
+    labels: Annotated[dict[str, str], Meta(max_length=256)] = {}
+
+
+class PortNumber(Message, frozen=True):
+    """A port; unlike in a `PortSelector`, there is no way to leave it open."""
+
+    number: Annotated[int, Meta(ge=1, le=65535)]

@@ -139,12 +139,18 @@ def _kinds() -> str:
             kind.name,
             f"`{kind.group or 'core'}`",
             ", ".join(kind.versions),
-            "read" if kind.struct else "known by name; refused as not supported yet",
+            _today(kind),
         )
         for kind in registry.KINDS
     ]
     table = _table(("kind", "group", "versions", "today"), rows)
     return f"{_HEAD}{_KINDS}\n{table}"
+
+
+def _today(kind: registry.Kind) -> str:
+    if kind.struct is None:
+        return "known by name; refused as not supported yet"
+    return "read" if kind.effective else "judged in full; refused as not supported yet"
 
 
 def main() -> None:

@@ -12,8 +12,9 @@ whole milliseconds everywhere, a status of 600 is refused here rather than by En
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from libs.api import kubernetes
+from libs.api import kubernetes, reasons, registry
 from libs.api.networking.destination_rule import DestinationRule
+from libs.api.networking.gateway import Gateway
 from libs.api.networking.virtual_service import VirtualService
 from libs.api.problem import Problem
 from libs.api.report import Report
@@ -24,6 +25,7 @@ from libs.api.validate import (
     authorization_policy,
     destination_rule,
     endpoint_slice,
+    gateway,
     peer_authentication,
     pod,
     service,
@@ -37,14 +39,22 @@ RULES: Mapping[type[Resource], Callable[[Any, Report], None]] = {
     kubernetes.Service: service.check,
     AuthorizationPolicy: authorization_policy.check,
     DestinationRule: destination_rule.check,
+    Gateway: gateway.check,
     PeerAuthentication: peer_authentication.check,
     VirtualService: virtual_service.check,
 }
 
 
 def validate(resource: Resource) -> list[Problem]:
-    """Return what is wrong with a resource that was decoded without problems."""
+    """Return what is wrong with a resource that was decoded without problems.
+
+    That its kind has no effect yet is one of the problems, besides its own.
+    """
     report = Report(resource.ref)
+    kind = registry.BY_TYPE[type(resource)]
+    if not kind.effective:
+        text = f"{kind.name} of {kind.group} is not supported yet, and has no effect"
+        report.error("kind", reasons.UNSUPPORTED_KIND, text)
     if isinstance(resource, IstioResource):
         check_annotations(resource, report)
     if check := RULES.get(type(resource)):

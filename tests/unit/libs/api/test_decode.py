@@ -267,7 +267,11 @@ def test_namespaces_default_and_cluster_scoped_kinds_have_none() -> None:
     ("change", "path", "reason"),
     [
         ({"kind": "VirtualServce"}, "kind", reasons.UNKNOWN_KIND),
-        ({"kind": "Gateway"}, "kind", reasons.UNSUPPORTED_KIND),
+        (
+            {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway"},
+            "kind",
+            reasons.UNSUPPORTED_KIND,
+        ),
         ({"apiVersion": "networking.istio.io/v9"}, "apiVersion", reasons.UNKNOWN_VERSION),
         ({"kind": 3}, "kind", reasons.MISSING_FIELD),
         ({"apiVersion": ""}, "apiVersion", reasons.MISSING_FIELD),

@@ -49,10 +49,15 @@ def test_what_is_not_read_says_why(api_version: str, kind: str, answer: Unread) 
     assert find(api_version, kind) is answer
 
 
-@pytest.mark.parametrize("kind", ["Gateway", "ServiceEntry", "Sidecar", "EnvoyFilter"])
+@pytest.mark.parametrize("kind", ["Gateway", "HTTPRoute", "TLSRoute", "ReferenceGrant"])
 def test_kinds_to_come_are_known_by_name(kind: str) -> None:
-    found = BY_NAME["networking.istio.io", kind]
+    found = BY_NAME["gateway.networking.k8s.io", kind]
     assert found.struct is None
+
+
+def test_what_the_mesh_judges_is_either_effective_or_said_to_have_no_effect() -> None:
+    effective = {"VirtualService", "DestinationRule", "AuthorizationPolicy", "PeerAuthentication"}
+    assert effective <= {kind.name for kind in KINDS if kind.struct and kind.effective}
 
 
 def test_slips_are_understood() -> None:
