@@ -22,6 +22,9 @@ from libs.proxy.scope import InboundPort, InboundScope
 
 _PROXY_PORTS = frozenset({15001, 15006, 15021, 15090})
 """Listeners of the proxy itself: a service on one of these ports would send it into a loop."""
+UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
+"""The label of services whose ports gateways must not take for their own."""
+
 
 R = TypeVar("R", Service, AccessPolicy)
 _Groups = Mapping[str, tuple[R, ...]]
@@ -56,6 +59,18 @@ class InboundScoper:
     def forget(self, proxy: Proxy) -> None:
         """Drop what is kept of a proxy that has gone."""
         self._scopes.pop(proxy.id, None)
+    def published(self, mesh: Mesh, proxy: Proxy) -> tuple[tuple[int, int], ...]:
+        """Return the workload's own port for each port that a service publishes for it, sorted.
+
+        Of several services the oldest counts. One that is labelled so publishes its own ports.
+        """
+        inputs = self._inputs(mesh, proxy)
+        ports: dict[int, int] = {}
+        for service, port, target in _served(inputs, inputs.workload or _unseen(proxy)):
+            if UNTRANSLATED not in service.labels:
+                ports.setdefault(port.number, target)
+        return tuple(sorted(ports.items()))
+
 
     def _inputs(self, mesh: Mesh, proxy: Proxy) -> "_Inputs":
         self._update(mesh)

@@ -19,12 +19,13 @@ from libs.model.settings import MeshSettings
 from libs.model.traffic import Routing, TrafficPolicy
 from libs.proxy.endpoints import passes_through
 from libs.proxy.facts import NO_ENDPOINTS, EndpointFacts
+from libs.proxy.gateways import GatewayIndex, merge
 from libs.proxy.memo import Memo
-from libs.proxy.node import Interception, Proxy
+from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies
 from libs.proxy.policies import MergedPolicy, PolicyIndex, at_port
-from libs.proxy.routings import RoutingIndex, prune
-from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
+from libs.proxy.routings import SIDECARS, RoutingIndex, prune
+from libs.proxy.scope import GatewayListener, OutboundScope, ScopedService, ScopedSubset
 from libs.proxy.visibility import ServiceIndex, concrete
 
 _NO_LABELS: dict[str, str] = {}
@@ -38,6 +39,7 @@ class Outlook:
         self._policies: Memo[PolicyIndex] = Memo()
         self._routings: Memo[RoutingIndex] = Memo()
         self._peers: Memo[PeerPolicies] = Memo()
+        self._gateways: Memo[GatewayIndex] = Memo()
         self.pruned: Memo[Routing] = Memo()
         self.scoped: Memo[ScopedService] = Memo()
         self.facts: Mapping[str, EndpointFacts] = {}
@@ -46,7 +48,7 @@ class Outlook:
     def turn_to(self, mesh: Mesh, facts: Mapping[str, EndpointFacts]) -> None:
         """Look at `mesh`. Indexes of tables that did not change are kept."""
         settings = mesh.settings
-        for memo in (self._services, self._policies, self._routings, self._peers):
+        for memo in (self._services, self._policies, self._routings, self._peers, self._gateways):
             memo.turn()
         self.pruned.turn()
         self.scoped.turn()
@@ -69,6 +71,12 @@ class Outlook:
             (mesh.routings, settings),
             lambda: RoutingIndex(mesh.routings.values(), settings.routing_export_to),
         )
+        self.gateways = self._gateways.get(
+            (mesh.gateways, mesh.routings, settings),
+            lambda: GatewayIndex(
+                mesh.gateways.values(), mesh.routings.values(), settings.routing_export_to
+            ),
+        )
         self.peers = self._peers.get((mesh.peer_policies, settings), lambda: PeerPolicies(mesh))
 
 
@@ -83,11 +91,16 @@ class Client(NamedTuple):
     outbound_address: str
     unprivileged: bool
     labels: tuple[tuple[str, str], ...]  # only those by which something chooses its clients
+    published: tuple[tuple[int, int], ...] = ()  # a router's own ports by those of its services
 
 
-def client_of(outlook: Outlook, proxy: Proxy) -> Client:
+def client_of(
+    outlook: Outlook, proxy: Proxy, published: tuple[tuple[int, int], ...] = ()
+) -> Client:
     """Return what of `proxy` decides its outbound scope."""
-    chosen_by = outlook.routings.source_labels | outlook.policies.selector_labels(proxy.namespace)
+    router = proxy.type is ProxyType.ROUTER
+    chosen_by = outlook.policies.selector_labels(proxy.namespace)
+    chosen_by |= outlook.gateways.labels if router else outlook.routings.source_labels
     explicit = proxy.interception is Interception.NONE
     return Client(
         proxy_type=proxy.type,
@@ -96,14 +109,18 @@ def client_of(outlook: Outlook, proxy: Proxy) -> Client:
         interception=proxy.interception,
         http_proxy_port=proxy.http_proxy_port,
         outbound_address=proxy.outbound_address if explicit else "",
-        unprivileged=explicit and proxy.unprivileged,
+        unprivileged=(explicit or router) and proxy.unprivileged,
         labels=tuple(sorted((k, v) for k, v in proxy.labels.items() if k in chosen_by)),
+        published=published if router else (),
     )
 
 
-def outbound_scope(outlook: Outlook, proxy: Proxy) -> OutboundScope:
+def outbound_scope(
+    outlook: Outlook, proxy: Proxy, published: tuple[tuple[int, int], ...] = ()
+) -> OutboundScope:
     """Return what `proxy` may call. Its own addresses are left for `libs.proxy.scoper` to add."""
-    client = client_of(outlook, proxy)
+    client = client_of(outlook, proxy, published)
+    gateways = _gateways(outlook, client)
     seen = outlook.services.seen_from(proxy.namespace)
     aliases = _aliases(seen)
     labels = dict(client.labels)
@@ -118,10 +135,11 @@ def outbound_scope(outlook: Outlook, proxy: Proxy) -> OutboundScope:
             for host, service in sorted(seen.items())
             if service.resolution is not Resolution.ALIAS
         ),
-        routings=_routings(outlook, proxy.namespace, client.labels),
+        routings=_routings(outlook, client, gateways),
         http_proxy_port=proxy.http_proxy_port,
         outbound_address=client.outbound_address,
         unprivileged=client.unprivileged,
+        gateways=gateways,
     )
 
 
@@ -146,18 +164,38 @@ def _aliases(seen: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
     return {host: tuple(names) for host, names in found.items()}
 
 
+_PRIVILEGED = 1024
+
+
+def _gateways(outlook: Outlook, client: Client) -> tuple[GatewayListener, ...]:
+    """Return what a router listens on; nothing for a sidecar."""
+    if client.proxy_type != ProxyType.ROUTER:
+        return ()
+    chosen = outlook.gateways.selecting(dict(client.labels))
+    listeners = merge(chosen, dict(client.published)).listeners
+    least = _PRIVILEGED if client.unprivileged else 0
+    return tuple(listener for listener in listeners if listener.port >= least)
+
+
 def _routings(
-    outlook: Outlook, namespace: str, labels: tuple[tuple[str, str], ...]
+    outlook: Outlook, client: Client, gateways: tuple[GatewayListener, ...]
 ) -> tuple[Routing, ...]:
-    by_key = dict(labels)
-    context = repr(labels)
+    namespace, by_key = client.namespace, dict(client.labels)
+    if client.proxy_type == ProxyType.ROUTER:
+        served = frozenset(bound.gateway for one in gateways for bound in one.servers)
+        visible = outlook.gateways.routings(sorted(served), namespace)
+    else:
+        served = SIDECARS
+        visible = outlook.routings.seen_from(namespace)
+    context = repr((client.labels, sorted(served)))
 
     def pruned(routing: Routing) -> Routing:
         return outlook.pruned.get(
-            (routing, namespace, context), lambda: prune(routing, namespace, by_key)
+            (routing, namespace, context),
+            lambda: prune(routing, namespace, by_key, gateways=served),
         )
 
-    return tuple(pruned(routing) for routing in outlook.routings.seen_from(namespace))
+    return tuple(pruned(routing) for routing in visible)
 
 
 def _scoped(  # noqa: PLR0917 - the inputs of one memo entry

@@ -1,12 +1,13 @@
-"""Routings (VirtualServices) as a sidecar sees them: visible, and pruned of what it never meets.
+"""Routings (VirtualServices) as a proxy sees them: visible, and pruned of what it never meets.
 
-Whether a match speaks of this client (its labels, its namespace, the mesh) is known before any
-request comes, so it is decided here and left out of what goes on. Ports and everything that only
-a request can tell stay.
+Whether a match speaks of this client (its labels, its namespace, the mesh or the gateways that it
+serves) is known before any request comes, so it is decided here and left out of what goes on. Ports
+and everything that only a request can tell stay; so does which of its gateways a router's match is
+for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from msgspec import structs
 
@@ -28,7 +29,7 @@ class RoutingIndex:
         for routing in sorted(routings, key=_age):
             if MESH_GATEWAY not in routing.gateways:
                 continue
-            labels.update(_source_labels(routing))
+            labels.update(source_labels(routing))
             for namespace in audience(routing.export_to, default, routing.namespace):
                 if namespace == PUBLIC:
                     self._public.append(routing)
@@ -53,7 +54,8 @@ def _age(routing: Routing) -> tuple[int, str, str]:
     return routing.created, routing.name, routing.namespace
 
 
-def _source_labels(routing: Routing) -> Iterable[str]:
+def source_labels(routing: Routing) -> Iterable[str]:
+    """Yield the labels by which a routing chooses its clients."""
     for http in routing.http:
         for match in http.matches:
             yield from match.source_labels
@@ -62,50 +64,73 @@ def _source_labels(routing: Routing) -> Iterable[str]:
             yield from condition.source_labels
 
 
-def prune(routing: Routing, namespace: str, labels: Mapping[str, str]) -> Routing:
+SIDECARS = frozenset({MESH_GATEWAY})
+"""What sidecars serve: the mesh."""
+
+
+def prune(
+    routing: Routing,
+    namespace: str,
+    labels: Mapping[str, str],
+    *,
+    gateways: frozenset[str] = SIDECARS,
+) -> Routing:
     """Return `routing` without the matches that no request of this client can meet.
 
-    The same object if there is nothing to leave out.
+    `gateways` are those that the client serves. The same object if there is nothing to leave out.
     """
-    http = _routes(routing.http, namespace, labels)
-    tls = _routes(routing.tls, namespace, labels)
-    tcp = _routes(routing.tcp, namespace, labels)
+    client = _Client(namespace, labels, gateways)
+    http = _routes(routing.http, client)
+    tls = _routes(routing.tls, client)
+    tcp = _routes(routing.tcp, client)
     if http is routing.http and tls is routing.tls and tcp is routing.tcp:
         return routing
     return structs.replace(routing, http=http, tls=tls, tcp=tcp)
 
 
-def _routes(
-    routes: tuple[Route, ...], namespace: str, labels: Mapping[str, str]
-) -> tuple[Route, ...]:
-    kept = [_route(route, namespace, labels) for route in routes]
+def at_gateway(routing: Routing, gateway: str) -> Routing:
+    """Return a routing that was pruned for a router without what is for others of its gateways."""
+    return prune(routing, "", _NO_LABELS, gateways=frozenset({gateway}))
+
+
+class _Client(NamedTuple):
+    """The proxy for which a routing is pruned."""
+
+    namespace: str
+    labels: Mapping[str, str]
+    gateways: frozenset[str]
+
+
+def _routes(routes: tuple[Route, ...], client: _Client) -> tuple[Route, ...]:
+    kept = [_route(route, client) for route in routes]
     if all(new is old for new, old in zip(kept, routes, strict=True)):
         return routes
     return tuple(route for route in kept if route is not None)
 
 
-def _route(route: Route, namespace: str, labels: Mapping[str, str]) -> Route | None:
-    kept = [_match(match, namespace, labels) for match in route.matches]
+def _route(route: Route, client: _Client) -> Route | None:
+    kept = [_match(match, client) for match in route.matches]
     if all(new is old for new, old in zip(kept, route.matches, strict=True)):
         return route
     matches = tuple(match for match in kept if match is not None)
     return structs.replace(route, matches=matches) if matches else None
 
 
-def _match(
-    match: HttpMatch | StreamMatch, namespace: str, labels: Mapping[str, str]
-) -> HttpMatch | StreamMatch | None:
+def _match(match: HttpMatch | StreamMatch, client: _Client) -> HttpMatch | StreamMatch | None:
     if not (match.gateways or match.source_labels or match.source_namespace):
         return match
-    if not _concerns(match, namespace, labels):
+    if not _concerns(match, client):
         return None
-    return structs.replace(match, gateways=(), source_labels=_NO_LABELS, source_namespace="")
+    own = () if client.gateways is SIDECARS else client.gateways.intersection(match.gateways)
+    return structs.replace(
+        match, gateways=tuple(sorted(own)), source_labels=_NO_LABELS, source_namespace=""
+    )
 
 
-def _concerns(match: HttpMatch | StreamMatch, namespace: str, labels: Mapping[str, str]) -> bool:
-    meant = not match.gateways or MESH_GATEWAY in match.gateways
-    # As in Istio, an HTTP match that names the mesh among its gateways is for every client.
+def _concerns(match: HttpMatch | StreamMatch, client: _Client) -> bool:
+    meant = not match.gateways or not client.gateways.isdisjoint(match.gateways)
+    # As in Istio, an HTTP match that names gateways is for every client that serves one of them.
     if match.gateways and isinstance(match, HttpMatch):
         return meant
-    from_here = match.source_namespace in {"", namespace}
-    return meant and from_here and match.source_labels.items() <= labels.items()
+    from_here = match.source_namespace in {"", client.namespace}
+    return meant and from_here and match.source_labels.items() <= client.labels.items()

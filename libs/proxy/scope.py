@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from libs.model.endpoint import Endpoint, Locality
+from libs.model.gateway import Server
 from libs.model.ids import Ref, ServiceKey
 from libs.model.security import AccessPolicy, MtlsMode
 from libs.model.service import Protocol, Service
@@ -48,6 +49,22 @@ class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
 
 
 class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
+class BoundServer(Struct, frozen=True, gc=False):
+    """A server of a gateway as it stands on a listener: with those hosts that are left to it."""
+
+    gateway: str  # `<namespace>/<name>`
+    ref: Ref
+    server: Server
+
+
+class GatewayListener(Struct, frozen=True, gc=False):
+    """A router's own port, at an address or at all (empty), with its servers, oldest first."""
+
+    port: int
+    bind: str
+    servers: tuple[BoundServer, ...]
+
+
     """What a proxy may call. `services` are sorted by host and hold one service for each host."""
 
     type: ProxyType
@@ -64,6 +81,7 @@ class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     outbound_address: str = ""  # only with Interception.NONE
     unprivileged: bool = False  # the proxy cannot open sockets on ports below 1024
 
+    gateways: tuple[GatewayListener, ...] = ()  # of a router; its routings are bound to them
 
 class InboundPort(Struct, frozen=True, gc=False, kw_only=True):
     """One port of the workload that a service exposes (or that a peer policy names)."""

@@ -16,7 +16,7 @@ from libs.proxy.endpoints import EndpointScoper, whereabouts
 from libs.proxy.facts import FactTable
 from libs.proxy.inbound import InboundScoper
 from libs.proxy.memo import Memo, WeakMemo
-from libs.proxy.node import Proxy
+from libs.proxy.node import Proxy, ProxyType
 from libs.proxy.outbound import Client, Outlook, client_of, dials_itself, outbound_scope
 from libs.proxy.scope import OutboundScope, ProxyScope
 
@@ -24,6 +24,7 @@ _OUTBOUND_TABLES = (
     Table.SETTINGS,
     Table.SERVICE,
     Table.ROUTING,
+    Table.GATEWAY,
     Table.HOST_POLICY,
     Table.PEER_POLICY,
 )
@@ -50,7 +51,9 @@ class Scoper:
         """Return what `proxy` sees of `mesh`. Proxies with equal digests are one class."""
         if mesh is not self._mesh:
             self._turn_to(mesh)
-        outbound = self._outbound_scope(proxy)
+        router = proxy.type is ProxyType.ROUTER
+        published = self._inbound.published(mesh, proxy) if router else ()
+        outbound = self._outbound_scope(proxy, published)
         inbound = self._inbound.scope(mesh, proxy)
         return ProxyScope(
             outbound=outbound,
@@ -75,11 +78,13 @@ class Scoper:
             self._routing_hashes.turn()
         self._endpoints.turn_to(mesh, self._outlook.peers)
 
-    def _outbound_scope(self, proxy: Proxy) -> OutboundScope:
-        client = client_of(self._outlook, proxy)
+    def _outbound_scope(
+        self, proxy: Proxy, published: tuple[tuple[int, int], ...]
+    ) -> OutboundScope:
+        client = client_of(self._outlook, proxy, published)
         scope = self._outbound.get(client)
         if scope is None:
-            scope = outbound_scope(self._outlook, proxy)
+            scope = outbound_scope(self._outlook, proxy, published)
             before = self._before.get(client)
             if before is not None and self._digest(before) == self._digest(scope):
                 scope = before  # so that all that was made of it is found again
