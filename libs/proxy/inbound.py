@@ -20,11 +20,11 @@ from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies, selects
 from libs.proxy.scope import InboundPort, InboundScope
 
-_PROXY_PORTS = frozenset({15001, 15006, 15021, 15090})
-"""Listeners of the proxy itself: a service on one of these ports would send it into a loop."""
 UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 """The label of services whose ports gateways must not take for their own."""
 
+_PROXY_PORTS = frozenset({15001, 15006, 15021, 15090})
+"""Listeners of the proxy itself: a service on one of these ports would send it into a loop."""
 
 R = TypeVar("R", Service, AccessPolicy)
 _Groups = Mapping[str, tuple[R, ...]]
@@ -56,9 +56,6 @@ class InboundScoper:
         self._scopes[proxy.id] = (inputs, scope)
         return scope
 
-    def forget(self, proxy: Proxy) -> None:
-        """Drop what is kept of a proxy that has gone."""
-        self._scopes.pop(proxy.id, None)
     def published(self, mesh: Mesh, proxy: Proxy) -> tuple[tuple[int, int], ...]:
         """Return the workload's own port for each port that a service publishes for it, sorted.
 
@@ -71,6 +68,9 @@ class InboundScoper:
                 ports.setdefault(port.number, target)
         return tuple(sorted(ports.items()))
 
+    def forget(self, proxy: Proxy) -> None:
+        """Drop what is kept of a proxy that has gone."""
+        self._scopes.pop(proxy.id, None)
 
     def _inputs(self, mesh: Mesh, proxy: Proxy) -> "_Inputs":
         self._update(mesh)
@@ -174,7 +174,21 @@ def _access(inputs: _Inputs, workload: Workload) -> tuple[AccessPolicy, ...]:
     """Return the policies that select the workload, those of the root namespace first."""
     at_root = inputs.settings.root_namespace == workload.namespace
     both = inputs.policies if at_root else inputs.mesh_policies + inputs.policies
-    return tuple(policy for policy in both if selects(policy.selector, workload.labels))
+    return tuple(policy for policy in both if _applies(policy, inputs, workload))
+
+
+def _tokens(inputs: _Inputs, workload: Workload) -> tuple[TokenPolicy, ...]:
+    """Return the token policies that select the workload, those of the root namespace first."""
+    at_root = inputs.settings.root_namespace == workload.namespace
+    both = inputs.tokens if at_root else inputs.mesh_tokens + inputs.tokens
+    return tuple(policy for policy in both if _applies(policy, inputs, workload))
+
+
+def _applies(policy: AccessPolicy | TokenPolicy, inputs: _Inputs, workload: Workload) -> bool:
+    """Tell whether a policy is for the workload: by its labels, or as the gateway it names."""
+    if policy.targets:
+        return attaches(policy, workload, inputs.settings)
+    return selects(policy.selector, workload.labels)
 
 
 def _ports(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:

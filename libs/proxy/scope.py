@@ -48,7 +48,6 @@ class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
     digest: bytes = b""  # of all the above; filled in once by whoever makes the object
 
 
-class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
 class BoundServer(Struct, frozen=True, gc=False):
     """A server of a gateway as it stands on a listener: with those hosts that are left to it."""
 
@@ -65,6 +64,15 @@ class GatewayListener(Struct, frozen=True, gc=False):
     servers: tuple[BoundServer, ...]
 
 
+class EgressView(Struct, frozen=True, gc=False, kw_only=True):
+    """One listener of a Sidecar, and what can be reached through it."""
+
+    listener: EgressListener  # without its hosts
+    services: tuple[str, ...]  # hosts, sorted
+    routings: tuple[Ref, ...]
+
+
+class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     """What a proxy may call. `services` are sorted by host and hold one service for each host."""
 
     type: ProxyType
@@ -80,8 +88,15 @@ class GatewayListener(Struct, frozen=True, gc=False):
     http_proxy_port: int = 0
     outbound_address: str = ""  # only with Interception.NONE
     unprivileged: bool = False  # the proxy cannot open sockets on ports below 1024
-
+    families: Families = Families.IPV4  # of the proxy's addresses
+    dns_capture: bool = False  # its agent answers the application's DNS queries
+    # Only where a Sidecar says more than which services there are; else everything is one listener.
+    egress: tuple[EgressView, ...] = ()
+    allow_any: bool = True  # what nobody declared may be called
+    egress_proxy: Destination | None = None  # and by way of this
+    sidecar: Ref = Ref("")
     gateways: tuple[GatewayListener, ...] = ()  # of a router; its routings are bound to them
+
 
 class InboundPort(Struct, frozen=True, gc=False, kw_only=True):
     """One port of the workload that a service exposes (or that a peer policy names)."""
