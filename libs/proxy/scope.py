@@ -64,14 +64,6 @@ class GatewayListener(Struct, frozen=True, gc=False):
     servers: tuple[BoundServer, ...]
 
 
-class EgressView(Struct, frozen=True, gc=False, kw_only=True):
-    """One listener of a Sidecar, and what can be reached through it."""
-
-    listener: EgressListener  # without its hosts
-    services: tuple[str, ...]  # hosts, sorted
-    routings: tuple[Ref, ...]
-
-
 class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     """What a proxy may call. `services` are sorted by host and hold one service for each host."""
 
@@ -88,13 +80,6 @@ class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     http_proxy_port: int = 0
     outbound_address: str = ""  # only with Interception.NONE
     unprivileged: bool = False  # the proxy cannot open sockets on ports below 1024
-    families: Families = Families.IPV4  # of the proxy's addresses
-    dns_capture: bool = False  # its agent answers the application's DNS queries
-    # Only where a Sidecar says more than which services there are; else everything is one listener.
-    egress: tuple[EgressView, ...] = ()
-    allow_any: bool = True  # what nobody declared may be called
-    egress_proxy: Destination | None = None  # and by way of this
-    sidecar: Ref = Ref("")
     gateways: tuple[GatewayListener, ...] = ()  # of a router; its routings are bound to them
 
 
