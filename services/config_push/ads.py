@@ -170,7 +170,7 @@ class AdsService:
     def _peer(self, first: Request, identity: SpiffeId, address: str) -> Peer:
         check_node(self._limits.session, first.node.id, first.node.metadata)
         metadata = _known(first.node.metadata)
-        caller = Peer(identity, address, first.node.id, metadata)
+        caller = Peer(identity, address, node_id=first.node.id, metadata=metadata)
         mesh = self._plane.mesh
         if mesh is not None:
             caller.identify(mesh)
@@ -199,12 +199,12 @@ class AdsService:
 
 
 def _count(connection: Connection, event: Event) -> None:
-    name = metrics.type_name(event.type_url)
     match event:
         case Sent():
-            metrics.PUSHES.labels(type=name).inc()
-            metrics.CONFIG_SIZE.labels(type=name).observe(event.size)
+            metrics.PUSHES_OF[event.type_url].inc()
+            metrics.CONFIG_SIZE_OF[event.type_url].observe(event.size)
         case Nacked():
+            name = metrics.type_name(event.type_url)
             metrics.REJECTS.labels(type=name).inc()
             if event.type_url in metrics.TYPE_REJECTS:
                 metrics.TYPE_REJECTS[event.type_url].inc()
@@ -220,7 +220,7 @@ def _count(connection: Connection, event: Event) -> None:
                 },
             )
         case Stale():
-            metrics.EXPIRED_NONCES.labels(type=name).inc()
+            metrics.EXPIRED_NONCES.labels(type=metrics.type_name(event.type_url)).inc()
         case Acked():
             pass
 

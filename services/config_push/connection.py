@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from libs.model.ids import SpiffeId
 from libs.model.mesh import Mesh
+from libs.model.settings import MeshSettings
+from libs.model.workload import Workload
 from libs.proxy import node
 from libs.proxy.node import Proxy
 from libs.runtime.clock import Clock
@@ -47,22 +49,35 @@ class Applied(Struct, frozen=True):
     events: tuple[Event, ...]
 
 
-class Peer(Struct, frozen=True):
-    """Who is at the other end of a stream, as far as it was proved."""
+class Peer:
+    """Who is at the other end of a stream: what it proved, and what it says of itself."""
 
-    identity: SpiffeId
-    address: str
-    node_id: str
-    metadata: Mapping[str, object]
+    def __init__(
+        self, identity: SpiffeId, address: str, *, node_id: str, metadata: Mapping[str, object]
+    ) -> None:
+        self.identity = identity
+        self.address = address
+        self.node_id = node_id
+        self.metadata = metadata
+        self._read: tuple[Workload | None, MeshSettings, Proxy] | None = None
 
     def identify(self, mesh: Mesh) -> Proxy:
-        """Return the proxy as it stands in `mesh`.
+        """Return the proxy as it stands in `mesh`; the same object while its workload is the same.
 
         Raises:
             NodeError: what it claims is not what it proved.
 
         """
-        return node.parse(self.node_id, self.metadata, self.identity, mesh)
+        read = self._read
+        if read is not None:
+            workload, settings, known = read
+            if mesh.workloads.get(known.workload) is workload and mesh.settings is settings:
+                return known
+        proxy = node.parse(self.node_id, self.metadata, self.identity, mesh)
+        if read is not None and read[2] == proxy:
+            proxy = read[2]
+        self._read = (mesh.workloads.get(proxy.workload), mesh.settings, proxy)
+        return proxy
 
 
 class Connection:

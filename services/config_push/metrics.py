@@ -1,6 +1,7 @@
 """Metrics of config-push: Istio's names where Istio has one."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -89,6 +90,26 @@ CACHE_WRITES_DROPPED = Counter(
     "seine_push_cache_writes_dropped", "Values not kept because too many were waiting."
 )
 RECEIPTS_OPEN = Gauge("seine_push_receipts_open", "Changes that some proxy has not answered.")
+
+
+class _Bound:
+    """The children of a metric by type, looked up once."""
+
+    def __init__(self, metric: Total | Histogram | Counter) -> None:
+        self._metric = metric
+        self._children: dict[str, Any] = {}
+
+    def __getitem__(self, type_url: str) -> Any:  # noqa: ANN401  # the metric's own kind
+        child = self._children.get(type_url)
+        if child is None:
+            child = self._metric.labels(type=type_name(type_url))
+            if type_url in TYPE_NAMES:
+                self._children[type_url] = child
+        return child
+
+
+PUSHES_OF = _Bound(PUSHES)
+CONFIG_SIZE_OF = _Bound(CONFIG_SIZE)
 
 _versions: set[str] = set()
 _MAX_VERSIONS = 16

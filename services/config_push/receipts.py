@@ -28,31 +28,22 @@ _Response = tuple[str, str]  # type URL, nonce
 class _Share:
     """What one proxy has to do with a round."""
 
-    __slots__ = ("class_name", "gone", "refused", "sent", "unanswered", "whole")
+    __slots__ = ("counts", "refused", "unanswered", "whole")
 
     def __init__(self) -> None:
-        self.class_name = ""
         self.whole = False  # it was sent all that the round has for it
-        self.gone = False
-        self.sent = False
         self.refused = False
         self.unanswered: set[_Response] = set()
-
-    @property
-    def pending(self) -> bool:
-        return self.sent and not self.gone and (not self.whole or bool(self.unanswered))
-
-    @property
-    def waited_for(self) -> bool:
-        return not self.gone and (not self.whole or bool(self.unanswered))
+        self.counts: _Counts | None = None  # of its class, once it was sent anything
 
 
-class _ClassCount:
+class _Counts:
     """Counts for the proxies of one class."""
 
-    __slots__ = ("answered", "types")
+    __slots__ = ("accepted", "answered", "pending", "rejected", "sent", "types")
 
     def __init__(self) -> None:
+        self.sent = self.accepted = self.rejected = self.pending = 0
         self.answered = 0.0
         self.types: set[str] = set()
 
@@ -63,9 +54,9 @@ class _Track:
     def __init__(self, round_: Round, connected: Iterable[int]) -> None:
         self.push = round_.push
         self.changes = round_.changes
-        self.shares = {number: _Share() for number in connected}
-        self.waited_for = len(self.shares)
-        self.classes: dict[str, _ClassCount] = {}
+        self.waited_for = {number: _Share() for number in connected}
+        self.connected = len(self.waited_for)
+        self.classes: dict[str, _Counts] = {}
         self.rejections: list[Rejection] = []
         self.answered = 0.0  # wall seconds of the latest answer
 
@@ -74,43 +65,55 @@ class _Track:
         return not self.waited_for
 
     def wants(self, number: int, push: int) -> bool:
-        share = self.shares.get(number)
-        return share is not None and not share.whole and not share.gone and self.push <= push
+        share = self.waited_for.get(number)
+        return share is not None and not share.whole and self.push <= push
 
     def send(self, connection: Connection, responses: set[_Response], *, whole: bool) -> None:
-        share = self.shares[connection.number]
+        share = self.waited_for[connection.number]
         share.whole = whole
         share.unanswered |= responses
         if responses:
-            share.sent = True
-            share.class_name = connection.class_name
-            count = self.classes.setdefault(share.class_name, _ClassCount())
-            count.types.update(type_url for type_url, _ in responses)
-        if not share.waited_for:
-            self.waited_for -= 1
+            counts = share.counts or self._count(share, connection.class_name)
+            counts.types.update(type_url for type_url, _ in responses)
+        self._finish_if_done(connection.number, share)
 
     def answer(self, number: int, response: _Response, now: float) -> None:
-        share = self.shares[number]
-        if share.gone or response not in share.unanswered:
+        share = self.waited_for.get(number)
+        if share is None or share.counts is None or response not in share.unanswered:
             return
-        self.answered = self.classes[share.class_name].answered = now
+        self.answered = share.counts.answered = now
         share.unanswered.discard(response)
-        if not share.waited_for:
-            self.waited_for -= 1
+        self._finish_if_done(number, share)
 
     def refuse(self, number: int, rejection: Rejection) -> None:
-        self.shares[number].refused = True
+        share = self.waited_for.get(number)
+        if share is not None:
+            share.refused = True
         if len(self.rejections) < MAX_REJECTIONS:
             self.rejections.append(rejection)
 
     def leave(self, number: int) -> bool:
         """Wait no longer for a proxy; False if nobody did."""
-        share = self.shares.get(number)
-        if share is None or not share.waited_for:
-            return False
-        share.gone = True
-        self.waited_for -= 1
-        return True
+        share = self.waited_for.pop(number, None)
+        if share is not None and share.counts is not None:
+            share.counts.pending -= 1
+            share.counts.rejected += share.refused
+        return share is not None
+
+    def _count(self, share: _Share, class_name: str) -> _Counts:
+        counts = share.counts = self.classes.setdefault(class_name, _Counts())
+        counts.sent += 1
+        counts.pending += 1
+        return counts
+
+    def _finish_if_done(self, number: int, share: _Share) -> None:
+        if not share.whole or share.unanswered:
+            return
+        del self.waited_for[number]
+        if share.counts is not None:
+            share.counts.pending -= 1
+            share.counts.rejected += share.refused
+            share.counts.accepted += not share.refused
 
 
 class ReceiptBook:
@@ -235,7 +238,7 @@ def _receipt(track: _Track, change: Delta) -> Receipt:
         change=change.change,
         causes=change.causes,
         observed=change.observed,
-        connected=len(track.shares),
+        connected=track.connected,
         sent=sum(one.sent for one in classes),
         acknowledged=sum(one.acknowledged for one in classes),
         rejected=sum(one.rejected for one in classes),
@@ -248,19 +251,15 @@ def _receipt(track: _Track, change: Delta) -> Receipt:
 
 
 def _class_receipt(track: _Track, name: str, change: Delta) -> ClassReceipt:
-    count = track.classes[name]
-    shares = [share for share in track.shares.values() if share.class_name == name]
-    pending = sum(share.pending for share in shares)
-    rejected = sum(share.refused for share in shares)
-    gone = sum(share.gone and not share.refused for share in shares)
+    counts = track.classes[name]
     return ClassReceipt(
         name=name,
-        sent=len(shares),
-        acknowledged=len(shares) - gone - sum(s.pending or s.refused for s in shares),
-        rejected=rejected,
-        pending=pending,
-        milliseconds=_milliseconds(count.answered, change),
-        types=sorted(count.types),
+        sent=counts.sent,
+        acknowledged=counts.accepted,
+        rejected=counts.rejected,
+        pending=counts.pending,
+        milliseconds=_milliseconds(counts.answered, change),
+        types=sorted(counts.types),
     )
 
 

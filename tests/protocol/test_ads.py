@@ -116,7 +116,7 @@ async def test_a_refused_change_is_told_with_its_sources_and_not_sent_again(
         await proxy.until(lambda _: ROUTE in answered, _refuse(ROUTE, text, answered))
         await second.until(lambda client: client.versions[ROUTE] != before)
         await second.until(_has(ENDPOINT, f"outbound|9080||{fqdn('ratings')}"))
-        receipt: Receipt = await running.receipt(delta.change)  # type: ignore[assignment]
+        receipt: Receipt = await running.receipt(delta.change)
 
         running.change(mesh(endpoints(REVIEWS, "10.0.0.2"), before=changed))
         await proxy.until(lambda _: answered[-1] == ENDPOINT, _refuse(ROUTE, text, answered))

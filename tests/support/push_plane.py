@@ -16,6 +16,7 @@ from envoy.config.core.v3 import base_pb2
 from libs.model.delta import Delta
 from libs.model.ids import Ref, SpiffeId, parse_spiffe_id
 from libs.model.mesh import Key, Mesh
+from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from libs.rpc import server
 from libs.rpc.errors import CredentialError
 from libs.rpc.limits import Limits as ServerLimits
@@ -98,9 +99,10 @@ class RunningPlane:
             finally:
                 connected.call.cancel()
 
-    async def receipt(self, change: int) -> object:
+    async def receipt(self, change: int, *, seconds: float = 10) -> Receipt:
         """Return the receipt of a change once it is settled."""
-        async with asyncio.timeout(10), contextlib.aclosing(self.plane.book.follow()) as moving:
+        following = contextlib.aclosing(self.plane.book.follow())
+        async with asyncio.timeout(seconds), following as moving:
             async for receipt in moving:
                 if receipt.change == change and receipt.settled:
                     return receipt
