@@ -1,0 +1,349 @@
+"""Rules of the incremental protocol, one by one; their interplay is in tests/protocol."""
+
+from collections.abc import Iterable
+
+import pytest
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+
+from libs.xds.stream.delta import DeltaSession
+from libs.xds.stream.errors import LimitExceededError, MalformedRequestError
+from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
+from libs.xds.stream.limits import Limits
+from libs.xds.stream.responses import Responses
+from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from tests.support.snapshots import snapshot
+
+
+def _session(**limits: int) -> DeltaSession:
+    return DeltaSession(Responses(), Limits(**limits))
+
+
+def _ask(
+    session: DeltaSession, type_url: str, *names: str, **fields: object
+) -> list[DeltaDiscoveryResponse]:
+    request = DeltaDiscoveryRequest(
+        type_url=type_url,
+        resource_names_subscribe=names,
+        **fields,  # type: ignore[arg-type]
+    )
+    return _read(session.on_request(request))
+
+
+def _read(bodies: Iterable[bytes]) -> list[DeltaDiscoveryResponse]:
+    return [DeltaDiscoveryResponse.FromString(body) for body in bodies]
+
+
+def _nack(session: DeltaSession, to: DeltaDiscoveryResponse, text: str) -> list[object]:
+    request = DeltaDiscoveryRequest(type_url=to.type_url, response_nonce=to.nonce)
+    request.error_detail.message = text
+    return list(_read(session.on_request(request)))
+
+
+def _ack(session: DeltaSession, to: DeltaDiscoveryResponse) -> list[DeltaDiscoveryResponse]:
+    return _ask(session, to.type_url, response_nonce=to.nonce)
+
+
+def _names(response: DeltaDiscoveryResponse) -> list[str]:
+    return [item.name for item in response.resources]
+
+
+def _of(kind: type[Event], session: DeltaSession) -> list[Event]:
+    return [event for event in session.take_events() if isinstance(event, kind)]
+
+
+def test_nothing_is_answered_before_there_is_a_snapshot_and_then_all_of_it() -> None:
+    session = _session()
+    assert _ask(session, LISTENER) == []
+    assert _ask(session, CLUSTER) == []
+
+    first, second = _read(
+        session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, LISTENER: {"l": "1"}}), 1)
+    )
+    assert (first.type_url, _names(first)) == (CLUSTER, ["a"])
+    assert (second.type_url, _names(second)) == (LISTENER, ["l"])
+    assert first.resources[0].resource.value == b"a:1"
+    assert first.resources[0].resource.type_url == CLUSTER
+
+
+def test_the_first_request_is_answered_even_with_a_nonce_and_even_if_nothing_differs() -> None:
+    session = _session()
+    current = snapshot({CLUSTER: {"a": "1"}})
+    session.on_snapshot(current, 1)
+    version = current.of(CLUSTER).resources["a"].version
+
+    (answer,) = _ask(
+        session, CLUSTER, response_nonce="old", initial_resource_versions={"a": version}
+    )
+    assert _names(answer) == []
+    assert not answer.removed_resources
+
+
+def test_reported_versions_save_what_is_equal_and_remove_what_is_gone() -> None:
+    session = _session()
+    current = snapshot({CLUSTER: {"a": "1", "b": "1"}})
+    session.on_snapshot(current, 1)
+    reported = {"a": current.of(CLUSTER).resources["a"].version, "b": "other", "gone": "1"}
+
+    (answer,) = _ask(session, CLUSTER, initial_resource_versions=reported)
+    assert _names(answer) == ["b"]
+    assert list(answer.removed_resources) == ["gone"]
+
+
+def test_endpoints_come_whole_after_a_reconnect_because_clusters_may_wait_for_them() -> None:
+    session = _session()
+    current = snapshot({CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}})
+    session.on_snapshot(current, 1)
+    reported = {"a": current.of(ENDPOINT).resources["a"].version}
+
+    (answer,) = _ask(session, ENDPOINT, "a", initial_resource_versions=reported)
+    assert _names(answer) == ["a"]
+
+
+def test_a_change_sends_only_what_differs_and_names_what_is_gone() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({LISTENER: {"a": "1", "b": "1", "c": "1"}}), 1)
+    _ask(session, LISTENER)
+
+    (answer,) = _read(session.on_snapshot(snapshot({LISTENER: {"a": "1", "b": "2"}}), 2))
+    assert (answer.nonce, _names(answer), list(answer.removed_resources)) == ("2", ["b"], ["c"])
+    assert session.on_snapshot(snapshot({LISTENER: {"a": "1", "b": "2"}}), 3) == []
+
+
+def test_a_subscription_is_answered_with_its_names_alone() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({ROUTE: {"80": "1", "81": "1", "82": "1"}}), 1)
+    _ask(session, ROUTE, "80")
+
+    (answer,) = _ask(session, ROUTE, "81", "absent")
+    assert _names(answer) == ["81"]
+    assert list(answer.removed_resources) == ["absent"]
+
+
+def test_unsubscribing_is_not_answered_and_stops_updates() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({ROUTE: {"80": "1"}}), 1)
+    _ask(session, ROUTE, "80")
+
+    assert _ask(session, ROUTE, resource_names_unsubscribe=["80"]) == []
+    assert session.on_snapshot(snapshot({ROUTE: {"80": "2"}}), 2) == []
+
+
+def test_naming_nothing_means_everything_only_for_types_that_come_whole() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, ROUTE: {"80": "1"}}), 1)
+
+    assert _names(_ask(session, CLUSTER)[0]) == ["a"]
+    assert _names(_ask(session, ROUTE)[0]) == []
+
+
+def test_an_explicit_wildcard_can_be_left_and_taken_up_again() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1", "b": "1"}}), 1)
+    assert _names(_ask(session, CLUSTER, "*", "a")[0]) == ["a", "b"]
+
+    assert _ask(session, CLUSTER, resource_names_unsubscribe=["*"]) == []
+    (answer,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "2", "b": "2"}}), 2))
+    assert _names(answer) == ["a"]
+    assert _names(_ask(session, CLUSTER, "*")[0]) == ["a", "b"]
+
+
+def test_a_stale_nonce_is_ignored_but_what_it_subscribes_to_is_not() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({ROUTE: {"80": "1", "81": "1"}}), 1)
+    _ask(session, ROUTE, "80")
+    session.take_events()
+
+    assert _ask(session, ROUTE, response_nonce="other") == []
+    assert session.take_events() == [Stale(ROUTE, "other")]
+    assert _names(_ask(session, ROUTE, "81", response_nonce="other")[0]) == ["81"]
+
+
+def test_each_response_is_acknowledged_by_itself_even_late() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 1)
+    (first,) = _ask(session, CLUSTER)
+    (second,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "2"}}), 2))
+    session.take_events()
+
+    _ack(session, first)
+    _ack(session, second)
+    assert session.take_events() == [Acked(CLUSTER, "1", 1), Acked(CLUSTER, "2", 2)]
+    assert session.watches[CLUSTER].ledger.waiting == 0
+
+
+def test_a_refusal_is_not_answered_and_the_version_not_sent_again() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1", "b": "1"}}), 1)
+    (first,) = _ask(session, CLUSTER)
+    session.take_events()
+
+    assert _nack(session, first, "Error adding/updating cluster(s) b: no") == []
+    (refused,) = session.take_events()
+    assert isinstance(refused, Nacked)
+    assert (refused.resources, refused.sources) == (("b",), ("VirtualService/shop/b",))
+    assert session.on_snapshot(snapshot({CLUSTER: {"a": "1", "b": "1"}}), 2) == []
+    (mended,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "1", "b": "2"}}), 3))
+    assert _names(mended) == ["b"]
+
+
+@pytest.mark.parametrize("type_url", [ENDPOINT, ROUTE])
+def test_where_envoy_stops_at_the_first_error_the_innocent_are_sent_once_more(
+    type_url: str,
+) -> None:
+    session = _session()
+    session.on_snapshot(snapshot({type_url: {"a": "1", "b": "1", "c": "1"}}), 1)
+    (first,) = _ask(session, type_url, "a", "b", "c")
+
+    (again,) = _nack(session, first, "'b' is wrong")
+    assert _names(again) == ["a", "c"]  # type: ignore[arg-type]
+    assert _nack(session, again, "everything is wrong") == []  # type: ignore[arg-type]
+
+
+def test_a_refusal_that_names_nothing_blames_the_only_resource_or_none() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1", "b": "1"}}), 1)
+    (both,) = _ask(session, CLUSTER)
+    (one,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "2", "b": "1"}}), 2))
+    session.take_events()
+
+    _nack(session, both, "no")
+    _nack(session, one, "no")
+    blamed = [event.resources for event in _of(Nacked, session) if isinstance(event, Nacked)]
+    assert blamed == [(), ("a",)]
+
+
+def test_types_go_out_make_before_break_and_clusters_leave_last() -> None:
+    session = _session()
+    before = {CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}, LISTENER: {"l": "1"}, ROUTE: {"r": "1"}}
+    session.on_snapshot(snapshot(before), 1)
+    for type_url, name in ((ROUTE, "r"), (LISTENER, "*"), (ENDPOINT, "a"), (CLUSTER, "*")):
+        _ask(session, type_url, name)
+
+    after = {CLUSTER: {"b": "1"}, ENDPOINT: {"a": "2"}, LISTENER: {"l": "2"}, ROUTE: {"r": "2"}}
+    answers = _read(session.on_snapshot(snapshot(after), 2))
+    assert [answer.type_url for answer in answers] == [CLUSTER, ENDPOINT, LISTENER, ROUTE, CLUSTER]
+    assert [answer.nonce for answer in answers] == ["2", "2", "2", "2", "2.1"]
+    assert (_names(answers[0]), list(answers[0].removed_resources)) == (["b"], [])
+    assert (_names(answers[-1]), list(answers[-1].removed_resources)) == ([], ["a"])
+
+
+def test_the_first_clusters_bring_all_watched_endpoints_again() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1", "b": "1"}}), 1)
+    _ask(session, ENDPOINT, "a", "b")
+
+    clusters, again = _ask(session, CLUSTER)
+    assert _names(clusters) == ["a"]
+    assert (again.type_url, _names(again)) == (ENDPOINT, ["a", "b"])
+
+
+def test_a_changed_cluster_brings_its_endpoints_again() -> None:
+    session = _session()
+    session.on_snapshot(
+        snapshot({CLUSTER: {"a": "1", "b": "1"}, ENDPOINT: {"a": "1", "b": "1"}}), 1
+    )
+    _ask(session, CLUSTER)
+    _ask(session, ENDPOINT, "a", "b")
+
+    clusters, again = _read(
+        session.on_snapshot(
+            snapshot({CLUSTER: {"a": "1", "b": "2"}, ENDPOINT: {"a": "1", "b": "1"}}), 2
+        )
+    )
+    assert _names(clusters) == ["b"]
+    assert (again.type_url, _names(again)) == (ENDPOINT, ["b"])
+
+
+def test_a_type_that_could_not_be_made_keeps_what_was_sent_and_is_answered_once_it_can() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 1)
+    _ask(session, CLUSTER)
+    assert _ask(session, LISTENER) == []
+
+    assert session.on_snapshot(snapshot({}), 2) == []
+    (answer,) = _read(session.on_snapshot(snapshot({LISTENER: {"l": "1"}}), 3))
+    assert (answer.type_url, _names(answer)) == (LISTENER, ["l"])
+
+
+def test_streams_to_which_the_same_is_said_get_the_same_bytes_object() -> None:
+    responses = Responses()
+    sessions = [DeltaSession(responses) for _ in range(3)]
+    first, second = (
+        snapshot({CLUSTER: {"a": "1", "b": "1"}, ENDPOINT: {"a": "1", "b": "1"}}),
+        snapshot({CLUSTER: {"a": "2"}, ENDPOINT: {"a": "2"}}),
+    )
+    for session in sessions:
+        _ask(session, CLUSTER)
+        _ask(session, ENDPOINT, "b", "a")
+    for push, current in enumerate((first, second), 1):
+        bodies = [session.on_snapshot(current, push) for session in sessions]
+        assert len(bodies[0]) > 1
+        for other in bodies[1:]:
+            assert all(one is two for one, two in zip(bodies[0], other, strict=True))
+
+
+def test_events_say_what_was_sent() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 7)
+    body = session.on_request(DeltaDiscoveryRequest(type_url=CLUSTER))[0]
+
+    assert session.take_events() == [
+        Sent(CLUSTER, "7", 7, resources=1, removed=0, size=len(body), full=True)
+    ]
+
+
+def test_what_is_never_answered_does_not_pile_up() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "0"}}), 0)
+    _ask(session, CLUSTER)
+    for number in range(1, 200):
+        session.on_snapshot(snapshot({CLUSTER: {"a": str(number)}}), number)
+
+    assert session.watches[CLUSTER].ledger.waiting <= 64
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (DeltaDiscoveryRequest(), MalformedRequestError),
+        (DeltaDiscoveryRequest(type_url="x" * 300), MalformedRequestError),
+        (
+            DeltaDiscoveryRequest(type_url=ROUTE, resource_names_subscribe=["n" * 5000]),
+            MalformedRequestError,
+        ),
+        (
+            DeltaDiscoveryRequest(type_url=ROUTE, resource_names_subscribe=["a", "b", "c"]),
+            LimitExceededError,
+        ),
+        (
+            DeltaDiscoveryRequest(
+                type_url=ROUTE, initial_resource_versions={"a": "", "b": "", "c": ""}
+            ),
+            LimitExceededError,
+        ),
+    ],
+)
+def test_a_request_beyond_the_limits_is_an_error(
+    request_: DeltaDiscoveryRequest, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        _session(names=2).on_request(request_)
+
+
+def test_names_and_types_add_up_over_requests() -> None:
+    session = _session(names=2, types=2)
+    _ask(session, ROUTE, "a", "b")
+    with pytest.raises(LimitExceededError):
+        _ask(session, ROUTE, "c")
+    _ask(session, CLUSTER)
+    with pytest.raises(LimitExceededError):
+        _ask(session, LISTENER)
+
+
+def test_sixty_thousand_reported_versions_are_not_too_many() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 1)
+    reported = {f"outbound|80||s{number}.shop.svc.cluster.local": "1" for number in range(60_000)}
+
+    (answer,) = _ask(session, CLUSTER, initial_resource_versions=reported)
+    assert len(answer.removed_resources) == 60_000

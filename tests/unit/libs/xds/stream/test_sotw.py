@@ -1,0 +1,125 @@
+"""Rules of the state-of-the-world protocol."""
+
+from collections.abc import Iterable
+
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
+
+from libs.xds.stream.events import Acked, Nacked, Stale
+from libs.xds.stream.responses import Responses
+from libs.xds.stream.sotw import SotwSession
+from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from tests.support.snapshots import snapshot
+
+
+def _session() -> SotwSession:
+    return SotwSession(Responses(control_plane="seine"))
+
+
+def _ask(
+    session: SotwSession,
+    type_url: str,
+    *names: str,
+    to: DiscoveryResponse | None = None,
+    refusal: str = "",
+) -> list[DiscoveryResponse]:
+    request = DiscoveryRequest(type_url=type_url, resource_names=names)
+    if to is not None:
+        request.response_nonce = to.nonce
+        request.version_info = to.version_info
+    if refusal:
+        request.error_detail.message = refusal
+    return _read(session.on_request(request))
+
+
+def _read(bodies: Iterable[bytes]) -> list[DiscoveryResponse]:
+    return [DiscoveryResponse.FromString(body) for body in bodies]
+
+
+def _values(response: DiscoveryResponse) -> list[bytes]:
+    return [item.value for item in response.resources]
+
+
+def test_clusters_come_whole_whenever_one_of_them_changes() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1", "b": "1"}}), 1)
+    (first,) = _ask(session, CLUSTER)
+    assert _ask(session, CLUSTER, to=first) == []
+
+    (second,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "1", "b": "2"}}), 2))
+    assert _values(second) == [b"a:1", b"b:2"]
+    assert first.version_info != second.version_info
+    assert second.control_plane.identifier == "seine"
+    (third,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 3))
+    assert _values(third) == [b"a:1"]
+
+
+def test_of_named_types_only_what_changed_comes() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({ROUTE: {"80": "1", "81": "1"}}), 1)
+    (first,) = _ask(session, ROUTE, "80", "81")
+    assert _values(first) == [b"80:1", b"81:1"]
+
+    (second,) = _read(session.on_snapshot(snapshot({ROUTE: {"80": "1", "81": "2"}}), 2))
+    assert _values(second) == [b"81:2"]
+    assert session.on_snapshot(snapshot({ROUTE: {"81": "2"}}), 3) == []
+
+
+def test_new_names_are_answered_alone_and_fewer_names_not_at_all() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({ROUTE: {"80": "1", "81": "1"}}), 1)
+    (first,) = _ask(session, ROUTE, "80")
+
+    (second,) = _ask(session, ROUTE, "80", "81", to=first)
+    assert _values(second) == [b"81:1"]
+    assert _ask(session, ROUTE, "80", to=second) == []
+    assert session.on_snapshot(snapshot({ROUTE: {"80": "1", "81": "2"}}), 2) == []
+
+
+def test_a_request_with_a_stale_nonce_is_ignored() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 1)
+    (first,) = _ask(session, CLUSTER)
+    (second,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "2"}}), 2))
+    session.take_events()
+
+    assert _ask(session, CLUSTER, "a", to=first) == []
+    assert _ask(session, CLUSTER, "a", to=DiscoveryResponse(nonce="bogus")) == []
+    assert session.take_events() == [Acked(CLUSTER, "1", 1), Stale(CLUSTER, "bogus")]
+    assert session.watches[CLUSTER].wanted.wildcard
+    _ask(session, CLUSTER, to=second)
+    assert session.take_events() == [Acked(CLUSTER, "2", 2)]
+
+
+def test_a_refusal_is_recorded_and_not_answered() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 1)
+    (first,) = _ask(session, CLUSTER)
+    session.take_events()
+
+    assert _ask(session, CLUSTER, to=first, refusal="no") == []
+    (event,) = session.take_events()
+    assert isinstance(event, Nacked)
+    assert (event.text, event.resources) == ("no", ("a",))
+    assert session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 2) == []
+
+
+def test_a_changed_cluster_brings_its_endpoints_again() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}}), 1)
+    _ask(session, CLUSTER)
+    _ask(session, ENDPOINT, "a")
+
+    clusters, again = _read(
+        session.on_snapshot(snapshot({CLUSTER: {"a": "2"}, ENDPOINT: {"a": "1"}}), 2)
+    )
+    assert (clusters.type_url, again.type_url) == (CLUSTER, ENDPOINT)
+    assert _values(again) == [b"a:1"]
+
+
+def test_listeners_can_be_asked_for_by_name() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({LISTENER: {"x": "1", "y": "1"}}), 1)
+
+    (first,) = _ask(session, LISTENER, "x")
+    assert _values(first) == [b"x:1"]
+    assert session.on_snapshot(snapshot({LISTENER: {"x": "1", "y": "2"}}), 2) == []
