@@ -174,21 +174,7 @@ def _access(inputs: _Inputs, workload: Workload) -> tuple[AccessPolicy, ...]:
     """Return the policies that select the workload, those of the root namespace first."""
     at_root = inputs.settings.root_namespace == workload.namespace
     both = inputs.policies if at_root else inputs.mesh_policies + inputs.policies
-    return tuple(policy for policy in both if _applies(policy, inputs, workload))
-
-
-def _tokens(inputs: _Inputs, workload: Workload) -> tuple[TokenPolicy, ...]:
-    """Return the token policies that select the workload, those of the root namespace first."""
-    at_root = inputs.settings.root_namespace == workload.namespace
-    both = inputs.tokens if at_root else inputs.mesh_tokens + inputs.tokens
-    return tuple(policy for policy in both if _applies(policy, inputs, workload))
-
-
-def _applies(policy: AccessPolicy | TokenPolicy, inputs: _Inputs, workload: Workload) -> bool:
-    """Tell whether a policy is for the workload: by its labels, or as the gateway it names."""
-    if policy.targets:
-        return attaches(policy, workload, inputs.settings)
-    return selects(policy.selector, workload.labels)
+    return tuple(policy for policy in both if selects(policy.selector, workload.labels))
 
 
 def _ports(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:
