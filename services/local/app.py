@@ -100,6 +100,7 @@ class Local:
         screen.fact("workloads", f"{len(application.pods)}, {proxies} of them with agent and Envoy")
         mesh = machine.describe(version)
         localmesh.write(mesh)
+        screen.fact("logs", _short(directory.logs))
         reporter.begin()
         self._good = True
         if options.once:
