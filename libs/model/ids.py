@@ -9,10 +9,10 @@ Ref = NewType("Ref", str)
 """Names a resource: `<Kind>/<namespace>/<name>`; no namespace if cluster-scoped."""
 
 ServiceKey = NewType("ServiceKey", str)
-"""Names a service: `<namespace>/<host>`."""
+"""Names a service: `<namespace>/<host>`, and `/<entry>` if a ServiceEntry declares it."""
 
 WorkloadKey = NewType("WorkloadKey", str)
-"""Names a workload: `<namespace>/<name>`."""
+"""Names a workload: `<namespace>/<name>`, or `<namespace>/entry/<name>` if it is no pod."""
 
 MAX_SPIFFE_ID_BYTES = 2048
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
@@ -30,14 +30,22 @@ def parse_ref(reference: Ref) -> tuple[str, str, str]:
     return kind, namespace, name
 
 
-def service_key(namespace: str, host: str) -> ServiceKey:
-    """Return the key under which a service stands in the mesh."""
-    return ServiceKey(f"{namespace}/{host}")
+def service_key(namespace: str, host: str, entry: str = "") -> ServiceKey:
+    """Return the key under which a service stands in the mesh.
+
+    Several resources may declare one host of a namespace, so a ServiceEntry adds its own name.
+    """
+    return ServiceKey(f"{namespace}/{host}/{entry}" if entry else f"{namespace}/{host}")
 
 
 def workload_key(namespace: str, name: str) -> WorkloadKey:
     """Return the key under which a workload stands in the mesh."""
     return WorkloadKey(f"{namespace}/{name}")
+
+
+def entry_key(namespace: str, name: str) -> WorkloadKey:
+    """Return the key of a workload that a WorkloadEntry describes: a pod may have its name."""
+    return WorkloadKey(f"{namespace}/entry/{name}")
 
 
 class SpiffeId(Struct, frozen=True, order=True, gc=False):

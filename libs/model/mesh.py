@@ -17,6 +17,7 @@ from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Service
 from libs.model.settings import MeshSettings
+from libs.model.sidecar import Sidecar
 from libs.model.tokens import TokenPolicy
 from libs.model.traffic import HostPolicy, Routing
 from libs.model.workload import Namespace, Workload
@@ -35,6 +36,7 @@ class Table(StrEnum):
     HOST_POLICY = "host_policy"  # HostPolicy, by Ref
     PEER_POLICY = "peer_policy"  # PeerPolicy, by Ref
     ACCESS_POLICY = "access_policy"  # AccessPolicy, by Ref
+    SIDECAR = "sidecar"  # Sidecar, by Ref
     TOKEN_POLICY = "token_policy"  # TokenPolicy, by Ref
     PATCHES = "patches"  # PatchSet, by Ref
     EXTENSION = "extension"  # Extension, by Ref
@@ -58,6 +60,7 @@ ROW_TYPES: Mapping[Table, type[Struct]] = {
     Table.HOST_POLICY: HostPolicy,
     Table.PEER_POLICY: PeerPolicy,
     Table.ACCESS_POLICY: AccessPolicy,
+    Table.SIDECAR: Sidecar,
     Table.TOKEN_POLICY: TokenPolicy,
     Table.PATCHES: PatchSet,
     Table.EXTENSION: Extension,
@@ -127,6 +130,11 @@ class Mesh(Struct, frozen=True, gc=True):
     def access_policies(self) -> Mapping[str, AccessPolicy]:
         """Access policies by Ref."""
         return cast("Mapping[str, AccessPolicy]", self.rows(Table.ACCESS_POLICY))
+
+    @property
+    def sidecars(self) -> Mapping[str, Sidecar]:
+        """Sidecars by Ref."""
+        return cast("Mapping[str, Sidecar]", self.rows(Table.SIDECAR))
 
     @property
     def token_policies(self) -> Mapping[str, TokenPolicy]:

@@ -69,7 +69,9 @@ class Service(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     name: str = ""
     created: int = 0
     ports: tuple[ServicePort, ...] = ()
-    addresses: tuple[str, ...] = ()  # virtual addresses; empty for headless and alias
+    addresses: tuple[str, ...] = ()  # virtual addresses or blocks; empty for headless and alias
+    # Where there are none: what clients get as the address whose DNS queries their proxy answers.
+    auto_addresses: tuple[str, ...] = ()
     resolution: Resolution = Resolution.ENDPOINTS
     external: bool = False  # outside the mesh: no mesh identity, no auto-mTLS
     registry: str = "Kubernetes"  # or "External", for services that a ServiceEntry declares

@@ -33,6 +33,8 @@ class Workload(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     locality: Locality = Locality()
     network: str = ""
     workload_name: str = ""  # of the controller (Deployment, …); the pod's own name if it has none
+    weight: int = 1
+    entry: bool = False  # described by a WorkloadEntry; its addresses may be names or unix:// paths
 
 
 class Namespace(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

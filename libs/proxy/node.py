@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from msgspec import Struct
 
 from libs.model.endpoint import Locality
-from libs.model.ids import SpiffeId, WorkloadKey, workload_key
+from libs.model.ids import SpiffeId, WorkloadKey, entry_key, workload_key
 from libs.model.mesh import Mesh
 from libs.model.workload import Workload
 from libs.proxy.errors import NodeError
@@ -33,6 +33,14 @@ class Interception(StrEnum):
     NONE = "NONE"
 
 
+class Families(StrEnum):
+    """The families of addresses that a proxy has, and so can be reached at and reach."""
+
+    IPV4 = "4"
+    IPV6 = "6"
+    DUAL = "46"
+
+
 class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     """One connected proxy."""
 
@@ -49,12 +57,23 @@ class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     network: str = ""
     cluster_id: str = ""
     version: str = ""
+    metadata: dict[str, str] = {}  # all that the node says as text
     interception: Interception = Interception.REDIRECT
     http_proxy_port: int = 0
     unprivileged: bool = False  # cannot open sockets on ports below 1024
+    dns_capture: bool = False  # its agent answers the application's DNS queries
     # Only with Interception.NONE: where explicit listeners bind, where the application listens.
     outbound_address: str = "127.0.0.1"
     application_address: str = "127.0.0.1"
+
+    @property
+    def families(self) -> Families:
+        """The families of the proxy's addresses; IPv4 while none are known."""
+        six = any(":" in address for address in self.addresses)
+        four = any("." in address for address in self.addresses)
+        if six and four:
+            return Families.DUAL
+        return Families.IPV6 if six else Families.IPV4
 
 
 def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh: Mesh) -> Proxy:  # noqa: PLR0917 - the card of this room
@@ -69,6 +88,8 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
     _agree("namespace", _text(metadata, "NAMESPACE"), identity.namespace)
     _agree("service account", _text(metadata, "SERVICE_ACCOUNT"), identity.service_account)
     key = workload_key(namespace, name)
+    if key not in mesh.workloads and entry_key(namespace, name) in mesh.workloads:
+        key = entry_key(namespace, name)
     workload = mesh.workloads.get(key)
     if workload is not None:
         _agree(
@@ -88,9 +109,11 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
         network=workload.network if workload else _text(metadata, "NETWORK"),
         cluster_id=_text(metadata, "CLUSTER_ID"),
         version=_text(metadata, "ISTIO_VERSION"),
+        metadata={key: value for key, value in metadata.items() if isinstance(value, str)},
         interception=_interception(metadata),
         http_proxy_port=_port(metadata, "HTTP_PROXY_PORT"),
         unprivileged=_text(metadata, "UNPRIVILEGED_POD") == "true",
+        dns_capture=_text(metadata, "DNS_CAPTURE") == "true",
         outbound_address=_ip(metadata, "SEINE_OUTBOUND_ADDRESS", "127.0.0.1"),
         application_address=_ip(metadata, "SEINE_APPLICATION_ADDRESS", "127.0.0.1"),
     )

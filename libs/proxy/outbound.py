@@ -16,8 +16,10 @@ from libs.model.mesh import Mesh
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution, Service
 from libs.model.settings import MeshSettings
+from libs.model.sidecar import Sidecar
 from libs.model.traffic import Routing, TrafficPolicy
 from libs.proxy.endpoints import passes_through
+from libs.proxy.facing import Facing, facing
 from libs.proxy.facts import NO_ENDPOINTS, EndpointFacts
 from libs.proxy.gateways import GatewayIndex, merge
 from libs.proxy.memo import Memo
@@ -25,7 +27,14 @@ from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies
 from libs.proxy.policies import MergedPolicy, PolicyIndex, at_port
 from libs.proxy.routings import SIDECARS, RoutingIndex, prune
-from libs.proxy.scope import GatewayListener, OutboundScope, ScopedService, ScopedSubset
+from libs.proxy.scope import (
+    EgressView,
+    GatewayListener,
+    OutboundScope,
+    ScopedService,
+    ScopedSubset,
+)
+from libs.proxy.sidecars import ListenerView, SidecarIndex, narrow
 from libs.proxy.visibility import ServiceIndex, concrete
 
 _NO_LABELS: dict[str, str] = {}
@@ -40,10 +49,12 @@ class Outlook:
         self._routings: Memo[RoutingIndex] = Memo()
         self._peers: Memo[PeerPolicies] = Memo()
         self._gateways: Memo[GatewayIndex] = Memo()
+        self._sidecars: Memo[SidecarIndex] = Memo()
+        self.faced: Memo[Service] = Memo()
         self.pruned: Memo[Routing] = Memo()
         self.scoped: Memo[ScopedService] = Memo()
         self.facts: Mapping[str, EndpointFacts] = {}
-        self.alike: dict[str, ScopedService] = {}  # what all clients see alike
+        self.alike: dict[tuple[str, int], ScopedService] = {}  # what all clients see alike
 
     def turn_to(self, mesh: Mesh, facts: Mapping[str, EndpointFacts]) -> None:
         """Look at `mesh`. Indexes of tables that did not change are kept."""
@@ -51,6 +62,8 @@ class Outlook:
         for memo in (self._services, self._policies, self._routings, self._peers, self._gateways):
             memo.turn()
         self.pruned.turn()
+        self._sidecars.turn()
+        self.faced.turn()
         self.scoped.turn()
         self.settings: MeshSettings = settings
         self.facts = facts
@@ -78,6 +91,23 @@ class Outlook:
             ),
         )
         self.peers = self._peers.get((mesh.peer_policies, settings), lambda: PeerPolicies(mesh))
+        self.sidecars = self._sidecars.get(
+            (mesh.sidecars, settings),
+            lambda: SidecarIndex(mesh.sidecars.values(), settings.root_namespace),
+        )
+
+    def sidecar(self, proxy: Proxy) -> Sidecar | None:
+        """Return the Sidecar that `proxy` goes by; routers go by none."""
+        if proxy.type is ProxyType.ROUTER:
+            return None
+        return self.sidecars.choose(proxy.namespace, proxy.labels)
+
+    def usable(self, service: Service, client: Facing, ports: frozenset[int]) -> Service:
+        """Return `service` as a client uses it: with its addresses, and of its ports only those."""
+        limited = ",".join(map(str, sorted(ports)))
+        return self.faced.get(
+            (service, str(client), limited), lambda: _limited(client.sees(service), ports)
+        )
 
 
 class Client(NamedTuple):
@@ -92,6 +122,8 @@ class Client(NamedTuple):
     unprivileged: bool
     labels: tuple[tuple[str, str], ...]  # only those by which something chooses its clients
     published: tuple[tuple[int, int], ...] = ()  # a router's own ports by those of its services
+    sidecar: str = ""  # the Sidecar that the client goes by
+    facing: str = ""
 
 
 def client_of(
@@ -102,6 +134,7 @@ def client_of(
     chosen_by = outlook.policies.selector_labels(proxy.namespace)
     chosen_by |= outlook.gateways.labels if router else outlook.routings.source_labels
     explicit = proxy.interception is Interception.NONE
+    sidecar = outlook.sidecar(proxy)
     return Client(
         proxy_type=proxy.type,
         namespace=proxy.namespace,
@@ -112,6 +145,8 @@ def client_of(
         unprivileged=(explicit or router) and proxy.unprivileged,
         labels=tuple(sorted((k, v) for k, v in proxy.labels.items() if k in chosen_by)),
         published=published if router else (),
+        sidecar=sidecar.ref if sidecar else "",
+        facing=str(facing(proxy)),
     )
 
 
@@ -122,8 +157,15 @@ def outbound_scope(
     client = client_of(outlook, proxy, published)
     gateways = _gateways(outlook, client)
     seen = outlook.services.seen_from(proxy.namespace)
+    routings = _routings(outlook, client, gateways)
+    ports: Mapping[str, frozenset[int]] = {}
+    views: tuple[ListenerView, ...] = ()
+    sidecar = outlook.sidecar(proxy)
+    if sidecar is not None and sidecar.egress:
+        seen, ports, routings, views = narrow(sidecar, proxy.namespace, outlook.services, routings)
     aliases = _aliases(seen)
     labels = dict(client.labels)
+    facing_services = facing(proxy)
     return OutboundScope(
         type=proxy.type,
         namespace=proxy.namespace,
@@ -131,16 +173,54 @@ def outbound_scope(
         settings=outlook.settings,
         interception=proxy.interception,
         services=tuple(
-            _scoped(outlook, service, aliases.get(host, ()), proxy.namespace, labels)
+            _scoped(
+                outlook,
+                outlook.usable(service, facing_services, ports.get(host, frozenset())),
+                aliases.get(host, ()),
+                proxy.namespace,
+                labels,
+            )
             for host, service in sorted(seen.items())
             if service.resolution is not Resolution.ALIAS
         ),
-        routings=_routings(outlook, client, gateways),
+        routings=routings,
         http_proxy_port=proxy.http_proxy_port,
         outbound_address=client.outbound_address,
         unprivileged=client.unprivileged,
         gateways=gateways,
+        families=proxy.families,
+        dns_capture=proxy.dns_capture,
+        egress=tuple(_egress(view) for view in views) if _divides(views, seen) else (),
+        allow_any=_allows_any(sidecar, outlook.settings),
+        egress_proxy=sidecar.egress_proxy if sidecar else None,
+        sidecar=sidecar.ref if sidecar else Ref(""),
     )
+
+
+def _allows_any(sidecar: Sidecar | None, settings: MeshSettings) -> bool:
+    if sidecar is None or sidecar.allow_any is None:
+        return settings.allow_any_outbound
+    return sidecar.allow_any
+
+
+def _divides(views: Iterable[ListenerView], seen: Mapping[str, Service]) -> bool:
+    """Tell whether listeners let through other things than all that the scope holds."""
+    return any(view.listener.port or view.services.keys() != seen.keys() for view in views)
+
+
+def _egress(view: ListenerView) -> EgressView:
+    return EgressView(
+        listener=structs.replace(view.listener, hosts=()),
+        services=tuple(view.services),
+        routings=tuple(routing.ref for routing in view.routings),
+    )
+
+
+def _limited(service: Service, ports: frozenset[int]) -> Service:
+    if not ports or all(port.number in ports for port in service.ports):
+        return service
+    left = tuple(port for port in service.ports if port.number in ports)
+    return structs.replace(service, ports=left)
 
 
 def dials_itself(scoped: ScopedService) -> bool:
@@ -207,11 +287,11 @@ def _scoped(  # noqa: PLR0917 - the inputs of one memo entry
 ) -> ScopedService:
     # Most clients follow the same policies, and then what one of them sees is what all see.
     alike = not aliases and not outlook.policies.depends_on(namespace)
-    if alike and (known := outlook.alike.get(service.key)) is not None:
+    if alike and (known := outlook.alike.get((service.key, id(service)))) is not None:
         return known
     scoped = _found(outlook, service, aliases, namespace, labels)
     if alike:
-        outlook.alike[service.key] = scoped
+        outlook.alike[service.key, id(service)] = scoped
     return scoped
 
 

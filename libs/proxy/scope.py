@@ -15,8 +15,16 @@ from libs.model.ids import Ref, ServiceKey
 from libs.model.security import AccessPolicy, MtlsMode
 from libs.model.service import Protocol, Service
 from libs.model.settings import MeshSettings
-from libs.model.traffic import LocalityBalancing, Routing, TrafficPolicy
-from libs.proxy.node import Interception, ProxyType
+from libs.model.sidecar import EgressListener, IngressListener
+from libs.model.tokens import TokenPolicy
+from libs.model.traffic import (
+    ConnectionPool,
+    Destination,
+    LocalityBalancing,
+    Routing,
+    TrafficPolicy,
+)
+from libs.proxy.node import Families, Interception, ProxyType
 
 
 class ScopedSubset(Struct, frozen=True, gc=False, kw_only=True):
@@ -66,6 +74,14 @@ class GatewayListener(Struct, frozen=True, gc=False):
 
 class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     """What a proxy may call. `services` are sorted by host and hold one service for each host."""
+class EgressView(Struct, frozen=True, gc=False, kw_only=True):
+    """One listener of a Sidecar, and what can be reached through it."""
+
+    listener: EgressListener  # without its hosts
+    services: tuple[str, ...]  # hosts, sorted
+    routings: tuple[Ref, ...]
+
+
 
     type: ProxyType
     namespace: str
@@ -82,6 +98,13 @@ class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     unprivileged: bool = False  # the proxy cannot open sockets on ports below 1024
     gateways: tuple[GatewayListener, ...] = ()  # of a router; its routings are bound to them
 
+    families: Families = Families.IPV4  # of the proxy's addresses
+    dns_capture: bool = False  # its agent answers the application's DNS queries
+    # Only where a Sidecar says more than which services there are; else everything is one listener.
+    egress: tuple[EgressView, ...] = ()
+    allow_any: bool = True  # what nobody declared may be called
+    egress_proxy: Destination | None = None  # and by way of this
+    sidecar: Ref = Ref("")
 
 class InboundPort(Struct, frozen=True, gc=False, kw_only=True):
     """One port of the workload that a service exposes (or that a peer policy names)."""
@@ -94,6 +117,11 @@ class InboundPort(Struct, frozen=True, gc=False, kw_only=True):
     service_port: int = 0
 
 
+    ingress: IngressListener | None = None  # of a Sidecar, in place of what services expose
+    pool: ConnectionPool | None = None
+    # Where the ingress leads: an IP address (and `endpoint_port`) or unix://…; empty: onward.
+    endpoint: str = ""
+    endpoint_port: int = 0
 class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
     """What a proxy lets in for its own workload."""
 

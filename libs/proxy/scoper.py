@@ -25,6 +25,7 @@ _OUTBOUND_TABLES = (
     Table.SERVICE,
     Table.ROUTING,
     Table.GATEWAY,
+    Table.SIDECAR,
     Table.HOST_POLICY,
     Table.PEER_POLICY,
 )

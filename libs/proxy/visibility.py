@@ -4,8 +4,9 @@ An `export_to` is a set of `.` (the owner's namespace), `*` (everybody), `~` (no
 namespaces; an empty one means the mesh's default. `*` beats `~`, and `~` beats the rest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from libs.model import hosts
 from libs.model.service import Resolution, Service
 
 PUBLIC = "*"
@@ -23,9 +24,9 @@ def audience(export_to: Sequence[str], default: Sequence[str], owner: str) -> fr
     return frozenset(owner if name == OWNER else name for name in wanted)
 
 
-def age(row: Service) -> tuple[int, str, str]:
+def age(row: Service) -> tuple[int, str, str, str]:
     """Return the key by which the oldest service comes first; names break ties."""
-    return row.created, row.name or row.host, row.namespace
+    return row.created, row.name or row.host, row.namespace, row.key
 
 
 class ServiceIndex:
@@ -35,14 +36,23 @@ class ServiceIndex:
         self._public: dict[str, Service] = {}
         self._exported: dict[str, list[Service]] = {}
         self._seen: dict[str, Mapping[str, Service]] = {}
+        self._all: list[Service] = []
+        self._owned: dict[str, list[Service]] = {}
+        self._named: dict[str, list[Service]] = {}
+        self._audiences: dict[str, frozenset[str]] = {}
         for service in services:
-            for namespace in audience(service.export_to, default, service.namespace):
+            seen_by = audience(service.export_to, default, service.namespace)
+            self._all.append(service)
+            self._owned.setdefault(service.namespace, []).append(service)
+            self._named.setdefault(service.host, []).append(service)
+            self._audiences[service.key] = seen_by
+            for namespace in seen_by:
                 if namespace != PUBLIC:
                     self._exported.setdefault(namespace, []).append(service)
                     continue
                 # A public service is also its own namespace's, where it outranks all others.
                 self._exported.setdefault(service.namespace, []).append(service)
-                _place(self._public, service, PUBLIC)
+                place(self._public, service, PUBLIC)
 
     def seen_from(self, namespace: str) -> Mapping[str, Service]:
         """Return the services that `namespace` sees, by host.
@@ -54,18 +64,31 @@ class ServiceIndex:
         if seen is None:
             found = dict(self._public)
             for service in self._exported.get(namespace, ()):
-                _place(found, service, namespace)
+                place(found, service, namespace)
             seen = self._seen[namespace] = found
         return seen
 
+    def covered(self, namespace: str, owner: str, pattern: str) -> Iterator[Service]:
+        """Yield what `namespace` sees of `owner`'s services (`*`: of all) that `pattern` covers."""
+        candidates = self._all
+        if owner != PUBLIC:
+            candidates = self._owned.get(owner, [])
+        elif not hosts.is_wildcard(pattern):
+            candidates = self._named.get(pattern, [])
+        for service in candidates:
+            seen_by = self._audiences[service.key]
+            if (PUBLIC in seen_by or namespace in seen_by) and hosts.matches(pattern, service.host):
+                yield service
 
-def _place(found: dict[str, Service], service: Service, namespace: str) -> None:
+
+def place(found: dict[str, Service], service: Service, namespace: str) -> None:
+    """Put a service where its host stands, unless one is there that `namespace` prefers."""
     rival = found.get(service.host)
     if rival is None or _rank(service, namespace) < _rank(rival, namespace):
         found[service.host] = service
 
 
-def _rank(service: Service, namespace: str) -> tuple[bool, bool, tuple[int, str, str]]:
+def _rank(service: Service, namespace: str) -> tuple[bool, bool, tuple[int, str, str, str]]:
     return service.namespace != namespace, service.registry != "Kubernetes", age(service)
 
 

@@ -36,6 +36,8 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     Table.PEER_POLICY: frozenset({CLUSTER, ENDPOINT, LISTENER}),
     # Filters in inbound chains, nothing else.
     Table.ACCESS_POLICY: frozenset({LISTENER}),
+    # What a proxy sees at all, and what it lets in.
+    Table.SIDECAR: _ALL,
     # Likewise.
     Table.TOKEN_POLICY: frozenset({LISTENER}),
     # Whatever a patch is applied to: never endpoints, which no patch can name.
