@@ -20,6 +20,7 @@ from libs.api.networking.virtual_service import VirtualService
 from libs.api.resource import Resource
 from libs.api.security.authorization_policy import AuthorizationPolicy
 from libs.api.security.peer_authentication import PeerAuthentication
+from libs.api.security.request_authentication import RequestAuthentication
 
 DEFAULT_NAMESPACE = "default"
 
@@ -119,6 +120,15 @@ KINDS: tuple[Kind, ...] = (
         Gateway,
         effective=False,
     ),
+    Kind(
+        SECURITY,
+        "RequestAuthentication",
+        "requestauthentications",
+        _V1_BETA,
+        True,
+        ("ra",),
+        RequestAuthentication,
+    ),
     # Known by name, without a Struct yet.
     Kind(NETWORKING, "ServiceEntry", "serviceentries", _V1_BETA_ALPHA, True, ("se",)),
     Kind(NETWORKING, "Sidecar", "sidecars", _V1_BETA_ALPHA),
@@ -126,7 +136,6 @@ KINDS: tuple[Kind, ...] = (
     Kind(NETWORKING, "WorkloadGroup", "workloadgroups", _V1_BETA_ALPHA, True, ("wg",)),
     Kind(NETWORKING, "EnvoyFilter", "envoyfilters", ("v1alpha3",)),
     Kind(NETWORKING, "ProxyConfig", "proxyconfigs", ("v1beta1",)),
-    Kind(SECURITY, "RequestAuthentication", "requestauthentications", _V1_BETA, True, ("ra",)),
     Kind(TELEMETRY, "Telemetry", "telemetries", ("v1", "v1alpha1"), True, ("telemetry",)),
     Kind(EXTENSIONS, "WasmPlugin", "wasmplugins", ("v1alpha1",)),
     Kind(EXTENSIONS, "TrafficExtension", "trafficextensions", ("v1alpha1",)),

@@ -97,3 +97,6 @@ class AccessPolicy(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     rules: tuple[AccessRule, ...] = ()
     provider: str = ""
     dry_run: bool = False
+    targets: tuple[
+        str, ...
+    ] = ()  # gateways, `<kind>/<name>`; a policy with targets has no selector

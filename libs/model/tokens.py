@@ -14,6 +14,7 @@ NOBODY = (
 Envoy refuses a set in which it finds no key at all, and would go on with what it had before.
 """
 
+
 class TokenHeader(Struct, frozen=True, gc=False, omit_defaults=True):
     """A header that carries a token behind `prefix`."""
 
@@ -31,8 +32,8 @@ class ClaimHeader(Struct, frozen=True, gc=False):
 class TokenRule(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """How tokens of one issuer are verified.
 
-    `keys` is a JSON Web Key Set of public keys, of which the last is NOBODY. Empty: nobody knows the
-    issuer's keys now, so that no token of it is valid.
+    `keys` is a JSON Web Key Set of public keys, the last one NOBODY. Empty: the issuer's keys are
+    not known now, so that no token of it is valid.
     """
 
     issuer: str = ""

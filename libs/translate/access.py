@@ -3,12 +3,15 @@
 Whom it selects and in which order policies act is decided in `libs.proxy`.
 """
 
+from collections.abc import Iterator
+
 from libs.api import reasons
 from libs.api.problem import Problem, Severity
 from libs.api.security import authorization_policy as api
 from libs.model.mesh import Key, Table
 from libs.model.security import AccessPolicy, AccessRule, Action, Condition, Operation, Source
 from libs.proxy.unsupported import unsupported
+from libs.translate.attachments import attached
 from libs.translate.state import Derived
 from libs.translate.view import View
 
@@ -18,18 +21,20 @@ DRY_RUN = "istio.io/dry-run"
 def derive(_: View, resource: api.AuthorizationPolicy) -> Derived:
     """Return the row of an AuthorizationPolicy.
 
-    One that is attached by targetRefs is for gateways and waypoints alone. It gives no row: without
-    its attachment it would decide for every workload of its namespace.
+    One whose targets are all for waypoints gives no row: without its attachment it would decide for
+    every workload of its namespace.
     """
     metadata, spec = resource.metadata, resource.spec
-    if spec.target_ref or spec.target_refs:
-        return Derived()
+    to = attached(resource.ref, spec.target_ref, spec.target_refs)
+    if to.targets is None:
+        return Derived(problems=to.problems)
     row = AccessPolicy(
         ref=resource.ref,
         namespace=metadata.namespace,
         name=metadata.name,
         created=metadata.creation_timestamp or 0,
         selector=spec.selector.match_labels if spec.selector else {},
+        targets=to.targets,
         action=Action(spec.action),
         rules=tuple(_rule(rule, metadata.namespace) for rule in spec.rules or ()),
         provider=spec.provider.name if spec.provider else "",
@@ -37,11 +42,13 @@ def derive(_: View, resource: api.AuthorizationPolicy) -> Derived:
     )
     return Derived(
         rows=((Key(Table.ACCESS_POLICY, resource.ref), row),),
-        problems=tuple(
-            Problem(row.ref, path, reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)
-            for path, text in unsupported(row)
-        ),
+        problems=(*to.problems, *_unsupported(row)),
     )
+
+
+def _unsupported(row: AccessPolicy) -> Iterator[Problem]:
+    for path, text in unsupported(row):
+        yield Problem(row.ref, path, reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)
 
 
 def _rule(rule: api.Rule, namespace: str) -> AccessRule:

@@ -16,6 +16,7 @@ from libs.api.security.peer_authentication import PeerAuthentication
 from libs.translate import (
     access,
     endpoints,
+from libs.api.security.request_authentication import RequestAuthentication
     host_policies,
     host_policy_conflicts,
     namespaces,
@@ -29,6 +30,7 @@ from libs.translate import (
 )
 from libs.translate.state import Derived
 from libs.translate.view import View
+    tokens,
 
 
 class Rule(NamedTuple):
@@ -54,5 +56,5 @@ RULES = (
     Rule("peer conflicts", PeerAuthentication, peers.check),
     Rule("unsupported routing", VirtualService, unsupported.of_routing),
     Rule("unsupported host policies", DestinationRule, unsupported.of_host_policy),
-    Rule("unsupported access", AuthorizationPolicy, unsupported.of_access),
 )
+    Rule("tokens", RequestAuthentication, tokens.derive),

@@ -10,7 +10,6 @@ from libs.api import reasons
 from libs.api.networking.destination_rule import DestinationRule, PortTrafficPolicy, TrafficPolicy
 from libs.api.networking.virtual_service import VirtualService
 from libs.api.problem import Problem, Severity
-from libs.api.security.authorization_policy import AuthorizationPolicy
 from libs.model.ids import Ref
 from libs.translate.state import Derived
 from libs.translate.view import View
@@ -72,16 +71,6 @@ def _unread_anywhere(policy: TrafficPolicy | PortTrafficPolicy) -> Iterator[str]
         yield "connectionPool.http.http2KeepAlive"
     if policy.outlier_detection and policy.outlier_detection.outlier_detection_http_error_codes:
         yield "outlierDetection.outlierDetectionHttpErrorCodes"
-
-
-def of_access(_: View, resource: AuthorizationPolicy) -> Derived:
-    """Return what an AuthorizationPolicy asks for in vain."""
-    spec = resource.spec
-    if spec.target_ref or spec.target_refs:
-        place = "spec.targetRef" if spec.target_ref else "spec.targetRefs"
-        text = "policies for gateways and waypoints are not supported yet: this one has no effect"
-        return Derived(problems=(_problem(resource.ref, place, text),))
-    return Derived()
 
 
 def _problem(ref: Ref, path: str, text: str, *, severity: Severity = Severity.ERROR) -> Problem:

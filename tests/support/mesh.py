@@ -8,6 +8,7 @@ from libs.model.mesh import Key, Mesh, Table
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
+from libs.model.tokens import TokenPolicy
 from libs.model.traffic import HostPolicy, Routing
 from libs.model.workload import Namespace, Workload
 from libs.proxy.node import Proxy, ProxyType
@@ -22,6 +23,7 @@ _TABLES: dict[type[Struct], tuple[Table, str]] = {
     HostPolicy: (Table.HOST_POLICY, "ref"),
     PeerPolicy: (Table.PEER_POLICY, "ref"),
     AccessPolicy: (Table.ACCESS_POLICY, "ref"),
+    TokenPolicy: (Table.TOKEN_POLICY, "ref"),
 }
 
 
@@ -133,6 +135,16 @@ def access_policy(name: str, namespace: str = "shop", **fields: object) -> Acces
     """Return an AuthorizationPolicy's policy."""
     return AccessPolicy(
         ref=ref("AuthorizationPolicy", namespace, name),
+        namespace=namespace,
+        name=name,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def token_policy(name: str, namespace: str = "shop", **fields: object) -> TokenPolicy:
+    """Return a RequestAuthentication's policy."""
+    return TokenPolicy(
+        ref=ref("RequestAuthentication", namespace, name),
         namespace=namespace,
         name=name,
         **fields,  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from libs.model.security import AccessPolicy, MtlsMode
 from libs.model.service import Protocol, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import AccessLog
+from libs.model.tokens import TokenPolicy
 from libs.proxy.inbound import inbound_scope
 from libs.proxy.node import Interception
 from libs.proxy.scope import OutboundScope, ProxyScope
@@ -34,6 +35,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     mode: MtlsMode = MtlsMode.PERMISSIVE
     port_modes: Mapping[str, MtlsMode] = {}
     policies: Sequence[AccessPolicy] = ()
+    tokens: Sequence[TokenPolicy] = ()
     settings: MeshSettings = MeshSettings()
     account: str = "server"
     namespace: str = "shop"
@@ -125,4 +127,5 @@ def _mesh(wanted: Workload, place: _Place) -> Mesh:
         rows.peer_policy("default", wanted.namespace, mode=wanted.mode),
         *([exception] if named else []),
         *wanted.policies,
+        *wanted.tokens,
     )

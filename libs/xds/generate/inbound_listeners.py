@@ -39,7 +39,7 @@ from libs.xds.generate import (
     typed,
 )
 from libs.xds.generate.connection_manager import http_connection_manager
-from libs.xds.generate.filters import grpc_web, order, rbac
+from libs.xds.generate.filters import grpc_web, order, security
 from libs.xds.generate.inbound_matches import ChainKind
 from libs.xds.types import LISTENER, NamedResource, resource
 
@@ -62,8 +62,8 @@ class _Builder:
 
     def __init__(self, scope: InboundScope) -> None:
         self.scope = scope
-        self._http_policies = rbac.http_filters(scope.policies, scope.settings)
-        self._network_policies = rbac.network_filters(scope.policies, scope.settings)
+        self._http_policies = security.http_filters(scope)
+        self._network_policies = security.network_filters(scope)
         self._http_tls = tls_server.mesh_tls(scope.settings, tls_server.HTTP_ALPN)
         self._tcp_tls = tls_server.mesh_tls(scope.settings, tls_server.TCP_ALPN)
 
@@ -163,6 +163,7 @@ def _named(listener: Listener, builder: _Builder, ports: Iterable[InboundPort]) 
     scope = builder.scope
     body = listener.SerializeToString(deterministic=True)
     sources: list[Ref] = [scope.settings.ref, *(policy.ref for policy in scope.policies)]
+    sources.extend(policy.ref for policy in scope.tokens)
     for port in ports:
         sources.extend(port.mode_refs)
         if port.service:

@@ -1,3 +1,5 @@
+import pytest
+
 from libs.model.security import (
     AccessPolicy,
     AccessRule,
@@ -72,10 +74,17 @@ def test_no_rules_and_an_empty_rule_are_opposites() -> None:
     assert access("  {rules: [{}]}").rules == (AccessRule(),)
 
 
-def test_a_policy_attached_elsewhere_decides_for_no_sidecar() -> None:
-    target = "{group: gateway.networking.k8s.io, kind: Gateway, name: g}"
+@pytest.mark.parametrize("kind", ["Gateway", "GatewayClass"])
+def test_a_policy_for_a_gateway_names_it(kind: str) -> None:
+    target = f"{{group: gateway.networking.k8s.io, kind: {kind}, name: g}}"
     for written in (f"  {{targetRef: {target}, rules: [{{}}]}}", f"  {{targetRefs: [{target}]}}"):
-        assert not mesh_of(ACCESS + written).access_policies
+        (found,) = mesh_of(ACCESS + written).access_policies.values()
+        assert found.targets == (f"{kind}/g",)
+        assert found.selector == {}
+
+
+def test_a_policy_for_a_waypoint_decides_for_no_sidecar() -> None:
+    assert not mesh_of(ACCESS + "  {targetRef: {kind: Service, name: s}}").access_policies
 
 
 def test_a_peer_policy() -> None:

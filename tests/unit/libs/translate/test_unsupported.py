@@ -70,10 +70,10 @@ spec:
     ]
 
 
-def test_policies_for_gateways() -> None:
-    target = "{group: gateway.networking.k8s.io, kind: Gateway, name: g}"
+def test_policies_for_waypoints() -> None:
+    target = "{kind: Service, name: s}"
     assert found("AuthorizationPolicy", f"spec: {{targetRef: {target}}}") == [
-        ("spec.targetRef", "UnsupportedField", "error")
+        ("spec.targetRef", "UnsupportedField", "warning")
     ]
 
 

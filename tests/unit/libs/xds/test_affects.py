@@ -5,6 +5,7 @@ from libs.model.mesh import Table
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution
 from libs.model.settings import MeshSettings
+from libs.model.tokens import TokenRule
 from libs.model.traffic import (
     Destination,
     HttpRoute,
@@ -25,6 +26,7 @@ from tests.support.mesh import (
     routing,
     row_key,
     service,
+    token_policy,
     workload,
 )
 
@@ -50,6 +52,7 @@ CHANGES: tuple[Struct, ...] = (
     host_policy("p", WEB.host, subsets=(Subset("v1"),)),
     peer_policy("off", mode=MtlsMode.DISABLE),
     access_policy("a"),
+    token_policy("t", rules=(TokenRule(issuer="i"),)),
 )
 
 

@@ -78,6 +78,6 @@ def test_a_percent_sign_is_no_operator() -> None:
 
 def test_all_loggers_share_one_bounded_scope() -> None:
     logs = (*metrics.of_requests(OWN, "inbound"), *metrics.of_connections(OWN, "outbound"))
-    scopes = {log.typed_config.value[-30:] for log in logs}
+    scopes = {log.typed_config.value[-22:] for log in logs}
     assert len(scopes) == 1
     assert b"istio" in scopes.pop()
