@@ -14,12 +14,12 @@ from libs.model.mesh import Mesh
 from libs.model.security import AccessPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
-from libs.model.workload import Workload, canonical_name, canonical_revision
-from libs.proxy.memberships import Membership, Memberships
 from libs.model.tokens import TokenPolicy
-from libs.proxy.node import Interception, Proxy, ProxyType
+from libs.model.workload import Workload, canonical_name, canonical_revision
 from libs.proxy import additions
 from libs.proxy.attachments import attaches
+from libs.proxy.memberships import Membership, Memberships
+from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies, selects
 from libs.proxy.scope import InboundPort, InboundScope
 
@@ -44,11 +44,11 @@ class InboundScoper:
         self._memberships = Memberships()
         self._services: tuple[object, _Groups[Service]] = (None, {})
         self._policies: tuple[object, _Groups[AccessPolicy]] = (None, {})
-        self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
-        self._scopes: dict[str, tuple[_Inputs, InboundScope]] = {}
         self._tokens: tuple[object, _Groups[TokenPolicy]] = (None, {})
         self._patches: tuple[object, _Groups[PatchSet]] = (None, {})
         self._extensions: tuple[object, _Groups[Extension]] = (None, {})
+        self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
+        self._scopes: dict[str, tuple[_Inputs, InboundScope]] = {}
 
     def scope(self, mesh: Mesh, proxy: Proxy) -> InboundScope:
         """Return what `proxy` lets in. Equal workloads give equal scopes."""
@@ -92,14 +92,14 @@ class InboundScoper:
             peers=self._peers[2],
             mesh_policies=policies.get(mesh.settings.root_namespace, ()),
             policies=policies.get(namespace, ()),
-        )
-
             mesh_tokens=tokens.get(mesh.settings.root_namespace, ()),
             tokens=tokens.get(namespace, ()),
             mesh_patches=self._patches[1].get(mesh.settings.root_namespace, ()),
             patches=self._patches[1].get(namespace, ()),
             mesh_extensions=self._extensions[1].get(mesh.settings.root_namespace, ()),
             extensions=self._extensions[1].get(namespace, ()),
+        )
+
     def _update(self, mesh: Mesh) -> None:
         self._memberships.update(mesh.endpoints)
         if self._services[0] is not mesh.services:
@@ -108,8 +108,6 @@ class InboundScoper:
         if self._policies[0] is not mesh.access_policies:
             ordered = sorted(mesh.access_policies.values(), key=lambda one: (one.name, one.ref))
             self._policies = (mesh.access_policies, _grouped(ordered, self._policies[1]))
-        if self._peers[0] is not mesh.peer_policies or self._peers[1] is not mesh.settings:
-            self._peers = (mesh.peer_policies, mesh.settings, PeerPolicies(mesh))
         if self._tokens[0] is not mesh.token_policies:
             rows = sorted(mesh.token_policies.values(), key=lambda one: (one.name, one.ref))
             self._tokens = (mesh.token_policies, _grouped(rows, self._tokens[1]))
@@ -119,6 +117,8 @@ class InboundScoper:
         if self._extensions[0] is not mesh.extensions:
             extensions = sorted(mesh.extensions.values(), key=lambda one: one.ref)
             self._extensions = (mesh.extensions, _grouped(extensions, self._extensions[1]))
+        if self._peers[0] is not mesh.peer_policies or self._peers[1] is not mesh.settings:
+            self._peers = (mesh.peer_policies, mesh.settings, PeerPolicies(mesh))
 
 
 def inbound_scope(mesh: Mesh, proxy: Proxy) -> InboundScope:
@@ -137,14 +137,14 @@ class _Inputs(NamedTuple):
     peers: PeerPolicies
     mesh_policies: tuple[AccessPolicy, ...]  # of the root namespace
     policies: tuple[AccessPolicy, ...]  # of the workload's namespace
-
-
     mesh_tokens: tuple[TokenPolicy, ...]  # of the root namespace
     tokens: tuple[TokenPolicy, ...]  # of the workload's namespace
     mesh_patches: tuple[PatchSet, ...]  # of the root namespace
     patches: tuple[PatchSet, ...]  # of the workload's namespace
     mesh_extensions: tuple[Extension, ...]  # of the root namespace
     extensions: tuple[Extension, ...]  # of the workload's namespace
+
+
 def _is(left: object, right: object) -> bool:
     return left is right
 
@@ -182,11 +182,11 @@ def _scope(inputs: _Inputs) -> InboundScope:
         mode=mode,
         mode_refs=refs,
         policies=_access(inputs, workload),
-        application_address=proxy.application_address if explicit else "",
-    )
         tokens=_tokens(inputs, workload),
         patches=_patches(inputs, workload),
         extensions=_extensions(inputs, workload),
+        application_address=proxy.application_address if explicit else "",
+    )
 
 
 def _unseen(proxy: Proxy) -> Workload:

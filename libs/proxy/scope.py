@@ -144,13 +144,13 @@ class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
         AccessPolicy, ...
     ]  # those that select the workload: root namespace first, then name
     application_address: str = ""  # only with Interception.NONE
-
-
     tokens: tuple[TokenPolicy, ...] = ()  # those that select the workload, in the order of policies
     patches: tuple[
         PatchSet, ...
     ] = ()  # for the whole proxy, in the order in which they are applied
     extensions: tuple[Extension, ...] = ()  # for the whole proxy, greatest priority first
+
+
 class EndpointScope(Struct, frozen=True, kw_only=True, weakref=True):
     """What decides the endpoints of one cluster for one class of clients."""
 

@@ -13,10 +13,10 @@ from libs.api.networking.virtual_service import VirtualService
 from libs.api.resource import Resource
 from libs.api.security.authorization_policy import AuthorizationPolicy
 from libs.api.security.peer_authentication import PeerAuthentication
+from libs.api.security.request_authentication import RequestAuthentication
 from libs.translate import (
     access,
     endpoints,
-from libs.api.security.request_authentication import RequestAuthentication
     host_policies,
     host_policy_conflicts,
     namespaces,
@@ -25,12 +25,12 @@ from libs.api.security.request_authentication import RequestAuthentication
     routing,
     services,
     settings,
+    tokens,
     unsupported,
     workloads,
 )
 from libs.translate.state import Derived
 from libs.translate.view import View
-    tokens,
 
 
 class Rule(NamedTuple):
@@ -51,10 +51,10 @@ RULES = (
     Rule("host policies", DestinationRule, host_policies.derive),
     Rule("peers", PeerAuthentication, peers.derive),
     Rule("access", AuthorizationPolicy, access.derive),
+    Rule("tokens", RequestAuthentication, tokens.derive),
     Rule("references", VirtualService, references.check),
     Rule("host policy conflicts", DestinationRule, host_policy_conflicts.check),
     Rule("peer conflicts", PeerAuthentication, peers.check),
     Rule("unsupported routing", VirtualService, unsupported.of_routing),
     Rule("unsupported host policies", DestinationRule, unsupported.of_host_policy),
 )
-    Rule("tokens", RequestAuthentication, tokens.derive),
