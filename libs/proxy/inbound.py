@@ -16,7 +16,6 @@ from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.tokens import TokenPolicy
 from libs.model.workload import Workload, canonical_name, canonical_revision
-from libs.proxy import additions
 from libs.proxy.attachments import attaches
 from libs.proxy.memberships import Membership, Memberships
 from libs.proxy.node import Interception, Proxy, ProxyType
@@ -29,7 +28,7 @@ UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 _PROXY_PORTS = frozenset({15001, 15006, 15021, 15090})
 """Listeners of the proxy itself: a service on one of these ports would send it into a loop."""
 
-R = TypeVar("R", Service, AccessPolicy, TokenPolicy, PatchSet, Extension)
+R = TypeVar("R", Service, AccessPolicy, TokenPolicy)
 _Groups = Mapping[str, tuple[R, ...]]
 
 
@@ -45,8 +44,6 @@ class InboundScoper:
         self._services: tuple[object, _Groups[Service]] = (None, {})
         self._policies: tuple[object, _Groups[AccessPolicy]] = (None, {})
         self._tokens: tuple[object, _Groups[TokenPolicy]] = (None, {})
-        self._patches: tuple[object, _Groups[PatchSet]] = (None, {})
-        self._extensions: tuple[object, _Groups[Extension]] = (None, {})
         self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
         self._scopes: dict[str, tuple[_Inputs, InboundScope]] = {}
 
@@ -94,10 +91,6 @@ class InboundScoper:
             policies=policies.get(namespace, ()),
             mesh_tokens=tokens.get(mesh.settings.root_namespace, ()),
             tokens=tokens.get(namespace, ()),
-            mesh_patches=self._patches[1].get(mesh.settings.root_namespace, ()),
-            patches=self._patches[1].get(namespace, ()),
-            mesh_extensions=self._extensions[1].get(mesh.settings.root_namespace, ()),
-            extensions=self._extensions[1].get(namespace, ()),
         )
 
     def _update(self, mesh: Mesh) -> None:
@@ -111,12 +104,6 @@ class InboundScoper:
         if self._tokens[0] is not mesh.token_policies:
             rows = sorted(mesh.token_policies.values(), key=lambda one: (one.name, one.ref))
             self._tokens = (mesh.token_policies, _grouped(rows, self._tokens[1]))
-        if self._patches[0] is not mesh.patches:
-            sets = sorted(mesh.patches.values(), key=lambda one: one.ref)
-            self._patches = (mesh.patches, _grouped(sets, self._patches[1]))
-        if self._extensions[0] is not mesh.extensions:
-            extensions = sorted(mesh.extensions.values(), key=lambda one: one.ref)
-            self._extensions = (mesh.extensions, _grouped(extensions, self._extensions[1]))
         if self._peers[0] is not mesh.peer_policies or self._peers[1] is not mesh.settings:
             self._peers = (mesh.peer_policies, mesh.settings, PeerPolicies(mesh))
 
@@ -139,10 +126,6 @@ class _Inputs(NamedTuple):
     policies: tuple[AccessPolicy, ...]  # of the workload's namespace
     mesh_tokens: tuple[TokenPolicy, ...]  # of the root namespace
     tokens: tuple[TokenPolicy, ...]  # of the workload's namespace
-    mesh_patches: tuple[PatchSet, ...]  # of the root namespace
-    patches: tuple[PatchSet, ...]  # of the workload's namespace
-    mesh_extensions: tuple[Extension, ...]  # of the root namespace
-    extensions: tuple[Extension, ...]  # of the workload's namespace
 
 
 def _is(left: object, right: object) -> bool:
@@ -183,8 +166,6 @@ def _scope(inputs: _Inputs) -> InboundScope:
         mode_refs=refs,
         policies=_access(inputs, workload),
         tokens=_tokens(inputs, workload),
-        patches=_patches(inputs, workload),
-        extensions=_extensions(inputs, workload),
         application_address=proxy.application_address if explicit else "",
     )
 
@@ -212,18 +193,6 @@ def _tokens(inputs: _Inputs, workload: Workload) -> tuple[TokenPolicy, ...]:
     at_root = inputs.settings.root_namespace == workload.namespace
     both = inputs.tokens if at_root else inputs.mesh_tokens + inputs.tokens
     return tuple(policy for policy in both if _applies(policy, inputs, workload))
-
-
-def _patches(inputs: _Inputs, workload: Workload) -> tuple[PatchSet, ...]:
-    at_root = inputs.settings.root_namespace == workload.namespace
-    both = inputs.patches if at_root else inputs.mesh_patches + inputs.patches
-    return additions.patches(both, inputs.proxy, workload, inputs.settings) if both else ()
-
-
-def _extensions(inputs: _Inputs, workload: Workload) -> tuple[Extension, ...]:
-    at_root = inputs.settings.root_namespace == workload.namespace
-    both = inputs.extensions if at_root else inputs.mesh_extensions + inputs.extensions
-    return additions.extensions(both, workload, inputs.settings) if both else ()
 
 
 def _applies(policy: AccessPolicy | TokenPolicy, inputs: _Inputs, workload: Workload) -> bool:

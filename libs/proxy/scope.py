@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from libs.model.endpoint import Endpoint, Locality
+from libs.model.extensions import Extension
 from libs.model.gateway import Server
 from libs.model.ids import Ref, ServiceKey
+from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy, MtlsMode
 from libs.model.service import Protocol, Service
 from libs.model.settings import MeshSettings
@@ -72,8 +74,6 @@ class GatewayListener(Struct, frozen=True, gc=False):
     servers: tuple[BoundServer, ...]
 
 
-class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
-    """What a proxy may call. `services` are sorted by host and hold one service for each host."""
 class EgressView(Struct, frozen=True, gc=False, kw_only=True):
     """One listener of a Sidecar, and what can be reached through it."""
 
@@ -82,6 +82,8 @@ class EgressView(Struct, frozen=True, gc=False, kw_only=True):
     routings: tuple[Ref, ...]
 
 
+class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
+    """What a proxy may call. `services` are sorted by host and hold one service for each host."""
 
     type: ProxyType
     namespace: str
@@ -96,8 +98,6 @@ class EgressView(Struct, frozen=True, gc=False, kw_only=True):
     http_proxy_port: int = 0
     outbound_address: str = ""  # only with Interception.NONE
     unprivileged: bool = False  # the proxy cannot open sockets on ports below 1024
-    gateways: tuple[GatewayListener, ...] = ()  # of a router; its routings are bound to them
-
     families: Families = Families.IPV4  # of the proxy's addresses
     dns_capture: bool = False  # its agent answers the application's DNS queries
     # Only where a Sidecar says more than which services there are; else everything is one listener.
@@ -105,6 +105,8 @@ class EgressView(Struct, frozen=True, gc=False, kw_only=True):
     allow_any: bool = True  # what nobody declared may be called
     egress_proxy: Destination | None = None  # and by way of this
     sidecar: Ref = Ref("")
+    gateways: tuple[GatewayListener, ...] = ()  # of a router; its routings are bound to them
+
 
 class InboundPort(Struct, frozen=True, gc=False, kw_only=True):
     """One port of the workload that a service exposes (or that a peer policy names)."""
@@ -115,13 +117,13 @@ class InboundPort(Struct, frozen=True, gc=False, kw_only=True):
     mode_refs: tuple[Ref, ...] = ()
     service: Service | None = None  # the oldest service that exposes the port
     service_port: int = 0
-
-
     ingress: IngressListener | None = None  # of a Sidecar, in place of what services expose
     pool: ConnectionPool | None = None
     # Where the ingress leads: an IP address (and `endpoint_port`) or unix://…; empty: onward.
     endpoint: str = ""
     endpoint_port: int = 0
+
+
 class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
     """What a proxy lets in for its own workload."""
 
