@@ -5,7 +5,7 @@ The caller's identity is what its `test-identity` header says: credentials are t
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from libs.runtime.tasks import background
 from libs.xds.generate import GENERATORS
 from libs.xds.stream.limits import Limits
 from services.config_push.ads import SERVICE, AdsService, StreamLimits
+from services.config_push.authn import Authenticate
+from services.config_push.classes import Generator
 from services.config_push.plane import Plane
 from services.config_push.push import InlineWorker, ThreadWorker
 from tests.support.xds_client import DeltaClient, Verdict, accept
@@ -177,13 +179,14 @@ async def running_plane(
     limits: StreamLimits = LIMITS,
     server_limits: ServerLimits | None = None,
     threaded: bool = False,
-    plane: Plane | None = None,
+    generators: Mapping[str, Generator] = GENERATORS,
+    authenticate: Authenticate = identity_from_header,
 ) -> AsyncIterator[RunningPlane]:
     """Run a plane with an empty mesh that has not been served yet."""
     clock = SystemClock()
     worker = ThreadWorker() if threaded else InlineWorker()
-    plane = plane or Plane(GENERATORS, clock=clock, worker=worker)
-    ads = AdsService(plane, identity_from_header, limits=limits, clock=clock)
+    plane = Plane(generators, clock=clock, worker=worker)
+    ads = AdsService(plane, authenticate, limits=limits, clock=clock)
     socket = folder / "xds.sock"
     async with (
         background(plane.pusher.run()),

@@ -1,0 +1,24 @@
+"""A program whose channel is configured over xDS: for each line read it makes a call and prints.
+
+`python -m tests.support.grpc_xds_caller xds:///name`, with GRPC_XDS_BOOTSTRAP in its environment.
+"""
+
+import sys
+
+import grpc
+
+
+def main() -> None:
+    with grpc.insecure_channel(sys.argv[1]) as channel:
+        call = channel.unary_unary("/test.Echo/Who")
+        for _ in sys.stdin:
+            try:
+                answer = call(b"", timeout=10, wait_for_ready=True).decode()
+            except grpc.RpcError as error:
+                answer = f"{error.code().name}: {error.details()}"
+            sys.stdout.write(f"{answer}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
