@@ -9,13 +9,16 @@ namespaces never count.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
+from libs.model.extensions import Extension
 from libs.model.ids import Ref, ServiceKey
 from libs.model.mesh import Mesh
+from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.tokens import TokenPolicy
 from libs.model.workload import Workload, canonical_name, canonical_revision
+from libs.proxy import additions
 from libs.proxy.attachments import attaches
 from libs.proxy.memberships import Membership, Memberships
 from libs.proxy.node import Interception, Proxy, ProxyType
@@ -28,7 +31,7 @@ UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 _PROXY_PORTS = frozenset({15001, 15006, 15021, 15090})
 """Listeners of the proxy itself: a service on one of these ports would send it into a loop."""
 
-R = TypeVar("R", Service, AccessPolicy, TokenPolicy)
+R = TypeVar("R", Service, AccessPolicy, TokenPolicy, PatchSet, Extension)
 _Groups = Mapping[str, tuple[R, ...]]
 
 
@@ -44,6 +47,8 @@ class InboundScoper:
         self._services: tuple[object, _Groups[Service]] = (None, {})
         self._policies: tuple[object, _Groups[AccessPolicy]] = (None, {})
         self._tokens: tuple[object, _Groups[TokenPolicy]] = (None, {})
+        self._patches: tuple[object, _Groups[PatchSet]] = (None, {})
+        self._extensions: tuple[object, _Groups[Extension]] = (None, {})
         self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
         self._scopes: dict[str, tuple[_Inputs, InboundScope]] = {}
 
@@ -91,6 +96,10 @@ class InboundScoper:
             policies=policies.get(namespace, ()),
             mesh_tokens=tokens.get(mesh.settings.root_namespace, ()),
             tokens=tokens.get(namespace, ()),
+            mesh_patches=self._patches[1].get(mesh.settings.root_namespace, ()),
+            patches=self._patches[1].get(namespace, ()),
+            mesh_extensions=self._extensions[1].get(mesh.settings.root_namespace, ()),
+            extensions=self._extensions[1].get(namespace, ()),
         )
 
     def _update(self, mesh: Mesh) -> None:
@@ -104,6 +113,12 @@ class InboundScoper:
         if self._tokens[0] is not mesh.token_policies:
             rows = sorted(mesh.token_policies.values(), key=lambda one: (one.name, one.ref))
             self._tokens = (mesh.token_policies, _grouped(rows, self._tokens[1]))
+        if self._patches[0] is not mesh.patches:
+            sets = sorted(mesh.patches.values(), key=lambda one: one.ref)
+            self._patches = (mesh.patches, _grouped(sets, self._patches[1]))
+        if self._extensions[0] is not mesh.extensions:
+            extensions = sorted(mesh.extensions.values(), key=lambda one: one.ref)
+            self._extensions = (mesh.extensions, _grouped(extensions, self._extensions[1]))
         if self._peers[0] is not mesh.peer_policies or self._peers[1] is not mesh.settings:
             self._peers = (mesh.peer_policies, mesh.settings, PeerPolicies(mesh))
 
@@ -126,6 +141,10 @@ class _Inputs(NamedTuple):
     policies: tuple[AccessPolicy, ...]  # of the workload's namespace
     mesh_tokens: tuple[TokenPolicy, ...]  # of the root namespace
     tokens: tuple[TokenPolicy, ...]  # of the workload's namespace
+    mesh_patches: tuple[PatchSet, ...]  # of the root namespace
+    patches: tuple[PatchSet, ...]  # of the workload's namespace
+    mesh_extensions: tuple[Extension, ...]  # of the root namespace
+    extensions: tuple[Extension, ...]  # of the workload's namespace
 
 
 def _is(left: object, right: object) -> bool:
@@ -166,6 +185,8 @@ def _scope(inputs: _Inputs) -> InboundScope:
         mode_refs=refs,
         policies=_access(inputs, workload),
         tokens=_tokens(inputs, workload),
+        patches=_patches(inputs, workload),
+        extensions=_extensions(inputs, workload),
         application_address=proxy.application_address if explicit else "",
     )
 
@@ -193,6 +214,20 @@ def _tokens(inputs: _Inputs, workload: Workload) -> tuple[TokenPolicy, ...]:
     at_root = inputs.settings.root_namespace == workload.namespace
     both = inputs.tokens if at_root else inputs.mesh_tokens + inputs.tokens
     return tuple(policy for policy in both if _applies(policy, inputs, workload))
+
+
+def _patches(inputs: _Inputs, workload: Workload) -> tuple[PatchSet, ...]:
+    at_root = inputs.settings.root_namespace == workload.namespace
+    both = inputs.patches if at_root else inputs.mesh_patches + inputs.patches
+    if not both:
+        return ()
+    return additions.patches(both, inputs.proxy, workload=workload, settings=inputs.settings)
+
+
+def _extensions(inputs: _Inputs, workload: Workload) -> tuple[Extension, ...]:
+    at_root = inputs.settings.root_namespace == workload.namespace
+    both = inputs.extensions if at_root else inputs.mesh_extensions + inputs.extensions
+    return additions.extensions(both, workload, inputs.settings) if both else ()
 
 
 def _applies(policy: AccessPolicy | TokenPolicy, inputs: _Inputs, workload: Workload) -> bool:
