@@ -115,6 +115,10 @@ LARGE_BODY = _reason("LargeBody", "A body that is sent to every proxy costs memo
 UNPINNED_AUTHORITY = _reason(
     "UnpinnedAuthority", "The server's certificate may come from any authority of the system."
 )
+INVALID_PROBE = _reason("InvalidProbe", "Not exactly one way to find out whether it is ready.")
+ADDRESSES_REQUIRED = _reason(
+    "AddressesRequired", "TCP without an address of its own cannot be told from other TCP."
+)
 UNKNOWN_CIPHER = _reason(
     "UnknownCipher", "A cipher suite or curve is unknown, or repeated, and so is left out."
 )

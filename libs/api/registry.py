@@ -16,7 +16,11 @@ from msgspec import Struct
 from libs.api import kubernetes
 from libs.api.networking.destination_rule import DestinationRule
 from libs.api.networking.gateway import Gateway
+from libs.api.networking.service_entry import ServiceEntry
+from libs.api.networking.sidecar import Sidecar
 from libs.api.networking.virtual_service import VirtualService
+from libs.api.networking.workload_entry import WorkloadEntry
+from libs.api.networking.workload_group import WorkloadGroup
 from libs.api.resource import Resource
 from libs.api.security.authorization_policy import AuthorizationPolicy
 from libs.api.security.peer_authentication import PeerAuthentication
@@ -129,11 +133,38 @@ KINDS: tuple[Kind, ...] = (
         ("ra",),
         RequestAuthentication,
     ),
+    Kind(
+        NETWORKING,
+        "ServiceEntry",
+        "serviceentries",
+        _V1_BETA_ALPHA,
+        True,
+        ("se",),
+        ServiceEntry,
+        effective=False,
+    ),
+    Kind(NETWORKING, "Sidecar", "sidecars", _V1_BETA_ALPHA, True, (), Sidecar, effective=False),
+    Kind(
+        NETWORKING,
+        "WorkloadEntry",
+        "workloadentries",
+        _V1_BETA_ALPHA,
+        True,
+        ("we",),
+        WorkloadEntry,
+        effective=False,
+    ),
+    Kind(
+        NETWORKING,
+        "WorkloadGroup",
+        "workloadgroups",
+        _V1_BETA_ALPHA,
+        True,
+        ("wg",),
+        WorkloadGroup,
+        effective=False,
+    ),
     # Known by name, without a Struct yet.
-    Kind(NETWORKING, "ServiceEntry", "serviceentries", _V1_BETA_ALPHA, True, ("se",)),
-    Kind(NETWORKING, "Sidecar", "sidecars", _V1_BETA_ALPHA),
-    Kind(NETWORKING, "WorkloadEntry", "workloadentries", _V1_BETA_ALPHA, True, ("we",)),
-    Kind(NETWORKING, "WorkloadGroup", "workloadgroups", _V1_BETA_ALPHA, True, ("wg",)),
     Kind(NETWORKING, "EnvoyFilter", "envoyfilters", ("v1alpha3",)),
     Kind(NETWORKING, "ProxyConfig", "proxyconfigs", ("v1beta1",)),
     Kind(TELEMETRY, "Telemetry", "telemetries", ("v1", "v1alpha1"), True, ("telemetry",)),

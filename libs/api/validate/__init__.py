@@ -15,7 +15,11 @@ from typing import Any
 from libs.api import kubernetes, reasons, registry
 from libs.api.networking.destination_rule import DestinationRule
 from libs.api.networking.gateway import Gateway
+from libs.api.networking.service_entry import ServiceEntry
+from libs.api.networking.sidecar import Sidecar
 from libs.api.networking.virtual_service import VirtualService
+from libs.api.networking.workload_entry import WorkloadEntry
+from libs.api.networking.workload_group import WorkloadGroup
 from libs.api.problem import Problem
 from libs.api.report import Report
 from libs.api.resource import IstioResource, Resource
@@ -29,7 +33,11 @@ from libs.api.validate import (
     peer_authentication,
     pod,
     service,
+    service_entry,
+    sidecar,
     virtual_service,
+    workload_entry,
+    workload_group,
 )
 from libs.api.validate.annotations import check_annotations
 
@@ -40,6 +48,10 @@ RULES: Mapping[type[Resource], Callable[[Any, Report], None]] = {
     AuthorizationPolicy: authorization_policy.check,
     DestinationRule: destination_rule.check,
     Gateway: gateway.check,
+    WorkloadGroup: workload_group.check,
+    WorkloadEntry: workload_entry.check,
+    Sidecar: sidecar.check,
+    ServiceEntry: service_entry.check,
     PeerAuthentication: peer_authentication.check,
     VirtualService: virtual_service.check,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from libs.api import reasons
 from libs.api.path import Path
 from libs.api.report import Report
-from libs.api.selector import WorkloadSelector
+from libs.api.selector import WorkloadLabels, WorkloadSelector
 
 MAX_PREFIX = 253
 MAX_NAME = 63
@@ -36,13 +36,21 @@ def is_key(key: str) -> bool:
 
 def check_selector(selector: WorkloadSelector | None, path: Path, report: Report) -> None:
     """Report wildcards and empty keys in a selector; warn of one that selects by nothing."""
-    if selector is None:
-        return
-    path = (path, "matchLabels")
-    if not selector.match_labels:
+    if selector is not None:
+        _check_selection(selector.match_labels, (path, "matchLabels"), report)
+
+
+def check_workload_labels(selector: WorkloadLabels | None, path: Path, report: Report) -> None:
+    """Report what `check_selector` reports, of a selector in the older form."""
+    if selector is not None:
+        _check_selection(selector.labels, (path, "labels"), report)
+
+
+def _check_selection(labels: Mapping[str, str], path: Path, report: Report) -> None:
+    if not labels:
         text = "selects by no label, and so every workload of the namespace"
         report.warning(path, reasons.EMPTY_SELECTOR, text)
-    for key, value in selector.match_labels.items():
+    for key, value in labels.items():
         if not key or "*" in key or "*" in value:
             text = "a selector has no empty keys and no wildcards"
             report.error((path, key), reasons.INVALID_LABEL, text)

@@ -284,7 +284,9 @@ def test_what_is_not_a_resource_says_so(change: Raw, path: str, reason: str) -> 
 
 
 def test_a_kind_to_come_is_named() -> None:
-    assert text_of({**routing({}), "kind": "Sidecar"}).startswith("Sidecar of networking.istio.io")
+    assert text_of(
+        {**routing({}), "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+    ).startswith("HTTPRoute of gateway")
 
 
 def test_foreign_kinds_are_passed_over() -> None:
