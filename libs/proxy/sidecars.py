@@ -12,7 +12,7 @@ from libs.model import hosts
 from libs.model.ids import Ref
 from libs.model.service import Service
 from libs.model.sidecar import EgressListener, HostPattern, Sidecar
-from libs.model.traffic import Routing
+from libs.model.traffic import Destination, Routing
 from libs.proxy.peers import selects
 from libs.proxy.visibility import ServiceIndex, place
 
@@ -72,6 +72,8 @@ def narrow(  # noqa: PLR0917 - what one client sees, and by what it goes
     imported = {routing.ref for view in views for routing in view.routings}
     followed = tuple(routing for routing in known if routing.ref in imported)
     _drag(draft, followed, index, namespace)
+    if sidecar.egress_proxy is not None:
+        _drag_one(draft, sidecar.egress_proxy, index, namespace)
     return Narrowed(draft.services, draft.ports, followed, views)
 
 
@@ -147,14 +149,25 @@ def _drag(  # noqa: PLR0917 - as above
 ) -> None:
     """Add the services that routings lead to, with the ports that they name."""
     for routing in routings:
-        for host, port in sorted(_destinations(routing)):
-            service = draft.services.get(host) or index.seen_from(namespace).get(host)
-            if service is not None:
-                ports = frozenset({port}) if port and service.port(port) else _ALL_PORTS
-                draft.add(service, ports)
+        for destination in sorted(_destinations(routing), key=_place_of):
+            _drag_one(draft, destination, index, namespace)
 
 
-def _destinations(routing: Routing) -> set[tuple[str, int]]:
+def _drag_one(  # noqa: PLR0917 - as above
+    draft: _Draft, destination: Destination, index: ServiceIndex, namespace: str
+) -> None:
+    host, port = destination.host, destination.port
+    service = draft.services.get(host) or index.seen_from(namespace).get(host)
+    if service is not None:
+        ports = frozenset({port}) if port and service.port(port) else _ALL_PORTS
+        draft.add(service, ports)
+
+
+def _place_of(destination: Destination) -> tuple[str, int, str]:
+    return destination.host, destination.port, destination.subset
+
+
+def _destinations(routing: Routing) -> set[Destination]:
     of_http = (
         destination
         for route in routing.http
@@ -165,7 +178,7 @@ def _destinations(routing: Routing) -> set[tuple[str, int]]:
     )
     streams = (*routing.tls, *routing.tcp)
     of_streams = (one.destination for route in streams for one in route.destinations)
-    return {(one.host, one.port) for one in (*of_http, *of_streams)}
+    return {*of_http, *of_streams}
 
 
 def _age(sidecar: Sidecar) -> tuple[int, str, Ref]:

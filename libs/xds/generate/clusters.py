@@ -22,7 +22,14 @@ from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
 from libs.xds import names
-from libs.xds.generate import connection_pool, endpoints, load_balancing, provenance, tls_client
+from libs.xds.generate import (
+    connection_pool,
+    dynamic_dns,
+    endpoints,
+    load_balancing,
+    provenance,
+    tls_client,
+)
 from libs.xds.generate.filters import alpn
 from libs.xds.types import CLUSTER, NamedResource, resource
 
@@ -53,7 +60,7 @@ def generate(scope: OutboundScope) -> list[NamedResource]:
 
 
 def _generate(scope: OutboundScope) -> list[NamedResource]:
-    context = (scope.type, knows_original(scope), scope.settings)
+    context = (scope.type, knows_original(scope), scope.settings, scope.families)
     found = [
         cluster
         for scoped in scope.services
@@ -105,7 +112,9 @@ def _cluster(target: _Target) -> Cluster | None:
     cluster = Cluster(name=str(target.name), type=kind)
     cluster.alt_stat_name = names.stat_prefix(cluster.name)
     cluster.common_lb_config.SetInParent()
-    if kind == _DiscoveryType.EDS:
+    if target.service.resolution is Resolution.DYNAMIC_DNS:
+        dynamic_dns.resolve(cluster, target.settings, target.scope.families)
+    elif kind == _DiscoveryType.EDS:
         cluster.eds_cluster_config.eds_config.CopyFrom(_ADS)
         cluster.eds_cluster_config.service_name = cluster.name
     elif kind in _BY_NAME and not _resolve(cluster, target):
@@ -117,6 +126,8 @@ def _cluster(target: _Target) -> Cluster | None:
 
 def _kind(target: _Target) -> "Cluster.DiscoveryType.ValueType | None":
     resolution = target.service.resolution
+    if resolution is Resolution.DYNAMIC_DNS:
+        return _DiscoveryType.STATIC  # until it is made a cluster of a type of its own
     kind = _KINDS.get(resolution)
     if kind is not None and passes_through(target.policy):
         return _DiscoveryType.ORIGINAL_DST
@@ -131,7 +142,7 @@ def _resolve(cluster: Cluster, target: _Target) -> bool:
     if not chosen:
         return False
     cluster.load_assignment.CopyFrom(endpoints.assignment(cluster.name, chosen, target.settings))
-    cluster.dns_lookup_family = Cluster.DnsLookupFamily.V4_ONLY
+    cluster.dns_lookup_family = dynamic_dns.lookup(target.scope.families)
     cluster.dns_refresh_rate.FromMilliseconds(target.settings.dns_refresh_rate)
     cluster.respect_dns_ttl = True
     return True

@@ -14,7 +14,7 @@ _LbPolicy = Cluster.LbPolicy
 
 def balance(cluster: Cluster, wanted: LoadBalancing | None) -> None:
     """Set how an endpoint of `cluster` is chosen; its discovery type must be set already."""
-    if cluster.type == Cluster.DiscoveryType.ORIGINAL_DST:
+    if cluster.HasField("cluster_type") or cluster.type == Cluster.DiscoveryType.ORIGINAL_DST:
         cluster.lb_policy = _LbPolicy.CLUSTER_PROVIDED
         return
     balancing = wanted or LoadBalancing()

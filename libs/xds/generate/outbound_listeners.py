@@ -11,20 +11,28 @@ from functools import partial
 from envoy.config.core.v3.address_pb2 import CidrRange
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
+from envoy.config.listener.v3.listener_pb2 import AdditionalAddress
 from envoy.config.listener.v3.listener_pb2 import Listener as EnvoyListener
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
 from envoy.extensions.filters.network.mongo_proxy.v3.mongo_proxy_pb2 import MongoProxy
 from google.protobuf.duration_pb2 import Duration
 
 from libs.model.ids import Ref
-from libs.model.service import Protocol
+from libs.model.service import Protocol, Resolution
 from libs.model.settings import MeshSettings
 from libs.proxy.memo import WeakMemo
 from libs.proxy.node import Interception, ProxyType
 from libs.proxy.scope import InboundScope, OutboundScope, ProxyScope
 from libs.xds import names
 from libs.xds.generate import (
+    dynamic_dns,
+    egress,
+    elsewhere,
     endpoints,
     listener_filters,
+    outbound_places,
     outbound_plan,
     provenance,
     tcp,
@@ -34,7 +42,7 @@ from libs.xds.generate import (
 from libs.xds.generate.connection_manager import http_connection_manager
 from libs.xds.generate.filters import alpn, cors, fault, matchers, order
 from libs.xds.generate.outbound_plan import WILDCARD, Listener
-from libs.xds.generate.stream_chains import Chain
+from libs.xds.generate.stream_chains import Chain, RouteName
 from libs.xds.types import LISTENER, NamedResource, resource
 
 PASSTHROUGH_CHAIN = "PassthroughFilterChain"
@@ -85,8 +93,7 @@ class _Builder:
     def __init__(self, scope: OutboundScope, own: InboundScope) -> None:
         self._scope = scope
         self._own = own
-        on = scope.settings.allow_any_outbound and scope.interception is not Interception.NONE
-        self._elsewhere = self._to(names.PASSTHROUGH_CLUSTER if on else names.BLACK_HOLE_CLUSTER)
+        self._elsewhere = self._to(elsewhere.cluster(scope) or names.BLACK_HOLE_CLUSTER)
 
     def listener(self, planned: Listener) -> EnvoyListener:
         """Return one planned listener."""
@@ -96,6 +103,10 @@ class _Builder:
             traffic_direction=TrafficDirection.OUTBOUND,
             continue_on_listener_filters_timeout=True,
         )
+        for other in planned.others:
+            found.additional_addresses.add().address.CopyFrom(
+                endpoints.address(other, planned.port)
+            )
         if not planned.bound:
             found.bind_to_port.value = False
         self._add_chains(found, planned)
@@ -104,9 +115,14 @@ class _Builder:
 
     def virtual(self) -> EnvoyListener:
         """Return the listener that interception sends everything to."""
+        place = outbound_places.anywhere(self._scope)
         found = EnvoyListener(
             name=names.VIRTUAL_OUTBOUND,
-            address=endpoints.address(WILDCARD, names.OUTBOUND_PORT),
+            address=endpoints.address(place.address, names.OUTBOUND_PORT),
+            additional_addresses=[
+                AdditionalAddress(address=endpoints.address(other, names.OUTBOUND_PORT))
+                for other in place.others
+            ],
             traffic_direction=TrafficDirection.OUTBOUND,
             access_log=telemetry.listener_access_logs(self._own),
         )
@@ -146,19 +162,30 @@ class _Builder:
         if chain.source:
             found.metadata.CopyFrom(provenance.metadata(chain.source))
         if chain.routes is not None:
-            found.filters.append(self._http(str(chain.routes), listener))
+            found.filters.append(self._http(chain.routes, listener))
         else:
             found.filters.extend(self._streams(chain))
         return found
 
-    def _http(self, routes: str, listener: str) -> Filter:
+    def _http(self, routes: RouteName, listener: str) -> Filter:
         return http_connection_manager(
             own=self._own,
             direction="outbound",
             stat_prefix=names.stat_prefix(f"outbound_{listener}"),
-            routes=routes,
-            filters=_HTTP_FILTERS,
+            routes=str(routes),
+            filters=[*_HTTP_FILTERS, *self._resolving(routes)],
         )
+
+    def _resolving(self, routes: RouteName) -> list[hcm.HttpFilter]:
+        """Return the filter that asks DNS for the host of requests, if any of them may need it."""
+        scope = self._scope
+        asked = (one.service for one in egress.behind(scope, routes).services)
+        needed = any(
+            service.resolution is Resolution.DYNAMIC_DNS
+            and (routes.every or not routes.port or service.port(routes.port) is not None)
+            for service in asked
+        )
+        return [dynamic_dns.http_filter(scope.settings, scope.families)] if needed else []
 
     def _streams(self, chain: Chain) -> list[Filter]:
         single = len(chain.clusters) == 1
@@ -173,6 +200,12 @@ class _Builder:
             max_duration=pool.max_connection_duration if pool else None,
             hash_by_source=chain.hash_by_source,
         )
+        if chain.resolve_port:
+            scope = self._scope
+            resolve = dynamic_dns.network_filter(
+                scope.settings, scope.families, port=chain.resolve_port
+            )
+            return order.network([resolve, forward])
         if chain.protocol is not Protocol.MONGO:
             return [forward]
         watch = MongoProxy(stat_prefix=chain.stat_prefix)

@@ -7,24 +7,25 @@ listener for its own address. A port that one service speaks HTTP on and another
 chains, told apart by looking at the first bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from ipaddress import ip_network
 from typing import NamedTuple
 
 from libs.model.ids import Ref
-from libs.model.service import Protocol, Resolution, ServicePort
+from libs.model.service import Protocol, ServicePort
 from libs.proxy.memo import WeakMemo
-from libs.proxy.node import Interception
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
+from libs.xds.generate import egress, outbound_places
+from libs.xds.generate.egress import Egress
+from libs.xds.generate.outbound_places import WILDCARD as WILDCARD  # noqa: PLC0414 - exported
+from libs.xds.generate.outbound_places import Place
 from libs.xds.generate.stream_chains import Chain, Match, Reached, RouteName, StreamChains
 
-WILDCARD = "0.0.0.0"  # noqa: S104 - a virtual listener: nothing binds to it
 PLAINTEXT_HTTP = ("http/1.1", "h2c")
 RAW_BUFFER = "raw_buffer"
 
-_PRIVILEGED = 1024
 _PROXY_PORTS = frozenset({names.OUTBOUND_PORT, names.INBOUND_PORT, 15021, 15090})
 _SERVER_FIRST = frozenset({Protocol.MONGO, Protocol.MYSQL})
 
@@ -37,6 +38,7 @@ class Listener(NamedTuple):
     bound: bool  # to a real socket
     chains: tuple[Chain, ...]
     sources: tuple[Ref, ...]
+    others: tuple[str, ...] = ()  # addresses of a further family
 
 
 class Conflict(NamedTuple):
@@ -71,11 +73,17 @@ def conflicts(scope: OutboundScope) -> tuple[Conflict, ...]:
 
 def _plan(scope: OutboundScope) -> Plan:
     drafts = _Drafts(scope)
-    for scoped in sorted(scope.services, key=_age):
-        for port in scoped.service.ports:
-            for place in _places(scope, scoped, port):
-                drafts.add(_Offer(scoped, port, place))
+    ordered = sorted(scope.services, key=_age)
+    elsewhere: set[int] = set()
+    for listener in egress.listeners(scope):
+        drafts.turn_to(listener)
+        for scoped in filter(listener.imports, ordered):
+            for port in listener.ports(scoped, elsewhere):
+                for place in outbound_places.of_service(scope, scoped, port, listener):
+                    drafts.add(_Offer(scoped, port, place))
+        elsewhere.add(listener.number)
     listeners = [draft.listener() for _, draft in sorted(drafts.drafts.items())]
+    listeners += (_asked(scope, one) for one in egress.listeners(scope) if one.http_proxy)
     if scope.http_proxy_port:
         listeners.append(_http_proxy(scope))
     asked = {chain.routes for listener in listeners for chain in listener.chains if chain.routes}
@@ -92,11 +100,14 @@ def _http_proxy(scope: OutboundScope) -> Listener:
     return Listener(address, scope.http_proxy_port, bound=True, chains=(chain,), sources=())
 
 
-class _Place(NamedTuple):
-    """Where connections to a service arrive."""
-
-    address: str
-    subnets: tuple[str, ...] = ()  # of a service whose addresses are blocks
+def _asked(scope: OutboundScope, listener: Egress) -> Listener:
+    """Return the listener that a Sidecar wants as an HTTP proxy."""
+    place = outbound_places.own(scope, listener)
+    routes = RouteName(listener.number, every=True)
+    chain = Chain(Match(), routes=routes, sources=(scope.sidecar,))
+    return Listener(
+        place.address, listener.number, place.bound, chains=(chain,), sources=(scope.sidecar,)
+    )
 
 
 class _Offer(NamedTuple):
@@ -104,7 +115,7 @@ class _Offer(NamedTuple):
 
     scoped: ScopedService
     port: ServicePort
-    place: _Place
+    place: Place
 
     @property
     def http(self) -> bool:
@@ -119,54 +130,16 @@ class _Offer(NamedTuple):
         return self.scoped.service.ref
 
 
-def _places(scope: OutboundScope, scoped: ScopedService, port: ServicePort) -> Iterator[_Place]:
-    service = scoped.service
-    if port.protocol is Protocol.UDP:
-        return
-    if scope.interception is Interception.NONE:
-        if port.number >= _PRIVILEGED or not scope.unprivileged:
-            yield _Place(scope.outbound_address)
-    elif port.protocol.is_http:
-        yield _Place(WILDCARD)
-    elif service.resolution is Resolution.ORIGINAL and not service.addresses:
-        yield from _of_pods(scope, scoped)
-    else:
-        yield from _of_service(scoped)
-
-
-def _of_pods(scope: OutboundScope, scoped: ScopedService) -> Iterator[_Place]:
-    """Yield the pods of a headless service, which clients dial; not the proxy's own."""
-    service = scoped.service
-    without_pods = service.registry != "Kubernetes" and not service.selector
-    if without_pods and not scoped.pod_addresses:
-        yield _Place(WILDCARD)
-    for address in scoped.pod_addresses:
-        if address not in scope.own_addresses:
-            yield _Place(address)
-
-
-def _of_service(scoped: ScopedService) -> Iterator[_Place]:
-    service = scoped.service
-    single = tuple(address for address in service.addresses if "/" not in address)
-    blocks = tuple(address for address in service.addresses if "/" in address)
-    # Kubernetes lists the addresses of further families, which sidecars do not listen on.
-    for address in single[:1] if service.registry == "Kubernetes" else single:
-        yield _Place(address)
-    if blocks or not single:
-        yield _Place(WILDCARD, blocks)
-
-
 class _Draft:
     """A listener in the making."""
 
-    def __init__(self, place: _Place, port: int, *, bound: bool) -> None:
+    def __init__(self, place: Place, port: int) -> None:
         self.protocol = Protocol.TCP  # of the service that came first
         self.owner = Ref("")
         self.chains: list[Chain] = []
         self.sources: dict[Ref, None] = {}
         self._place = place
         self._port = port
-        self._bound = bound
 
     @property
     def name(self) -> str:
@@ -185,8 +158,14 @@ class _Draft:
         return True
 
     def listener(self) -> Listener:
+        place = self._place
         return Listener(
-            self._place.address, self._port, self._bound, tuple(self.chains), tuple(self.sources)
+            place.address,
+            self._port,
+            place.bound,
+            tuple(self.chains),
+            tuple(self.sources),
+            place.others,
         )
 
 
@@ -196,20 +175,28 @@ class _Drafts:
     def __init__(self, scope: OutboundScope) -> None:
         self.drafts: dict[tuple[str, int], _Draft] = {}
         self.conflicts: list[Conflict] = []
-        self._explicit = scope.interception is Interception.NONE
         self._taken = _PROXY_PORTS | {scope.http_proxy_port}
+        self._scope = scope
+        self._socket = ""
         self._chains = StreamChains(scope)
+
+    def turn_to(self, listener: Egress) -> None:
+        """Take offers of one listener after the other."""
+        self._socket = listener.socket
+        if self._scope.egress:
+            name = RouteName(listener.number, socket=listener.socket)
+            self._chains = StreamChains(self._scope, egress.behind(self._scope, name).routings)
 
     def add(self, offer: _Offer) -> None:
         """Put a service on the listener of its place, as far as older ones leave room."""
-        key = (offer.place.address, offer.port.number)
-        if self._is_taken(*key):
+        key = (offer.place.address, 0 if self._socket else offer.port.number)
+        if self._is_taken(offer.place, key[1]):
             name = names.listener(*key)
             self.conflicts.append(Conflict(name, Ref(""), offer.ref, "a port of the proxy"))
             return
         draft = self.drafts.get(key)
         if draft is None:
-            draft = _Draft(offer.place, offer.port.number, bound=self._explicit)
+            draft = _Draft(offer.place, key[1])
             draft.protocol, draft.owner = offer.port.protocol, offer.ref
             self.drafts[key] = draft
         elif _well_known(offer.port.protocol, draft.protocol):
@@ -218,9 +205,9 @@ class _Drafts:
         self._add_http(draft, offer)
         self._add_streams(draft, offer)
 
-    def _is_taken(self, address: str, port: int) -> bool:
+    def _is_taken(self, place: Place, port: int) -> bool:
         """Tell whether the proxy itself listens there, as it does on the wildcard address."""
-        return port in self._taken and (self._explicit or address == WILDCARD)
+        return port in self._taken and (place.bound or place.wildcard)
 
     def _add_http(self, draft: _Draft, offer: _Offer) -> None:
         if not (offer.http or offer.auto):
@@ -233,12 +220,16 @@ class _Drafts:
 
     def _http_chain(self, offer: _Offer) -> Chain:
         # A proxy that nothing redirects to knows nothing of passing other bytes on.
-        shared = self._explicit or offer.place.address == WILDCARD
-        sniffs = offer.auto or not self._explicit
+        place = offer.place
+        shared = place.bound or place.wildcard or place.chosen
+        sniffs = offer.auto or not place.bound
         alone = "" if shared else offer.scoped.service.host
+        routes = RouteName(offer.port.number, alone)
+        if self._socket:
+            routes = RouteName(0, every=True, socket=self._socket)
         return Chain(
             Match(protocols=PLAINTEXT_HTTP, transport=RAW_BUFFER) if sniffs else Match(),
-            routes=RouteName(offer.port.number, alone),
+            routes=routes,
             sources=(offer.ref,),
         )
 
@@ -246,7 +237,8 @@ class _Drafts:
         if offer.http:
             return
         place = offer.place
-        reached = Reached(offer.scoped, offer.port, place.address == WILDCARD, place.subnets)
+        by_name = place.wildcard or place.chosen
+        reached = Reached(offer.scoped, offer.port, by_name, place.subnets)
         for chain in self._chains.of_service(reached):
             if not draft.add(chain):
                 self._report(draft, offer, "TCP over TCP")

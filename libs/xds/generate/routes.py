@@ -13,10 +13,16 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from libs.proxy.memo import WeakMemo
-from libs.proxy.node import Interception, ProxyType
+from libs.proxy.node import ProxyType
 from libs.proxy.scope import OutboundScope
-from libs.xds import names
-from libs.xds.generate import outbound_plan, route_actions, virtual_hosts
+from libs.xds.generate import (
+    egress,
+    elsewhere,
+    outbound_plan,
+    route_actions,
+    virtual_hosts,
+)
+from libs.xds.generate.route_destinations import Destinations
 from libs.xds.generate.stream_chains import RouteName
 from libs.xds.generate.virtual_hosts import ANY_PORT, Host
 from libs.xds.types import ROUTE, NamedResource, field, resource
@@ -36,14 +42,20 @@ def generate(scope: OutboundScope) -> list[NamedResource]:
 def _generate(scope: OutboundScope) -> list[NamedResource]:
     if scope.type is not ProxyType.SIDECAR:
         return []
-    by_port: dict[int, list[Host]] = {}
+    by_listener: dict[RouteName, list[Host]] = {}
     found = []
     for wanted in outbound_plan.plan(scope).routes:
-        hosts = by_port.get(wanted.port)
+        shared = wanted._replace(service="")
+        hosts = by_listener.get(shared)
         if hosts is None:
-            hosts = by_port[wanted.port] = virtual_hosts.of_port(scope, wanted.port)
+            hosts = by_listener[shared] = _hosts(scope, shared)
         found.append(_configuration(scope, wanted, hosts))
     return sorted(found, key=lambda item: item.name)
+
+
+def _hosts(scope: OutboundScope, wanted: RouteName) -> list[Host]:
+    narrow = egress.behind(scope, wanted)
+    return virtual_hosts.of_port(narrow, wanted.asked, destinations=Destinations(scope))
 
 
 def _configuration(scope: OutboundScope, wanted: RouteName, hosts: Sequence[Host]) -> NamedResource:
@@ -55,7 +67,7 @@ def _configuration(scope: OutboundScope, wanted: RouteName, hosts: Sequence[Host
         bodies = [virtual_hosts.body(host, scope.settings) for host in hosts]
         bodies.append(_catch_all(scope).SerializeToString(deterministic=True))
     name = str(wanted)
-    body = _assemble(name, bodies, ignore_port=wanted.port != ANY_PORT)
+    body = _assemble(name, bodies, ignore_port=wanted.asked != ANY_PORT)
     sources = (ref for host in hosts for ref in host.sources)
     return resource(name, ROUTE, body=body, sources=sources)
 
@@ -79,12 +91,8 @@ def _assemble(name: str, hosts: Iterable[bytes], *, ignore_port: bool) -> bytes:
 
 
 def _catch_all(scope: OutboundScope) -> VirtualHost:
-    """Return where requests for unknown hosts go: on, or nowhere if the mesh forbids it.
-
-    A proxy that nothing redirects to cannot send them on: what was dialled is the proxy itself.
-    """
-    redirected = scope.interception is not Interception.NONE
-    on = scope.settings.allow_any_outbound and redirected
-    name = ALLOW_ANY if on else BLOCK_ALL
-    route = route_actions.catch_all(name, names.PASSTHROUGH_CLUSTER if on else "")
+    """Return where requests for unknown hosts go: on, or nowhere if that is forbidden."""
+    cluster = elsewhere.cluster(scope)
+    name = ALLOW_ANY if cluster else BLOCK_ALL
+    route = route_actions.catch_all(name, cluster)
     return VirtualHost(name=name, domains=["*"], routes=[route], include_request_attempt_count=True)

@@ -5,12 +5,12 @@ routing that matches by address or by SNI gets a chain for each match. What TCP 
 match still goes to the service; of TLS only the names that routings match are let through.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from libs.model import hosts
 from libs.model.ids import Ref
-from libs.model.service import Protocol, ServicePort
+from libs.model.service import Protocol, Resolution, ServicePort
 from libs.model.traffic import (
     ConnectionPool,
     Destination,
@@ -27,12 +27,21 @@ from libs.xds.generate.route_destinations import Destinations
 
 
 class RouteName(NamedTuple):
-    """The name of a route configuration: of a port, of one service alone, or of the HTTP proxy."""
+    """The name of routes: of a port, of one service alone, of an HTTP proxy, of a Unix socket."""
 
-    port: int  # 0: the HTTP proxy
+    port: int  # 0: the HTTP proxy, or a Unix socket
     service: str = ""
+    every: bool = False  # requests for hosts at every port come in
+    socket: str = ""
+
+    @property
+    def asked(self) -> int:
+        """The port of the hosts that requests are for, or 0 if they may be at any."""
+        return 0 if self.every else self.port
 
     def __str__(self) -> str:
+        if self.socket:
+            return self.socket
         if not self.port:
             return names.HTTP_PROXY_ROUTE
         return names.route_config(self.service, self.port) if self.service else str(self.port)
@@ -65,6 +74,7 @@ class Chain(NamedTuple):
     protocol: Protocol = Protocol.TCP
     source: Ref = Ref("")  # of the routing that asked for the chain
     sources: tuple[Ref, ...] = ()
+    resolve_port: int = 0  # the SNI is resolved, and this port of what it names is called
 
 
 class Reached(NamedTuple):
@@ -79,10 +89,12 @@ class Reached(NamedTuple):
 class StreamChains:
     """Makes the chains of services of one scope."""
 
-    def __init__(self, scope: OutboundScope) -> None:
+    def __init__(self, scope: OutboundScope, routings: Iterable[Routing] | None = None) -> None:
+        """`routings` are those that count, if not all of the scope's do."""
         self._destinations = Destinations(scope)
         self._dns_domain = scope.dns_domain
-        self._routings = [routing for routing in scope.routings if routing.tcp or routing.tls]
+        followed = scope.routings if routings is None else routings
+        self._routings = [routing for routing in followed if routing.tcp or routing.tls]
 
     def of_service(self, reached: Reached) -> list[Chain]:
         """Return the chains of a service's port; the last takes what the others leave."""
@@ -168,7 +180,18 @@ class StreamChains:
             pool=policy.connection_pool if policy else None,
             hash_by_source=_by_source(policy),
             protocol=port.protocol,
+            resolve_port=self._resolve_port(destinations, port),
             sources=(reached.scoped.service.ref,),
+        )
+
+    def _resolve_port(self, destinations: Sequence[WeightedDestination], port: ServicePort) -> int:
+        scoped = self._destinations.find(destinations[0].destination.host)
+        if scoped is None or scoped.service.resolution is not Resolution.DYNAMIC_DNS:
+            return 0
+        number = self._destinations.cluster(destinations[0].destination, port.number).port
+        called = scoped.service.port(number)
+        return (
+            called.target if called and isinstance(called.target, int) and called.target else number
         )
 
 

@@ -80,10 +80,15 @@ class _Registry:
         return [one.number for one in wanted if speaks_http(one)]
 
 
-def of_port(scope: OutboundScope, port: int) -> list[Host]:
-    """Return the virtual hosts of one listener's port, or of all ports with ANY_PORT, by name."""
+def of_port(
+    scope: OutboundScope, port: int, *, destinations: Destinations | None = None
+) -> list[Host]:
+    """Return the virtual hosts of one listener's port, or of all ports with ANY_PORT, by name.
+
+    `destinations` are those that routes may lead to, if they are more than can be asked for.
+    """
     registry = _Registry(scope, port)
-    table = _Table(scope, port)
+    table = _Table(scope, port, destinations or Destinations(scope))
     found = [*_routed(scope, registry, table.ways)]
     decided = {wanted.host for wanted in found if wanted.scoped is not None}
     for host, scoped in registry.services.items():
@@ -180,8 +185,8 @@ def _nearest(routings: Sequence[Routing], services: Iterable[str]) -> Mapping[st
 class _Table:
     """Virtual hosts in the making: who came first keeps a name or domain."""
 
-    def __init__(self, scope: OutboundScope, port: int) -> None:
-        self.ways = Ways(Destinations(scope), port, scope.settings.default_retries)
+    def __init__(self, scope: OutboundScope, port: int, destinations: Destinations) -> None:
+        self.ways = Ways(destinations, port, scope.settings.default_retries)
         self.hosts: list[Host] = []
         self.known: set[str] = set()  # hosts that a service really has
         self._dns_domain = scope.dns_domain

@@ -24,6 +24,7 @@ HTTP_ORDER = (
     "istio.alpn",  # after the route is known: the cluster decides the protocol
     "envoy.filters.http.fault",  # a caller that is not allowed must not be able to cause delays
     "envoy.filters.http.cors",  # a fault hits preflights as well
+    "envoy.filters.http.dynamic_forward_proxy",  # the route may change the host to be resolved
     "envoy.filters.http.stateful_session",  # picks a host, so right before the router
     "envoy.filters.http.router",  # Envoy wants its terminal filter last
 )
@@ -33,6 +34,7 @@ NETWORK_ORDER = (
     "envoy.filters.network.rbac",  # nothing reads a byte of a connection that is refused
     "envoy.filters.network.mysql_proxy",  # protocol statistics look on before the bytes leave
     "envoy.filters.network.mongo_proxy",
+    "envoy.filters.network.sni_dynamic_forward_proxy",  # finds out where the proxy behind it goes
     "envoy.filters.network.sni_cluster",  # rewrites the destination of the proxy behind it
     "envoy.filters.network.redis_proxy",  # terminal
     "envoy.filters.network.tcp_proxy",  # terminal
