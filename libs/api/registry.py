@@ -122,7 +122,6 @@ KINDS: tuple[Kind, ...] = (
         True,
         ("gw",),
         Gateway,
-        effective=False,
     ),
     Kind(
         SECURITY,

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from msgspec import structs
+
 from libs.model.endpoint import Endpoint, EndpointSet, Health, Locality
 from libs.model.ids import ServiceKey
 from libs.model.mesh import Mesh
@@ -17,7 +19,8 @@ from libs.model.service import Protocol, Resolution
 from libs.model.settings import MeshSettings
 from libs.model.traffic import LocalityBalancing, Simple, TlsMode, TrafficPolicy
 from libs.proxy import locality
-from libs.proxy.cluster_name import ClusterName
+from libs.proxy.cluster_name import ClusterName, parse_cluster
+from libs.proxy.gateways import passed_by_name
 from libs.proxy.memo import WeakMemo, same
 from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies
@@ -167,7 +170,13 @@ class EndpointScoper:
         if scopes is None:
             scopes = tuple(_scopes(scoped, row, self._peers, outbound.settings, place))
             kept.by_place[place] = scopes
-        return scopes
+        return scopes + _by_name(scopes) if passed_by_name(outbound, scoped) else scopes
+
+
+def _by_name(scopes: tuple[EndpointScope, ...]) -> tuple[EndpointScope, ...]:
+    """Return the same endpoints for the clusters that a router finds by the SNI of TLS."""
+    named = ((scope, parse_cluster(scope.cluster)) for scope in scopes)
+    return tuple(structs.replace(scope, cluster=name.sni) for scope, name in named if name)
 
 
 def has_endpoints(outbound: OutboundScope, scoped: ScopedService) -> bool:

@@ -13,12 +13,13 @@ from typing import NamedTuple
 from msgspec import structs
 
 from libs.model import hosts
-from libs.model.gateway import ANY_NAMESPACE, Gateway, Server, ServerHost
+from libs.model.gateway import ANY_NAMESPACE, Gateway, Server, ServerHost, ServerTlsMode
 from libs.model.ids import Ref
+from libs.model.service import Resolution
 from libs.model.traffic import MESH_GATEWAY, Routing
 from libs.proxy.peers import selects
 from libs.proxy.routings import source_labels
-from libs.proxy.scope import BoundServer, GatewayListener
+from libs.proxy.scope import BoundServer, GatewayListener, OutboundScope, ScopedService
 from libs.proxy.visibility import PUBLIC, audience
 
 
@@ -52,6 +53,8 @@ def merge(gateways: Iterable[Gateway], targets: Mapping[int, int]) -> Merged:
     conflicts: list[Conflict] = []
     for gateway in sorted(gateways, key=age):
         for index, server in enumerate(gateway.servers):
+            if not server.number:  # a socket that is a file
+                continue
             port = targets.get(server.number, server.number)
             draft = drafts.setdefault((port, server.bind), _Draft(port, server.bind))
             conflicts += draft.add(gateway, index)
@@ -146,3 +149,29 @@ class GatewayIndex:
             if PUBLIC in seen_by or namespace in seen_by
         }
         return sorted(found.values(), key=age)
+
+
+def passed_by_name(scope: OutboundScope, scoped: ScopedService) -> bool:
+    """Tell whether a router passes TLS on to a service by the name that a client asks for."""
+    return any(
+        passes_by_name(bound.server, scoped)
+        for listener in scope.gateways
+        for bound in listener.servers
+    )
+
+
+def passes_by_name(server: Server, scoped: ScopedService) -> bool:
+    """Tell whether one server passes TLS on to a service by the name that a client asks for."""
+    if server.tls is None or server.tls.mode is not ServerTlsMode.AUTO_PASSTHROUGH:
+        return False
+    service = scoped.service
+    known = service.resolution in {Resolution.ENDPOINTS, Resolution.ORIGINAL}
+    return (
+        known
+        and not service.external
+        and any(
+            host.namespace in {ANY_NAMESPACE, service.namespace}
+            and hosts.matches(host.name, service.host)
+            for host in server.hosts
+        )
+    )

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from libs.api.kubernetes import EndpointSlice
 from libs.api.resource import Resource
+from libs.model.gateway import Gateway
 from libs.model.mesh import Table
 from libs.model.security import PeerPolicy
 from libs.model.service import Service
@@ -31,6 +32,7 @@ class Group(StrEnum):
     SERVICES = "services by host"  # Service rows, by host
     WORKLOADS = "workloads by address"  # Workload rows, by `<namespace>/<address>`
     ROUTINGS = "routings by host"  # Routing rows of sidecars, by host
+    GATEWAYS = "gateways"  # all Gateway rows, by ""
     HOST_POLICIES = "host policies by host"  # HostPolicy rows, by host as written, maybe a pattern
     WIDE_PEER_POLICIES = "peer policies by namespace"  # those without a selector, by namespace
 
@@ -68,6 +70,10 @@ def _routing(row: Routing) -> Iterator[Membership]:
             yield Group.ROUTINGS, host
 
 
+def _gateway(_: Gateway) -> Iterator[Membership]:
+    yield Group.GATEWAYS, ""
+
+
 def _host_policy(row: HostPolicy) -> Iterator[Membership]:
     yield Group.HOST_POLICIES, row.host
 
@@ -81,6 +87,7 @@ _OF_ROW: Mapping[Table, Callable[[Any], Iterator[Membership]]] = {
     Table.SERVICE: _service,
     Table.WORKLOAD: _workload,
     Table.ROUTING: _routing,
+    Table.GATEWAY: _gateway,
     Table.HOST_POLICY: _host_policy,
     Table.PEER_POLICY: _peer_policy,
 }

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from libs.api import kubernetes
 from libs.api.networking.destination_rule import DestinationRule
+from libs.api.networking.gateway import Gateway
 from libs.api.networking.virtual_service import VirtualService
 from libs.api.resource import Resource
 from libs.api.security.authorization_policy import AuthorizationPolicy
@@ -17,6 +18,7 @@ from libs.api.security.request_authentication import RequestAuthentication
 from libs.translate import (
     access,
     endpoints,
+    gateways,
     host_policies,
     host_policy_conflicts,
     namespaces,
@@ -48,11 +50,13 @@ RULES = (
     Rule("workloads", kubernetes.Pod, workloads.derive),
     Rule("endpoints", kubernetes.Service, endpoints.derive),
     Rule("routing", VirtualService, routing.derive),
+    Rule("gateways", Gateway, gateways.derive),
     Rule("host policies", DestinationRule, host_policies.derive),
     Rule("peers", PeerAuthentication, peers.derive),
     Rule("access", AuthorizationPolicy, access.derive),
     Rule("tokens", RequestAuthentication, tokens.derive),
     Rule("references", VirtualService, references.check),
+    Rule("gateway conflicts", Gateway, gateways.check),
     Rule("host policy conflicts", DestinationRule, host_policy_conflicts.check),
     Rule("peer conflicts", PeerAuthentication, peers.check),
     Rule("unsupported routing", VirtualService, unsupported.of_routing),

@@ -35,6 +35,21 @@ def listener(address: str, port: int) -> str:
     return f"{address}_{port}"
 
 
+def gateway_routes(port: int, bind: str) -> str:
+    """Return the name of the routes of a gateway's clear text, at its own port."""
+    return f"http.{port}.{bind}" if bind else f"http.{port}"
+
+
+def gateway_tls_routes(port: int, port_name: str, *, gateway: str, bind: str) -> str:
+    """Return the name of the routes of one server at which TLS ends, at its published port.
+
+    `gateway` is `<namespace>/<name>`.
+    """
+    namespace, _, name = gateway.partition("/")
+    found = f"https.{port}.{port_name}.{name}.{namespace}"
+    return f"{found}.{bind}" if bind else found
+
+
 def stat_prefix(name: str) -> str:
     """Return `name` as a prefix of statistics: the delimiter ends it, as dots may be part of it."""
     return f"{name};"

@@ -28,6 +28,7 @@ from libs.xds.generate import (
     endpoints,
     load_balancing,
     provenance,
+    sni_clusters,
     tls_client,
 )
 from libs.xds.generate.filters import alpn
@@ -67,6 +68,7 @@ def _generate(scope: OutboundScope) -> list[NamedResource]:
         for cluster in _memo.get(scoped, context, partial(_of_service, scope, scoped))
     ]
     found.append(_resource(_black_hole(scope.settings), scope.settings.ref))
+    found += sni_clusters.generate(scope)
     if scope.type is ProxyType.SIDECAR:
         found.append(_resource(_passthrough(scope.settings), scope.settings.ref))
     return found

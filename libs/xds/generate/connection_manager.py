@@ -20,6 +20,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from libs.model.service import Protocol
 from libs.model.settings import MeshSettings
+from libs.proxy.node import ProxyType
 from libs.proxy.scope import InboundPort, InboundScope
 from libs.xds.generate import telemetry, typed
 from libs.xds.generate.filters import order
@@ -44,12 +45,13 @@ def http_connection_manager(
 
     `own` is the workload whose proxy this is, in either direction: telemetry names it, and its
     settings are the mesh's. `routes` are either inline or the name under which RDS serves them.
-    `port` is the inbound port that is served.
+    `port` is the inbound port that is served. The clients of a router are strangers to the mesh.
     """
+    edge = own.type is ProxyType.ROUTER
     manager = hcm.HttpConnectionManager(
         codec_type=hcm.HttpConnectionManager.CodecType.AUTO,
         stat_prefix=stat_prefix,
-        server_name=SERVER_NAME if direction == "inbound" else "",  # Envoy's own: `envoy`
+        server_name=SERVER_NAME if direction == "inbound" or edge else "",  # Envoy's own: `envoy`
         use_remote_address=BoolValue(value=False),
         stream_idle_timeout=_NEVER,
         access_log=telemetry.http_access_logs(own, direction, port.service if port else None),
@@ -63,6 +65,8 @@ def http_connection_manager(
         _forward_certificate(manager)
         if port and (port.protocol.is_http2 or port.protocol is Protocol.GRPC_WEB):
             manager.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
+    if edge:
+        _face_strangers(manager, own.settings)
     if isinstance(routes, str):
         manager.rds.CopyFrom(_route_discovery(routes))
     else:
@@ -99,6 +103,19 @@ def _forward_certificate(manager: hcm.HttpConnectionManager) -> None:
     )
     details = manager.set_current_client_cert_details
     details.subject.value = True
+    details.dns = True
+    details.uri = True
+
+
+def _face_strangers(manager: hcm.HttpConnectionManager, settings: MeshSettings) -> None:
+    """Believe nothing that a client says of itself, but what trusted proxies in front say of it."""
+    manager.use_remote_address.value = True
+    manager.xff_num_trusted_hops = settings.trusted_proxies
+    modes = hcm.HttpConnectionManager.ForwardClientCertDetails
+    manager.forward_client_cert_details = modes.Value(settings.forward_client_cert)
+    details = manager.set_current_client_cert_details
+    details.subject.value = True
+    details.cert = True
     details.dns = True
     details.uri = True
 

@@ -18,6 +18,7 @@ from libs.proxy.scope import OutboundScope
 from libs.xds.generate import (
     egress,
     elsewhere,
+    gateway_routes,
     outbound_plan,
     route_actions,
     virtual_hosts,
@@ -41,7 +42,7 @@ def generate(scope: OutboundScope) -> list[NamedResource]:
 
 def _generate(scope: OutboundScope) -> list[NamedResource]:
     if scope.type is not ProxyType.SIDECAR:
-        return []
+        return gateway_routes.generate(scope)
     by_listener: dict[RouteName, list[Host]] = {}
     found = []
     for wanted in outbound_plan.plan(scope).routes:

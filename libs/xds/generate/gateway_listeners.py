@@ -1,0 +1,246 @@
+"""Listeners of gateways: what a router takes at its ports, and by which chain.
+
+A listener is named `<address>_<port>`. Requests in clear text share one chain. Of TLS each server
+has its own, told apart by the name that the client asks for; where TLS is passed on, each rule of a
+routing has one, or, for servers that pass on to whatever the name says, each cluster.
+Which servers share a listener is decided by `libs.proxy.gateways`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from envoy.config.core.v3.base_pb2 import TrafficDirection, TransportSocket
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener as EnvoyListener
+
+from libs.model import hosts
+from libs.model.gateway import ANY_NAMESPACE, Server, ServerTlsMode
+from libs.model.ids import Ref
+from libs.model.service import Protocol
+from libs.model.traffic import Routing, StreamRoute, WeightedDestination
+from libs.proxy.gateways import bound_hosts
+from libs.proxy.node import ProxyType
+from libs.proxy.routings import at_gateway
+from libs.proxy.scope import BoundServer, GatewayListener, ProxyScope
+from libs.xds import names
+from libs.xds.generate import (
+    endpoints,
+    gateway_routes,
+    listener_filters,
+    provenance,
+    sni_clusters,
+    tcp,
+    telemetry,
+    tls_gateway,
+)
+from libs.xds.generate.connection_manager import http_connection_manager
+from libs.xds.generate.filters import alpn, cors, fault, grpc_web, order, rbac
+from libs.xds.generate.outbound_plan import WILDCARD
+from libs.xds.generate.route_destinations import Destinations
+from libs.xds.types import LISTENER, NamedResource, resource
+
+_HANDSHAKE_SECONDS = 15
+_HTTP_FILTERS = (alpn.FILTER, fault.FILTER, cors.FILTER)
+_MESH_ALPN = (
+    "istio",
+    "istio-peer-exchange",
+    "istio-http/1.0",
+    "istio-http/1.1",
+    "istio-h2",
+)
+_TLS = "tls"
+
+
+def generate(scope: ProxyScope) -> list[NamedResource]:
+    """Return the listeners of a router by port; none for a sidecar, nor where nothing is served."""
+    if scope.outbound.type is not ProxyType.ROUTER:
+        return []
+    builder = _Builder(scope)
+    made = (builder.listener(planned) for planned in scope.outbound.gateways)
+    return [one for one in made if one is not None]
+
+
+class _Chain(NamedTuple):
+    """What happens to connections that ask for one of some names; no names: to all others."""
+
+    filters: Sequence[Filter]
+    sni: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
+    tls: bool = False
+    socket: TransportSocket | None = None
+    source: Ref = Ref("")
+
+
+class _Builder:
+    """Builds the listeners of one router."""
+
+    def __init__(self, scope: ProxyScope) -> None:
+        self._outbound = scope.outbound
+        self._own = scope.inbound
+        self._destinations = Destinations(scope.outbound)
+        self._requests = rbac.http_filters(scope.inbound.policies, scope.inbound.settings)
+        self._connections = rbac.network_filters(scope.inbound.policies, scope.inbound.settings)
+
+    def listener(self, planned: GatewayListener) -> NamedResource | None:
+        """Return a listener, or None if no chain of it leads anywhere."""
+        address = planned.bind or WILDCARD
+        name = names.listener(address, planned.port)
+        chains = _distinct(list(self._chains(planned, name)))
+        if not chains:
+            return None
+        found = EnvoyListener(
+            name=name,
+            address=endpoints.address(address, planned.port),
+            traffic_direction=TrafficDirection.OUTBOUND,
+            access_log=telemetry.listener_access_logs(self._own),
+        )
+        found.filter_chains.extend(map(_message, chains))
+        if any(chain.tls for chain in chains):
+            found.listener_filters.append(listener_filters.tls_inspector())
+        body = found.SerializeToString(deterministic=True)
+        return resource(name, LISTENER, body=body, sources=self._sources(planned, chains))
+
+    def _sources(self, planned: GatewayListener, chains: Iterable[_Chain]) -> Iterator[Ref]:
+        yield self._own.settings.ref
+        yield from (policy.ref for policy in self._own.policies)
+        yield from (bound.ref for bound in planned.servers)
+        yield from (chain.source for chain in chains)
+
+    def _chains(self, planned: GatewayListener, listener: str) -> Iterator[_Chain]:
+        first = planned.servers[0]
+        if first.server.tls is None and first.server.routes_requests:
+            yield _Chain(self._http(planned, first, listener), source=first.ref)
+            return
+        for bound in planned.servers:
+            if bound.server.routes_requests:
+                yield self._ended(bound, self._http(planned, bound, listener))
+            elif bound.server.tls is None or bound.server.terminates:
+                yield from self._streams(bound)
+            elif bound.server.tls.mode is ServerTlsMode.AUTO_PASSTHROUGH:
+                yield from self._by_cluster(bound)
+            else:
+                yield from self._passed(bound)
+
+    def _ended(self, bound: BoundServer, filters: Sequence[Filter]) -> _Chain:
+        """Return the chain of a server for itself; TLS ends in it, if there is any."""
+        server = bound.server
+        if server.tls is None:
+            return _Chain(filters, source=bound.ref)
+        sni = tuple(host.name for host in server.hosts)
+        socket = tls_gateway.server_tls(server, server.tls)
+        return _Chain(filters, sni=sni, tls=True, socket=socket, source=bound.ref)
+
+    def _http(self, planned: GatewayListener, bound: BoundServer, listener: str) -> list[Filter]:
+        server = bound.server
+        prefix = server.name or f"outbound_{listener}"
+        web = [grpc_web.FILTER] if server.protocol is Protocol.GRPC_WEB else []
+        manager = http_connection_manager(
+            own=self._own,
+            direction="outbound",
+            stat_prefix=names.stat_prefix(prefix),
+            routes=gateway_routes.name_of(planned, bound),
+            filters=[*self._requests, *web, *_HTTP_FILTERS],
+        )
+        return [manager]
+
+    def _streams(self, bound: BoundServer) -> Iterator[_Chain]:
+        """Yield the chain of a server that carries bytes: the first rule for its port decides."""
+        for routing in self._routings(bound):
+            if not bound_hosts(bound.server, routing):
+                continue
+            for rule in routing.tcp:
+                if _is_for(rule, bound.server):
+                    chain = self._ended(bound, self._forward(routing, rule, bound.server))
+                    yield chain._replace(source=routing.ref)
+                    return
+
+    def _passed(self, bound: BoundServer) -> Iterator[_Chain]:
+        for routing in self._routings(bound):
+            for rule in routing.tls:
+                for match in rule.matches:
+                    sni = _within(match.sni_hosts, bound.server, routing)
+                    if sni and match.port in {0, bound.server.number}:
+                        filters = self._forward(routing, rule, bound.server)
+                        yield _Chain(filters, sni=sni, tls=True, source=routing.ref)
+
+    def _by_cluster(self, bound: BoundServer) -> Iterator[_Chain]:
+        for name, scoped in sni_clusters.of_server(self._outbound, bound.server):
+            filters = self._proxied(name, {name: 0})
+            source = scoped.service.ref
+            yield _Chain(filters, sni=(name,), protocols=_MESH_ALPN, tls=True, source=source)
+
+    def _routings(self, bound: BoundServer) -> Iterator[Routing]:
+        for routing in self._outbound.routings:
+            if bound.gateway in routing.gateways:
+                yield at_gateway(routing, bound.gateway)
+
+    def _forward(self, routing: Routing, rule: StreamRoute, server: Server) -> list[Filter]:
+        weights = self._weights(rule.destinations, server.number)
+        single = len(weights) == 1
+        prefix = next(iter(weights)) if single else f"{routing.name}.{routing.namespace}"
+        return self._proxied(prefix, weights)
+
+    def _weights(self, destinations: Sequence[WeightedDestination], port: int) -> dict[str, int]:
+        weights: dict[str, int] = {}
+        for one in destinations:
+            if one.weight or len(destinations) == 1:
+                name = str(self._destinations.cluster(one.destination, port))
+                weights[name] = weights.get(name, 0) + one.weight
+        return weights or {names.BLACK_HOLE_CLUSTER: 0}
+
+    def _proxied(self, prefix: str, weights: dict[str, int]) -> list[Filter]:
+        single = len(weights) == 1
+        forward = tcp.tcp_proxy(
+            own=self._own,
+            direction="outbound",
+            stat_prefix=prefix,
+            cluster=next(iter(weights)) if single else "",
+            weighted=None if single else weights,
+        )
+        return order.network([*self._connections, forward])
+
+
+def _is_for(rule: StreamRoute, server: Server) -> bool:
+    return not rule.matches or any(match.port in {0, server.number} for match in rule.matches)
+
+
+def _within(sni: Iterable[str], server: Server, routing: Routing) -> tuple[str, ...]:
+    """Return the names that a rule matches, narrowed to those that the server may answer to."""
+    found: dict[str, None] = {}
+    for mine in server.hosts:
+        if mine.namespace not in {ANY_NAMESPACE, routing.namespace}:
+            continue
+        for name in sni:
+            if hosts.matches(mine.name, name):
+                found[name] = None
+            elif hosts.matches(name, mine.name):
+                found[mine.name] = None
+    return tuple(found)
+
+
+def _distinct(chains: Iterable[_Chain]) -> list[_Chain]:
+    """Return chains without the names that an earlier one has: Envoy refuses two for one name."""
+    taken: set[tuple[str, tuple[str, ...]]] = set()
+    found: list[_Chain] = []
+    for chain in chains:
+        sni = [name for name in chain.sni or ("*",) if (name, chain.protocols) not in taken]
+        if not sni:
+            continue
+        # Beside the wildcard for all, no other name means anything.
+        taken.update((name, chain.protocols) for name in sni)
+        found.append(chain._replace(sni=() if "*" in sni else tuple(sni)))
+    return found
+
+
+def _message(chain: _Chain) -> FilterChain:
+    found = FilterChain(filters=chain.filters)
+    found.transport_socket_connect_timeout.FromSeconds(_HANDSHAKE_SECONDS)
+    if chain.tls:
+        found.filter_chain_match.transport_protocol = _TLS
+        found.filter_chain_match.server_names.extend(sorted(chain.sni))
+        found.filter_chain_match.application_protocols.extend(chain.protocols)
+    if chain.socket is not None:
+        found.transport_socket.CopyFrom(chain.socket)
+    if chain.source:
+        found.metadata.CopyFrom(provenance.metadata(chain.source))
+    return found
