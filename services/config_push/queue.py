@@ -3,10 +3,9 @@
 One entry a proxy: whatever arrives while it waits is merged into it, so the queue is bounded by the
 number of proxies and nothing is ever dropped. Three lanes, each in order of arrival: proxies that
 have nothing yet, then endpoints, then configuration. A proxy may wait in the endpoint lane and in
-the configuration lane at once; the configuration lane brings endpoints too.
+the configuration lane at once: its endpoints do not wait for the rest.
 """
 
-import asyncio
 from enum import IntEnum
 
 from msgspec import Struct
@@ -36,7 +35,6 @@ class PushQueue:
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, dict[int, Entry]] = {lane: {} for lane in Lane}
-        self._filled = asyncio.Event()
 
     def __len__(self) -> int:
         return sum(len(lane) for lane in self._lanes.values())
@@ -50,7 +48,6 @@ class PushQueue:
         if known is not None:
             entry = Entry(entry.connection, entry.lane, known.since, known.tables | entry.tables)
         lane[entry.connection] = entry
-        self._filled.set()
 
     def put_back(self, entries: list[Entry]) -> None:
         """Let entries that were taken wait again, in front of their lanes."""
@@ -62,33 +59,15 @@ class PushQueue:
                 lane.update((entry.connection, entry) for entry in back)
                 for entry in later.values():
                     self.add(entry)
-        if len(self):
-            self._filled.set()
 
     def remove(self, connection: int) -> None:
         """Forget a proxy that has gone."""
         for lane in self._lanes.values():
             lane.pop(connection, None)
 
-    async def filled(self) -> None:
-        """Return once somebody waits."""
-        while not len(self):
-            self._filled.clear()
-            await self._filled.wait()
-
     def take(self, limit: int) -> list[Entry]:
         """Return at most `limit` entries of the most urgent lane in which anybody waits."""
-        for number, lane in self._lanes.items():
+        for lane in self._lanes.values():
             if lane:
-                return [self._took(number, connection) for connection in list(lane)[:limit]]
+                return [lane.pop(connection) for connection in list(lane)[:limit]]
         return []
-
-    def _took(self, lane: Lane, connection: int) -> Entry:
-        entry = self._lanes[lane].pop(connection)
-        if lane is Lane.ENDPOINTS:
-            return entry
-        endpoints = self._lanes[Lane.ENDPOINTS].pop(connection, None)
-        if endpoints is None:
-            return entry
-        since = min(entry.since, endpoints.since)
-        return Entry(connection, lane, since, entry.tables | endpoints.tables)
