@@ -1,7 +1,5 @@
 import pytest
 
-from libs.api import reasons
-from libs.api.check import check
 from tests.support.rulings import manifest, ruling
 
 
@@ -146,13 +144,4 @@ def test_its_name_has_no_dots_and_its_selector_says_something() -> None:
     assert ruling(manifest("Gateway", spec, name="a.b")) == [
         "metadata.name InvalidName",
         "warning spec.selector EmptySelector",
-    ]
-
-
-def test_that_a_kind_has_no_effect_yet_is_said_besides_its_own_mistakes() -> None:
-    (finding,) = check(manifest("Gateway", "servers: []"), "f")
-    assert finding.resource is None
-    assert [(error.path, error.reason) for error in finding.errors] == [
-        ("kind", reasons.UNSUPPORTED_KIND),
-        ("spec.servers", reasons.MISSING_FIELD),
     ]
