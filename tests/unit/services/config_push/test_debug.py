@@ -1,0 +1,154 @@
+"""Debug pages: their shapes, and who may read them."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from libs.model.ids import SpiffeId
+from libs.pki.errors import TokenError
+from libs.xds.types import CLUSTER, ENDPOINT
+from services.config_push import debug
+from services.config_push.debug import DebugPages, Readers
+from tests.support.mesh import endpoints, fqdn, mesh, port, service
+from tests.support.push_plane import RunningPlane, running_plane
+
+WEB = service("web", port(80))
+WEB_CLUSTER = f"outbound|80||{fqdn('web')}"
+PAGES = ("syncz", "connections", "config_dump?proxyID=client.shop", "push_status", "receipts")
+
+
+def _verify(token: str) -> SpiffeId:
+    namespaces = {"system": "istio-system", "shop": "shop", "bank": "bank"}
+    if token not in namespaces:
+        raise TokenError
+    return SpiffeId("cluster.local", namespaces[token], "reader")
+
+
+class Site:
+    """The pages behind an HTTP port, with two proxies connected to the plane."""
+
+    def __init__(self, port_number: int, running: RunningPlane) -> None:
+        self._url = f"http://127.0.0.1:{port_number}/debug/"
+        self.running = running
+
+    async def get(self, page: str, token: str = "") -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(self._url + page, headers=headers) as answer,
+        ):
+            text = await answer.text()
+            return answer.status, json.loads(text) if answer.status == 200 else text
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with running_plane(tmp_path) as running:
+        running.change(mesh(WEB, endpoints(WEB, "10.0.0.1")), "Service/shop/web")
+        plane = running.plane
+        pages = DebugPages(
+            plane.connections,
+            plane.pusher,
+            book=plane.book,
+            readers=Readers(_verify, "istio-system"),
+        )
+        application = web.Application()
+        application.add_routes(pages.routes())
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with running.proxy() as proxy, running.proxy("teller", "bank") as teller:
+            for one in (proxy, teller):
+                await one.send(one.client.subscribe(CLUSTER))
+                await one.until(lambda client: WEB_CLUSTER in client.versions.get(ENDPOINT, {}))
+            running.change(mesh(endpoints(WEB, "10.0.0.2"), before=running.mesh))
+            await proxy.receive()
+            await teller.receive()
+            await running.receipt(2)
+            yield Site(runner.addresses[0][1], running)
+        await runner.cleanup()
+
+
+@pytest.fixture
+def from_afar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debug, "_is_loopback", lambda _: False)
+
+
+async def test_syncz_has_a_row_for_each_proxy_with_what_was_sent_and_acknowledged(
+    site: Site,
+) -> None:
+    _, rows = await site.get("syncz")
+    row = next(one for one in rows if one["proxy"] == "client.shop")
+
+    assert row["proxy_type"] == "sidecar"
+    assert row["cluster_sent"] == row["cluster_acked"] != ""
+    assert (row["endpoint_status"], row["endpoint_sent"]) == ("SYNCED", row["endpoint_acked"])
+    assert "listener_sent" not in row
+
+
+async def test_connections_are_listed_as_istio_lists_them(site: Site) -> None:
+    _, page = await site.get("connections")
+
+    assert page["totalClients"] == 2
+    client = next(one for one in page["clients"] if one["connectionId"].startswith("client.shop-"))
+    assert WEB_CLUSTER in client["watches"][ENDPOINT]
+
+
+async def test_config_dump_is_envoys_with_the_sources_of_each_resource(site: Site) -> None:
+    _, page = await site.get("config_dump?proxyID=client.shop")
+    kinds = {config["@type"].rpartition(".")[2]: config for config in page["configs"]}
+    clusters = [
+        one["cluster"]["name"] for one in kinds["ClustersConfigDump"]["dynamic_active_clusters"]
+    ]
+
+    assert WEB_CLUSTER in clusters
+    assert kinds["ListenersConfigDump"]["dynamic_listeners"][0]["active_state"]["listener"]
+    assert kinds["RoutesConfigDump"]["dynamic_route_configs"]
+    assert kinds["EndpointsConfigDump"]["dynamic_endpoint_configs"]
+    assert "Service/shop/web" in page["sources"][WEB_CLUSTER]
+
+
+async def test_a_dump_needs_a_proxy_that_is_connected(site: Site) -> None:
+    assert (await site.get("config_dump"))[0] == 400
+    assert (await site.get("config_dump?proxyID=nobody.shop"))[0] == 404
+
+
+async def test_push_status_and_receipts(site: Site) -> None:
+    _, status = await site.get("push_status")
+    _, receipts = await site.get("receipts?ref=Service/shop/web")
+
+    assert (status["proxies"], status["rejected"]) == (2, [])
+    assert [one["change"] for one in receipts] == ["1"]
+
+
+@pytest.mark.usefixtures("from_afar")
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        ("", (401, 401, 401, 401, 401)),
+        ("forged", (401, 401, 401, 401, 401)),
+        ("system", (200, 200, 200, 200, 200)),
+        ("shop", (200, 200, 200, 403, 403)),
+        ("bank", (200, 200, 404, 403, 403)),
+    ],
+)
+async def test_who_may_read_what(site: Site, token: str, expected: tuple[int, ...]) -> None:
+    assert tuple([(await site.get(page, token))[0] for page in PAGES]) == expected
+
+
+@pytest.mark.usefixtures("from_afar")
+async def test_others_see_only_the_proxies_of_their_namespace(site: Site) -> None:
+    _, rows = await site.get("syncz", "bank")
+    _, page = await site.get("connections", "bank")
+
+    assert [row["proxy"] for row in rows] == ["teller.bank"]
+    assert page["totalClients"] == 1
+
+
+async def test_on_this_machine_everything_can_be_read(site: Site) -> None:
+    assert [(await site.get(page))[0] for page in PAGES] == [200] * 5
