@@ -59,7 +59,7 @@ def extensions(
 
 def _selected(one: PatchSet | Extension, workload: Workload, settings: MeshSettings) -> bool:
     if one.targets:
-        return attaches(one.targets, one.namespace, workload, settings)
+        return attaches(one, workload, settings)
     return selects(one.selector, workload.labels)
 
 

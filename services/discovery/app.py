@@ -7,6 +7,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
 from libs.pki import bundle, csr
 from libs.protos.feed.v1 import feed_pb2_grpc
@@ -19,9 +20,12 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.translate.apply import Step
-from services.discovery import completion, debug, files
+from services.discovery import completion, debug, files, outgoing
 from services.discovery.feed import Feed
+from services.discovery.files import Batch, FileSource
 from services.discovery.ingest import Ingest
+from services.discovery.key_fetcher import KeyFetcher
+from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
 from services.discovery.servicer import MeshFeed
 from services.discovery.settings import Settings
@@ -31,6 +35,9 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "/seine.feed.v1.MeshFeed/Subscribe": SUBSCRIBERS,
     "/seine.feed.v1.MeshFeed/WatchProblems": SUBSCRIBERS | {"seine-local"},
 }
+
+KEYS_SECONDS = 5.0
+"""How long the first mesh waits for the keys of issuers."""
 
 
 class Bound(Struct, frozen=True):
@@ -54,6 +61,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     feed, problems = Feed(), Problems()
 
     def publish(step: Step) -> None:
+        fetcher.want(step.state.mesh)
         feed.publish(step.state.mesh, step.delta)
         problems.publish(step.problems)
         readiness.set("configuration")
@@ -72,12 +80,30 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 settings.completion_dir, clock, partial(source.note, settings.config_dir)
             )
         )
-        ingest = Ingest(_mesh_settings(settings), publish, clock, complete=complete)
-        await stack.enter_async_context(background(ingest.run(source.batches()), svid.run()))
+        reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
+        out = await stack.enter_async_context(outgoing.opened(reach))
+        fetcher = KeyFetcher(out.get, clock, source.put)
+        ingest = Ingest(
+            _mesh_settings(settings),
+            publish,
+            clock,
+            complete=complete,
+            prepare=partial(_with_keys, fetcher, source),
+        )
+        await stack.enter_async_context(
+            background(ingest.run(source.batches()), svid.run(), fetcher.run())
+        )
         await svid.ready()
         readiness.set("certificate")
         number = await stack.enter_async_context(_serving(settings, svid, MeshFeed(feed, problems)))
         yield Bound(feed=number, monitoring=monitoring)
+
+
+async def _with_keys(fetcher: KeyFetcher, source: FileSource, mesh: Mesh) -> Batch:
+    """Wait a little for the keys of issuers: a restart must not make good tokens bad."""
+    fetcher.want(mesh)
+    await fetcher.tried(KEYS_SECONDS)
+    return source.drained()
 
 
 @asynccontextmanager

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from libs.model.ids import Ref
 from libs.runtime.clock import Clock
+from libs.translate.apply import Event
 from services.discovery import metrics
 from services.discovery.errors import SourceLostError
 from services.discovery.inotify import Inotify
@@ -40,6 +42,7 @@ class Batch(Struct, frozen=True):
 
     files: tuple[FileText, ...]
     observed: float
+    events: tuple[Event, ...] = ()  # of what does not come from files
 
     @property
     def size(self) -> int:
@@ -57,6 +60,7 @@ class FileSource:
         self._changed: set[Path] = {root}
         self._observed = clock.now()
         self._lost = False
+        self._events: dict[Ref, Event] = {}
         self._wake = asyncio.Event()
         self._wake.set()
 
@@ -69,6 +73,18 @@ class FileSource:
             self._changed = {self._root}
         self._changed.add(path)
         self._wake.set()
+
+    def put(self, event: Event) -> None:
+        """Have an event taken in with the next batch; of one resource, the last event counts."""
+        if not self._changed and not self._events:
+            self._observed = self._clock.now()
+        self._events[event.ref] = event
+        self._wake.set()
+
+    def drained(self) -> Batch:
+        """Return the events that have been put and were not taken in yet, and forget them."""
+        events, self._events = self._events, {}
+        return Batch((), self._clock.now(), tuple(events.values()))
 
     def note_lost(self) -> None:
         """Take note that the tree is gone."""
@@ -88,9 +104,10 @@ class FileSource:
             if self._lost:
                 raise SourceLostError(self._root)
             changed, self._changed = self._changed, set()
+            events, self._events = self._events, {}
             observed = self._observed
             files = await asyncio.to_thread(self._read, changed)
-            yield Batch(tuple(files), observed)
+            yield Batch(tuple(files), observed, tuple(events.values()))
 
     def _read(self, changed: set[Path]) -> list[FileText]:
         paths = {found for path in changed for found in self._expand(path)}

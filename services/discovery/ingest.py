@@ -7,11 +7,12 @@ waits. Reading, checking and translating happen in a thread, one batch at a time
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from libs.api.check import Complete, as_written
 from libs.api.problem import Problem, Severity
 from libs.model.ids import parse_ref
+from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
 from libs.runtime.clock import Clock
 from libs.translate.apply import Event, State, Step, Upsert, apply, initial
@@ -29,6 +30,9 @@ LARGE_BATCH = 64 * 1024
 Publish = Callable[[Step], None]
 """Gets each step, with all problems, those of the files included, in its `problems`."""
 
+Prepare = Callable[[Mesh], Awaitable[Batch]]
+"""Gets the first mesh before anybody else, and gives what belongs to it but is in no file."""
+
 
 class Ingest:
     """Owns the state; `run` is its loop."""
@@ -40,25 +44,35 @@ class Ingest:
         clock: Clock,
         *,
         complete: Complete = as_written,
+        prepare: Prepare | None = None,
     ) -> None:
         self._state: State = initial(settings)
         self._publish = publish
         self._clock = clock
         self._complete = complete
+        self._prepare = prepare
         self._manifests = Manifests()
 
     async def run(self, batches: AsyncIterator[Batch]) -> None:
         """Take batches until they end or this is cancelled."""
         async for batch in batches:
-            step = await asyncio.to_thread(self._take, batch)
-            self._state = step.state
-            _log(batch, step)
-            self._publish(step)
+            steps = [await self._next(batch)]
+            if self._prepare is not None:
+                prepare, self._prepare = self._prepare, None
+                steps.append(await self._next(await prepare(self._state.mesh)))
+            for step in steps:
+                self._publish(step)
+
+    async def _next(self, batch: Batch) -> Step:
+        step = await asyncio.to_thread(self._take, batch)
+        self._state = step.state
+        _log(batch, step)
+        return step
 
     def _take(self, batch: Batch) -> Step:
         with collection_held_back(large=batch.size >= LARGE_BATCH):
             readings = {file.name: self._reading(file) for file in batch.files}
-            events = self._manifests.update(readings, batch.observed)
+            events = [*self._manifests.update(readings, batch.observed), *batch.events]
             step = self._apply(events)
             problems = {*self._manifests.problems(), *map(self._manifests.located, step.problems)}
             step = step._replace(problems=tuple(sorted(problems)))

@@ -21,3 +21,7 @@ SUBSCRIBERS = Gauge("seine_feed_subscribers", "Streams of the mesh that are open
 FEED_OVERFLOWS = Counter(
     "seine_feed_overflows", "Streams ended because the subscriber did not keep up."
 )
+KEY_FETCHES = Counter("seine_key_fetches", "Fetches of the keys of issuers of tokens.", ("result",))
+KEY_SOURCES_OVER = Gauge(
+    "seine_key_sources_over_limit", "Key sets that are not fetched because there are too many."
+)

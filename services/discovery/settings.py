@@ -36,5 +36,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Name of the cluster."""
     system_namespace: str = "istio-system"
     """Root namespace: its policies hold for the mesh, its ConfigMap `istio` has the settings."""
+    keys_from_loopback: bool = False
+    """Whether the keys of issuers (jwksUri) may be fetched from this machine itself."""
+    keys_from_private: bool = True
+    """Whether the keys of issuers may be fetched from private addresses, as in a cluster."""
     log_level: str = "info"
     """debug, info, warning or error."""
