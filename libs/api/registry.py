@@ -140,7 +140,6 @@ KINDS: tuple[Kind, ...] = (
         True,
         ("se",),
         ServiceEntry,
-        effective=False,
     ),
     Kind(NETWORKING, "Sidecar", "sidecars", _V1_BETA_ALPHA, True, (), Sidecar, effective=False),
     Kind(
@@ -151,7 +150,6 @@ KINDS: tuple[Kind, ...] = (
         True,
         ("we",),
         WorkloadEntry,
-        effective=False,
     ),
     Kind(
         NETWORKING,
@@ -161,7 +159,6 @@ KINDS: tuple[Kind, ...] = (
         True,
         ("wg",),
         WorkloadGroup,
-        effective=False,
     ),
     # Known by name, without a Struct yet.
     Kind(NETWORKING, "EnvoyFilter", "envoyfilters", ("v1alpha3",)),

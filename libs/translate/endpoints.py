@@ -1,8 +1,9 @@
-"""Endpoints: one row for each service that has endpoint slices, all of them merged.
+"""Endpoints: one row for each Kubernetes Service that has endpoint slices, all of them merged.
 
 Others find the set by the ServiceKey. An endpoint stands for a pod, and takes its labels, account
 and place from it; until that pod is there and ready, the endpoint is left out. Endpoints without a
-pod (a database outside the cluster) are taken as they are written.
+pod (a database outside the cluster) are taken as they are written. Machines that a WorkloadEntry
+describes stand beside the pods.
 What becomes of unhealthy endpoints is not decided here.
 """
 
@@ -18,7 +19,9 @@ from libs.model.ids import service_key, workload_key
 from libs.model.mesh import Key, Table
 from libs.model.service import Resolution, Service
 from libs.model.workload import Workload
+from libs.translate.entry_endpoints import of_workload
 from libs.translate.groups import Group
+from libs.translate.selection import selected
 from libs.translate.services import host_of
 from libs.translate.state import Derived
 from libs.translate.view import View
@@ -45,14 +48,15 @@ def derive(view: View, service: KubernetesService) -> Derived:
     if row is None or row.resolution is Resolution.ALIAS:
         return Derived()
     slices = view.resources(EndpointSlice, Group.SLICES, f"{metadata.namespace}/{metadata.name}")
-    if not slices:
+    machines = selected(view, row.namespace, row.selector, group=Group.ENTRIES)
+    if not slices and not machines:
         return Derived()
     found: dict[_Place, Endpoint] = {}
-    for endpoint in _endpoints(view, row, slices):
+    for endpoint in (*_endpoints(view, row, slices), *_machines(row, machines)):
         _keep_healthier(found, endpoint)
     merged = EndpointSet(
         key=key,
-        refs=tuple(it.ref for it in slices),
+        refs=(*(it.ref for it in slices), *(it.ref for it in machines)),
         endpoints=tuple(found[place] for place in sorted(found)),
     )
     return Derived(rows=((Key(Table.ENDPOINTS, key), merged),))
@@ -76,6 +80,14 @@ def _endpoints(view: View, service: Service, slices: list[EndpointSlice]) -> Ite
             for base in _bases(view, service, written) if health is not None else ():
                 for name, number in ports:
                     yield replace(base, port=number, port_name=name, health=health)
+
+
+def _machines(service: Service, machines: list[Workload]) -> Iterator[Endpoint]:
+    """The machines that the selector covers beside pods; a WorkloadEntry names its own ports."""
+    for workload in machines:
+        for port in service.ports:
+            numbers = (port.name, port.target, port.number)
+            yield from of_workload(workload, port, numbers)
 
 
 def _ports(service: Service, piece: EndpointSlice) -> list[tuple[str, int]]:

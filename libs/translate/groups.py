@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from libs.api.kubernetes import EndpointSlice
+from libs.api.networking.service_entry import ServiceEntry
 from libs.api.resource import Resource
 from libs.model.gateway import Gateway
 from libs.model.mesh import Table
@@ -17,6 +18,7 @@ from libs.model.security import PeerPolicy
 from libs.model.service import Service
 from libs.model.traffic import MESH_GATEWAY, HostPolicy, Routing
 from libs.model.workload import Workload
+from libs.translate import auto_addresses
 
 SERVICE_NAME = "kubernetes.io/service-name"
 """The label by which an endpoint slice names its service."""
@@ -30,7 +32,10 @@ class Group(StrEnum):
 
     SLICES = "slices of service"  # EndpointSlices, by `<namespace>/<service name>`
     SERVICES = "services by host"  # Service rows, by host
+    CLAIMS = "service entries by number"  # ServiceEntries that want it as an address, by number
     WORKLOADS = "workloads by address"  # Workload rows, by `<namespace>/<address>`
+    LABELLED = "workloads by label"  # Workload rows, by `<namespace>/<label>=<value>`
+    ENTRIES = "workload entries by label"  # those of them that are no pods, by the same
     ROUTINGS = "routings by host"  # Routing rows of sidecars, by host
     GATEWAYS = "gateways"  # all Gateway rows, by ""
     HOST_POLICIES = "host policies by host"  # HostPolicy rows, by host as written, maybe a pattern
@@ -47,6 +52,10 @@ def of_resource(resource: Resource) -> Iterator[Membership]:
         name = labels.get(SERVICE_NAME)
         if name and MULTI_CLUSTER_NAME not in labels:
             yield Group.SLICES, f"{resource.metadata.namespace}/{name}"
+    elif isinstance(resource, ServiceEntry):
+        for claim in auto_addresses.claims(resource):
+            for number in claim.choices():
+                yield Group.CLAIMS, str(number)
 
 
 def of_row(table: Table, row: Struct) -> Iterator[Membership]:
@@ -62,6 +71,10 @@ def _service(row: Service) -> Iterator[Membership]:
 def _workload(row: Workload) -> Iterator[Membership]:
     for address in row.addresses:
         yield Group.WORKLOADS, f"{row.namespace}/{address}"
+    for label, value in row.labels.items():
+        yield Group.LABELLED, f"{row.namespace}/{label}={value}"
+        if row.entry:
+            yield Group.ENTRIES, f"{row.namespace}/{label}={value}"
 
 
 def _routing(row: Routing) -> Iterator[Membership]:

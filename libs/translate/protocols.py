@@ -1,7 +1,8 @@
-"""Protocols: what a port of a Kubernetes Service speaks, by what its author wrote about it.
+"""Protocols: what a port of a service speaks, by what its author wrote about it.
 
-`appProtocol` decides first, then the port's name up to the first hyphen, then a few well-known
-numbers of protocols in which the server speaks first, which no proxy can detect. AUTO is the rest.
+Istio's own kinds name it. Of a Kubernetes Service `appProtocol` decides first, then the port's name
+up to the first hyphen, then a few well-known numbers of protocols in which the server speaks first,
+which no proxy can detect. AUTO is the rest.
 """
 
 from collections.abc import Mapping
@@ -26,6 +27,14 @@ _BY_PREFIX: Mapping[str, Protocol] = {
     "mysql": Protocol.MYSQL,
 }
 _SERVER_SPEAKS_FIRST = frozenset({25, 53, 3306, 27017})
+
+
+_BY_NAME: Mapping[str, Protocol] = {protocol.value.lower(): protocol for protocol in Protocol}
+
+
+def of_name(written: str) -> Protocol:
+    """Return the protocol that a port of Istio's own kinds names; AUTO if it names none."""
+    return _BY_NAME.get(written.lower(), Protocol.AUTO)
 
 
 def of_port(port: ServicePort) -> Protocol:

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 from libs.api import kubernetes
 from libs.api.networking.destination_rule import DestinationRule
 from libs.api.networking.gateway import Gateway
+from libs.api.networking.service_entry import ServiceEntry
 from libs.api.networking.virtual_service import VirtualService
+from libs.api.networking.workload_entry import WorkloadEntry
+from libs.api.networking.workload_group import WorkloadGroup
 from libs.api.resource import Resource
 from libs.api.security.authorization_policy import AuthorizationPolicy
 from libs.api.security.peer_authentication import PeerAuthentication
@@ -18,6 +21,7 @@ from libs.api.security.request_authentication import RequestAuthentication
 from libs.translate import (
     access,
     endpoints,
+    entry_endpoints,
     gateways,
     host_policies,
     host_policy_conflicts,
@@ -25,10 +29,12 @@ from libs.translate import (
     peers,
     references,
     routing,
+    service_entries,
     services,
     settings,
     tokens,
     unsupported,
+    workload_entries,
     workloads,
 )
 from libs.translate.state import Derived
@@ -47,8 +53,11 @@ RULES = (
     Rule("settings", kubernetes.ConfigMap, settings.derive),
     Rule("namespaces", kubernetes.Namespace, namespaces.derive),
     Rule("services", kubernetes.Service, services.derive),
+    Rule("service entries", ServiceEntry, service_entries.derive),
     Rule("workloads", kubernetes.Pod, workloads.derive),
+    Rule("workload entries", WorkloadEntry, workload_entries.derive),
     Rule("endpoints", kubernetes.Service, endpoints.derive),
+    Rule("endpoints of entries", ServiceEntry, entry_endpoints.derive),
     Rule("routing", VirtualService, routing.derive),
     Rule("gateways", Gateway, gateways.derive),
     Rule("host policies", DestinationRule, host_policies.derive),
@@ -58,6 +67,8 @@ RULES = (
     Rule("references", VirtualService, references.check),
     Rule("gateway conflicts", Gateway, gateways.check),
     Rule("host policy conflicts", DestinationRule, host_policy_conflicts.check),
+    Rule("entry conflicts", ServiceEntry, service_entries.check),
+    Rule("groups of machines", WorkloadGroup, workload_entries.check_group),
     Rule("peer conflicts", PeerAuthentication, peers.check),
     Rule("unsupported routing", VirtualService, unsupported.of_routing),
     Rule("unsupported host policies", DestinationRule, unsupported.of_host_policy),

@@ -91,6 +91,35 @@ spec: {{mtls: {{mode: {mode}}}{selector}}}
 """
 
 
+def _entry(name: str, variant: int) -> str:
+    spec = (
+        "{hosts: [x.example.com], resolution: DNS, ports: [{number: 80, name: http}]}",
+        (
+            "{hosts: [x.example.com, y.example.com], resolution: STATIC,"
+            " workloadSelector: {labels: {app: x}}, ports: [{number: 80, name: http}]}"
+        ),
+        (
+            "{hosts: [a.ns.svc.cluster.local], resolution: STATIC,"
+            " endpoints: [{address: 10.9.9.9}], ports: [{number: 80, name: http}]}"
+        ),
+    )[variant]
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: ns, creationTimestamp: "1970-01-01T00:00:0{variant}Z"}}
+spec: {spec}
+"""
+
+
+def _machine(name: str, variant: int) -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {{name: {name}, namespace: ns}}
+spec: {{address: 10.2.0.{variant}, labels: {{app: {"xxz"[variant]}}}}}
+"""
+
+
 def _config(_: str, variant: int) -> str:
     return f"""
 apiVersion: v1
@@ -116,6 +145,8 @@ MAKERS = (
     _routing,
     _rule,
     _peer,
+    _entry,
+    _machine,
     _config,
     _namespace,
 )

@@ -1,0 +1,137 @@
+"""Service entries: one service row for each host of a ServiceEntry.
+
+Others find them by host, as they find Kubernetes' services. Several resources may declare one host:
+each keeps a row of its own, whose key ends in the entry's name, and which of them a client sees is
+decided in `libs.proxy.visibility`. Endpoints are rows of their own, made in `entry_endpoints`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from libs.api import reasons
+from libs.api.networking.service_entry import EntryPort, Location, ServiceEntry
+from libs.api.networking.service_entry import Resolution as Written
+from libs.api.problem import Problem, Severity
+from libs.model.ids import service_key
+from libs.model.mesh import Key, Table
+from libs.model.service import Resolution, Service, ServicePort
+from libs.translate import auto_addresses, protocols
+from libs.translate.auto_addresses import Claim
+from libs.translate.groups import Group
+from libs.translate.services import TRAFFIC_DISTRIBUTION
+from libs.translate.state import Derived
+from libs.translate.view import View
+
+REGISTRY = "External"
+
+_RESOLUTIONS: Mapping[Written, Resolution] = {
+    Written.NONE: Resolution.ORIGINAL,
+    Written.STATIC: Resolution.ENDPOINTS,
+    Written.DNS: Resolution.DNS,
+    Written.DNS_ROUND_ROBIN: Resolution.DNS_ROUND_ROBIN,
+    Written.DYNAMIC_DNS: Resolution.DYNAMIC_DNS,
+}
+
+
+def derive(view: View, entry: ServiceEntry) -> Derived:
+    """Return the rows of an entry's hosts, each with its automatic addresses."""
+    claimed = {claim.host: _addresses(view, claim) for claim in auto_addresses.claims(entry)}
+    rows = [_row(entry, host, claimed.get(host, ())) for host in hosts_of(entry)]
+    none_left = [host for host, found in claimed.items() if not found]
+    return Derived(
+        rows=tuple((Key(Table.SERVICE, row.key), row) for row in rows),
+        problems=tuple(_without_address(entry, host) for host in none_left),
+    )
+
+
+def hosts_of(entry: ServiceEntry) -> list[str]:
+    """Return the hosts of an entry, each once."""
+    return list(dict.fromkeys(host.lower() for host in entry.spec.hosts))
+
+
+def check(view: View, entry: ServiceEntry) -> Derived:
+    """Return which hosts of an entry an older resource of its namespace already declares."""
+    return Derived(problems=tuple(_conflicts(view, entry)))
+
+
+def _row(entry: ServiceEntry, host: str, auto: tuple[str, ...]) -> Service:
+    metadata, spec = entry.metadata, entry.spec
+    return Service(
+        key=service_key(metadata.namespace, host, metadata.name),
+        ref=entry.ref,
+        host=host,
+        namespace=metadata.namespace,
+        name=host,
+        created=metadata.creation_timestamp or 0,
+        ports=tuple(_port(port) for port in spec.ports),
+        addresses=spec.addresses,
+        auto_addresses=auto,
+        resolution=_RESOLUTIONS[spec.resolution],
+        external=spec.location is Location.MESH_EXTERNAL,
+        registry=REGISTRY,
+        selector=spec.workload_selector.labels if spec.workload_selector else {},
+        labels=metadata.labels,
+        export_to=spec.export_to,
+        subject_alt_names=tuple(sorted(set(spec.subject_alt_names))),
+        traffic_distribution=metadata.annotations.get(TRAFFIC_DISTRIBUTION, ""),
+    )
+
+
+def _port(port: EntryPort) -> ServicePort:
+    return ServicePort(
+        port.number, port.name, protocols.of_name(port.protocol), port.target_port or 0
+    )
+
+
+def _addresses(view: View, claim: Claim) -> tuple[str, ...]:
+    number = _number(view, claim, {})
+    return () if number is None else auto_addresses.addresses(number)
+
+
+def _number(view: View, claim: Claim, settled: dict[Claim, int | None]) -> int | None:
+    """Return the number of a claim: the first of its choices that no older claim has."""
+    if claim not in settled:
+        settled[claim] = next(
+            (
+                number
+                for number in claim.choices()
+                if all(
+                    _number(view, rival, settled) != number
+                    for rival in _rivals(view, claim, number)
+                )
+            ),
+            None,
+        )
+    return settled[claim]
+
+
+def _rivals(view: View, claim: Claim, number: int) -> Iterator[Claim]:
+    for entry in view.resources(ServiceEntry, Group.CLAIMS, str(number)):
+        for rival in auto_addresses.claims(entry):
+            if rival < claim and number in rival.choices():
+                yield rival
+
+
+def _without_address(entry: ServiceEntry, host: str) -> Problem:
+    text = (
+        f"all automatic addresses that {host} could have are taken: give it one in spec.addresses"
+    )
+    return Problem(entry.ref, "spec.hosts", reasons.NO_ADDRESS_LEFT, text, Severity.WARNING)
+
+
+def _conflicts(view: View, entry: ServiceEntry) -> Iterator[Problem]:
+    for index, written in enumerate(entry.spec.hosts):
+        found = cast("list[Service]", view.rows(Table.SERVICE, Group.SERVICES, written.lower()))
+        own = [row for row in found if row.ref == entry.ref]
+        rivals = [row for row in found if row.namespace == entry.metadata.namespace]
+        winner = min(rivals, key=_rank, default=None)
+        if own and winner is not None and winner.ref != entry.ref:
+            text = f"{winner.ref} declares {written} in this namespace and comes first"
+            path = f"spec.hosts[{index}]"
+            yield Problem(
+                entry.ref, path, reasons.CONFLICTING_HOST, text, severity=Severity.WARNING
+            )
+
+
+def _rank(row: Service) -> tuple[bool, int, str, str]:
+    return row.registry == REGISTRY, row.created, row.name, row.ref

@@ -1,0 +1,84 @@
+"""Workload entries: one workload row for each WorkloadEntry, a machine that is no pod.
+
+Others find it by its key, its address or its labels. It joins the services whose selectors cover
+it, in `endpoints` and `entry_endpoints`. Its health is not known: whoever wrote it vouches for it.
+"""
+
+from libs.api import reasons
+from libs.api.networking.workload_entry import WorkloadEntry, WorkloadEntrySpec
+from libs.api.networking.workload_group import WorkloadGroup
+from libs.api.problem import Problem, Severity
+from libs.model.endpoint import Locality
+from libs.model.ids import entry_key
+from libs.model.mesh import Key, Table
+from libs.model.workload import Workload, WorkloadPort
+from libs.translate.state import Derived
+from libs.translate.view import View
+from libs.translate.workloads import LOCALITY, NETWORK, TLS_MODE
+
+
+def derive(_: View, entry: WorkloadEntry) -> Derived:
+    """Return the row of an entry."""
+    metadata, spec = entry.metadata, entry.spec
+    key = entry_key(metadata.namespace, metadata.name)
+    row = Workload(
+        key=key,
+        ref=entry.ref,
+        name=metadata.name,
+        namespace=metadata.namespace,
+        created=metadata.creation_timestamp or 0,
+        addresses=(spec.address,) if spec.address else (),
+        labels={**metadata.labels, **spec.labels},
+        service_account=spec.service_account or "default",
+        ports=tuple(WorkloadPort(name, number) for name, number in sorted(spec.ports.items())),
+        mtls=has_sidecar(spec),
+        locality=locality(spec),
+        network=network(spec),
+        workload_name=metadata.name,
+        weight=spec.weight or 1,
+        entry=True,
+    )
+    return Derived(rows=((Key(Table.WORKLOAD, key), row),), problems=tuple(_problems(entry)))
+
+
+def has_sidecar(spec: WorkloadEntrySpec) -> bool:
+    """Tell whether a workload speaks mesh TLS: it says so, or has an identity to prove."""
+    written = spec.labels.get(TLS_MODE)
+    return bool(spec.service_account) if written is None else written == "istio"
+
+
+def locality(spec: WorkloadEntrySpec) -> Locality:
+    """Return where a workload runs; a label value cannot hold slashes."""
+    written = spec.locality or spec.labels.get(LOCALITY, "")
+    parts = written.split("/" if "/" in written else ".", 2) if written else ()
+    return Locality(*parts)
+
+
+def network(spec: WorkloadEntrySpec) -> str:
+    """Return the network that a workload is in."""
+    return spec.network or spec.labels.get(NETWORK, "")
+
+
+def without_address(spec: WorkloadEntrySpec) -> str:
+    """Return why a workload cannot be reached, or an empty text."""
+    if spec.address:
+        return ""
+    return "gateways between networks are not done yet: without an address it gets no traffic"
+
+
+def _problems(entry: WorkloadEntry) -> list[Problem]:
+    text = without_address(entry.spec)
+    if not text:
+        return []
+    return [Problem(entry.ref, "spec.address", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)]
+
+
+def check_group(_: View, group: WorkloadGroup) -> Derived:
+    """Return what a WorkloadGroup asks for in vain: nobody registers by it yet."""
+    text = "machines do not register themselves yet: write a WorkloadEntry for each of them"
+    found = [Problem(group.ref, "spec.template", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)]
+    if group.spec.probe:
+        text = "has no effect yet: nobody probes machines"
+        probe = Problem(group.ref, "spec.probe", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)
+        found.append(probe)
+    return Derived(problems=tuple(found))
