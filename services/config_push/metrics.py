@@ -68,8 +68,6 @@ CONFIG_SIZE = Histogram(
 )
 INTERNAL_ERRORS = Total("pilot_total_xds_internal_errors", "Failures of our own.")
 WRITE_TIMEOUTS = Total("pilot_xds_write_timeout", "Streams ended because the proxy did not read.")
-SERVICES = Gauge("pilot_services", "Services in the mesh.")
-VIRTUAL_SERVICES = Gauge("pilot_virt_services", "Routings in the mesh.")
 
 FEED_SYNCED = Gauge("seine_push_feed_synced", "1 while the mesh comes from discovery.")
 FEED_RESTARTS = Counter("seine_push_feed_restarts", "Subscriptions that ended.", ["reason"])

@@ -56,8 +56,6 @@ class Plane:
     def change(self, mesh: Mesh, delta: Delta) -> None:
         """Serve `mesh` from now on, and push it to everyone whom it concerns."""
         self._latest = mesh
-        metrics.SERVICES.set(len(mesh.services))
-        metrics.VIRTUAL_SERVICES.set(len(mesh.routings))
         self.pusher.on_change(mesh, delta)
         for callback in self._on_mesh:
             callback(mesh)

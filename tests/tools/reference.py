@@ -43,7 +43,7 @@ def pages() -> dict[str, str]:
     """Return the text of every page by its path."""
     return {
         "docs/reference/settings.md": _settings(),
-        "docs/reference/metrics.md": _metrics(),
+        "docs/reference/metrics.md": metrics(),
         "docs/reference/reasons.md": _reasons(),
         "docs/reference/kinds.md": _kinds(),
     }
@@ -113,7 +113,8 @@ def _declared(*modules: str) -> set[tuple[str, ...]]:
     return {(f"`{name}`", *rest) for name, *rest in json.loads(done.stdout)}
 
 
-def _metrics() -> str:
+def metrics() -> str:
+    """Return the page of metrics."""
     everywhere = _declared("libs.runtime.metrics")
     parts = [_HEAD + _METRICS]
     places = {"every service": everywhere}
