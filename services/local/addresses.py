@@ -6,7 +6,7 @@ takes traffic in, where its program listens, and where its Envoy takes the progr
 """
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from msgspec import Struct
@@ -39,23 +39,30 @@ class Plan(Struct, frozen=True, kw_only=True):
     redis: IPv4Address
     pods: Mapping[str, Place]  # by <name>.<namespace>
     services: Mapping[str, str]  # virtual addresses by <name>.<namespace>; "None" if headless
+    numbers: Mapping[str, int]  # of the services
 
 
 class AddressError(Exception):
     """There are not enough addresses; the message says of what."""
 
 
-def plan(mode: Mode, network: IPv4Network, application: Application) -> Plan:
-    """Return the addresses for everything in `application`.
+def plan(
+    mode: Mode, network: IPv4Network, application: Application, *, before: Plan | None = None
+) -> Plan:
+    """Return the addresses for everything in `application`; who had one `before` keeps it.
 
     Raises:
         AddressError: there are more workloads than addresses for them.
 
     """
-    if len(application.pods) > _MAX_PODS or len(application.services) > _MAX_PODS:
-        message = f"at most {_MAX_PODS} pods and as many services run on one machine"
-        raise AddressError(message)
     base = int(network.network_address)
+    pods = _numbered(
+        (pod.key for pod in application.pods),
+        {key: place.index for key, place in before.pods.items()} if before else {},
+    )
+    services = _numbered(
+        (service.key for service in application.services), before.numbers if before else {}
+    )
     return Plan(
         network=network,
         host=IPv4Address(base + 254),
@@ -63,15 +70,27 @@ def plan(mode: Mode, network: IPv4Network, application: Application) -> Plan:
         discovery=IPv4Address(base + 2),
         config_push=IPv4Address(base + 3),
         redis=IPv4Address(base + 4),
-        pods={
-            pod.key: _place(mode, base, index)
-            for index, pod in enumerate(application.pods, start=1)
-        },
+        pods={key: _place(mode, base, index) for key, index in pods.items()},
         services={
-            service.key: service.cluster_ip or str(IPv4Address(base + (253 << 8) + index))
-            for index, service in enumerate(application.services, start=1)
+            service.key: service.cluster_ip
+            or str(IPv4Address(base + (253 << 8) + services[service.key]))
+            for service in application.services
         },
+        numbers=services,
     )
+
+
+def _numbered(keys: Iterable[str], known: Mapping[str, int]) -> dict[str, int]:
+    """Number `keys` from 1, above all that are known, so that no number ever changes hands."""
+    numbers: dict[str, int] = {}
+    free = max(known.values(), default=0) + 1
+    for key in keys:
+        numbers[key] = known.get(key, free)
+        free += key not in known
+    if free > _MAX_PODS + 1:
+        message = f"at most {_MAX_PODS} pods and as many services run on one machine"
+        raise AddressError(message)
+    return numbers
 
 
 def _place(mode: Mode, base: int, index: int) -> Place:

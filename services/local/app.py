@@ -6,11 +6,13 @@ from typing import NoReturn
 
 from libs.runtime import localmesh
 from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.http import version
 from libs.runtime.tasks import background, leaves
 from services.local import advice, follow, manifests, mode, rundir
 from services.local.addresses import AddressError
 from services.local.controlplane import CONFIG_PUSH, DISCOVERY
 from services.local.health import NotReadyError
+from services.local.kubelet import Witnesses
 from services.local.machine import Machine
 from services.local.mode import ModeError
 from services.local.network import NetworkError
@@ -36,16 +38,16 @@ _REDRAW_SECONDS = 0.5
 _FIRST_CALLS_SECONDS = 6.0
 
 
-async def run(options: Options, version: str) -> int:
+async def run(options: Options) -> int:
     """Run the mesh until cancelled, or with `once` until it is known to be right.
 
     Returns the status to exit with; when this returns or raises, nothing is left but the logs.
     """
     screen = Screen()
-    screen.title(f"Seine {version}: the whole mesh on this machine")
+    screen.title(f"Seine {version()}: the whole mesh on this machine")
     try:
         async with AsyncExitStack() as stack:
-            return await Local(options, screen, stack).run(version)
+            return await Local(options, screen, stack).run()
     except BaseExceptionGroup as group:
         return _explain(group, screen)
     except _OBSTACLES as error:
@@ -74,18 +76,19 @@ class Local:
         self._stack = stack
         self._clock: Clock = SystemClock()
         self._good = False
+        self._stamp = manifests.NOTHING
 
-    async def run(self, version: str) -> int:
+    async def run(self) -> int:
         """Bring everything up, watch it, and return the status."""
         options, screen, clock = self._options, self._screen, self._clock
         choice = await mode.choose(options.mode)
         screen.fact("mode", choice.reason)
         directory = self._claim()
         screen.fact("manifests", _short(options.manifests))
+        self._stamp = manifests.stamp(options.manifests)  # before reading: nothing is missed
         application = manifests.read(options.manifests)
-        machine = Machine(options, choice.mode, application, run=directory, clock=clock)
-        await machine.lay_out(self._stack)
-        machine.prepare()
+        machine = Machine(options, choice.mode, run=directory, clock=clock)
+        await machine.lay_out(application, self._stack)
         observer = Observer(application, clock)
         reporter = Reporter(screen, observer, clock)
         again = self._again(machine, reporter)
@@ -95,22 +98,27 @@ class Local:
         screen.fact("control plane", "ca, discovery, config-push: separate processes, mutual TLS")
         await self._follow(machine, reporter)
         with screen.busy(f"starting {len(application.pods)} workloads"):
-            await machine.start_workloads(supervisor, on_log=observer.log, on_line=observer.line)
+            witnesses = Witnesses(on_log=observer.log, on_line=observer.line)
+            await machine.start_workloads(supervisor, witnesses)
         proxies = sum(pod.sidecar for pod in application.pods)
         screen.fact("workloads", f"{len(application.pods)}, {proxies} of them with agent and Envoy")
-        mesh = machine.describe(version)
-        localmesh.write(mesh)
+        localmesh.write(machine.describe(version()))
         screen.fact("logs", _short(directory.logs))
         reporter.begin()
         self._good = True
         if options.once:
             return await self._once(observer, reporter)
+        return await self._stay(machine, observer, reporter)
+
+    async def _stay(self, machine: Machine, observer: Observer, reporter: Reporter) -> NoReturn:
+        """Say what to try, and show the table until the end."""
         await self._first_calls(observer)
-        screen.lines(advice.lines(mesh, application, observer.samples))
+        mesh = localmesh.load(machine.state_file)
+        self._screen.lines(advice.lines(mesh, observer.application, observer.samples))
         try:
-            return await self._watch(reporter)
+            await self._watch(machine, observer, reporter)
         finally:
-            screen.close(reporter.table())
+            self._screen.close(reporter.table())
 
     async def _first_calls(self, observer: Observer) -> None:
         """Wait a moment for calls of each kind, which the advice repeats."""
@@ -156,10 +164,21 @@ class Local:
         if not self._good:
             self._screen.fact("logs", f"kept in {_short(directory.logs)}")
 
-    async def _watch(self, reporter: Reporter) -> NoReturn:
+    async def _watch(self, machine: Machine, observer: Observer, reporter: Reporter) -> NoReturn:
+        """Show the table, and follow when Pods and Services come and go."""
+        folder = self._options.manifests
         while True:
             reporter.show()
             await self._clock.sleep(_REDRAW_SECONDS)
+            if (now := manifests.stamp(folder)) == self._stamp:
+                continue
+            self._stamp = now
+            application = manifests.read(folder).over(observer.application)
+            if application != observer.application:
+                observer.take_application(application)
+                for done in await machine.follow(application):
+                    self._screen.good(done)
+                localmesh.write(machine.describe(version()))
 
     async def _once(self, observer: Observer, reporter: Reporter) -> int:
         """Watch until all is right, or time is up; say which."""

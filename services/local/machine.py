@@ -1,94 +1,64 @@
 """The machine: everything of one run, started step by step, each step awaited until it is ready.
 
-The order: addresses, tokens and network; Redis and the CA; discovery and config-push; agents with
-their Envoys; programs that are called; programs that only call. It is ended in reverse.
+The order: addresses, tokens and network; Redis and the CA; discovery and config-push; then the
+workloads, which are the kubelet's. It is ended in reverse.
 """
 
-import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
 
 from libs.rpc.ca_client import CaAddress
 from libs.runtime.clock import Clock
-from libs.runtime.localmesh import LocalMesh
-from services.local import addresses, completions, controlplane, health
+from libs.runtime.localmesh import STATE_FILE, LocalMesh
+from services.local import addresses, controlplane, health
 from services.local.addresses import Plan
 from services.local.controlplane import CA, CONFIG_PUSH, DISCOVERY, ControlPlane
 from services.local.identities import Issuer
-from services.local.manifests import Application, Pod
+from services.local.kubelet import Kubelet, Site, Witnesses
+from services.local.manifests import Application
 from services.local.mode import Mode
-from services.local.network import Network, command, free_network
+from services.local.network import Network, free_network
 from services.local.options import Options
 from services.local.rundir import RunDirectory
 from services.local.supervisor import Supervisor
-from services.local.workloads import READY_PORT, Workloads
 
 Tell = Callable[[str, str], None]
 """Takes a fact about the run: its name, and the text."""
-OnLine = Callable[[str, str], None]
-"""Takes a pod's name and a line."""
 
 
 class Machine:
-    """One run. `start` brings it up; leaving `stack` takes it down."""
+    """One run; leaving the stack that `lay_out` is given takes its network down."""
 
-    def __init__(
-        self,
-        options: Options,
-        mode: Mode,
-        application: Application,
-        *,
-        run: RunDirectory,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, options: Options, mode: Mode, *, run: RunDirectory, clock: Clock) -> None:
         self._options = options
         self._mode = mode
-        self._application = application
         self._run = run
         self._clock = clock
-        self._enter: dict[str, Sequence[str]] = {}
-        self._namespace_pids: dict[str, int] = {}
         self._redis = ""
+        self._application = Application()
         self._plan: Plan
+        self._network: Network | None = None
+        self._kubelet: Kubelet
         self.issuer = Issuer(run.path, controlplane.TRUST_DOMAIN, clock)
         self.control_plane: ControlPlane
-        self._workloads: Workloads
         self._operator_token: Path
 
-    async def lay_out(self, stack: AsyncExitStack) -> None:
+    async def lay_out(self, application: Application, stack: AsyncExitStack) -> None:
         """Decide the addresses, and make the network if there is one to make."""
-        if self._mode is Mode.LOOPBACK:
-            network, claim = addresses.claim_loopback()
-            stack.callback(claim.close)
-            self._plan = addresses.plan(self._mode, network, self._application)
-            return
-        network = await free_network()
-        self._plan = addresses.plan(self._mode, network, self._application)
-        made = Network(self._run.path / "network", network, self._run.remember)
-        stack.push_async_callback(made.close)
-        plan = self._plan
-        servers = [plan.ca, plan.discovery, plan.config_push, plan.redis]
-        await made.open(servers, plan.host)
-        self._enter["hub"] = made.hub.enter
-        self._made = made
-
-    def prepare(self) -> None:
-        """Write what the processes will read."""
-        completions.write(self._run.generated, self._application, self._plan)
-        hub = self._enter.get("hub", ())
-        self.control_plane = ControlPlane(self._run, self._plan, self.issuer, enter=hub)
+        network = await self._claim(stack)
+        self._application = application
+        self._plan = plan = addresses.plan(self._mode, network, application)
+        if self._mode is Mode.NAMESPACES:
+            made = Network(self._run.path / "network", network, self._run.remember)
+            stack.push_async_callback(made.close)
+            await made.open([plan.ca, plan.discovery, plan.config_push, plan.redis], plan.host)
+            self._network = made
+        enter = self._network.hub.enter if self._network else ()
+        self.control_plane = ControlPlane(self._run, plan, self.issuer, enter=enter)
         self._operator_token = self.control_plane.token(controlplane.OPERATOR)
-        self._workloads = Workloads(
-            self._run,
-            self._mode,
-            self._plan,
-            application=self._application,
-            control_plane=self.control_plane,
-            issuer=self.issuer,
-        )
 
     async def start_control_plane(self, supervisor: Supervisor, tell: Tell) -> None:
         """Start Redis and the CA, then discovery and config-push."""
@@ -106,30 +76,23 @@ class Machine:
         supervisor.start(plane.config_push(redis=bool(redis.binary)))
         await self._ready(supervisor, [DISCOVERY, CONFIG_PUSH])
 
-    async def start_workloads(
-        self, supervisor: Supervisor, *, on_log: OnLine, on_line: OnLine
-    ) -> None:
-        """Start agents with their Envoys, the programs, and last those that only call."""
-        await asyncio.gather(*(self._join(index, pod) for index, pod in self._numbered()))
-        supervisor.next_tier()
-        with_proxy = [pod for pod in self._application.pods if pod.sidecar]
-        for pod in with_proxy:
-            enter = self._enter.get(pod.key, ())
-            supervisor.start(self._workloads.agent(pod, enter, _named(on_log, pod)))
-        servers = [pod for pod in self._application.pods if self._is_called(pod)]
-        supervisor.next_tier()
-        for pod in servers:
-            self._start_program(supervisor, pod, on_line)
-        await supervisor.while_alive(
-            _together(
-                health.all_ready(map(self._agent_ready, with_proxy), self._clock),
-                *(self._listening(supervisor, pod) for pod in servers),
-            )
+    async def start_workloads(self, supervisor: Supervisor, witnesses: Witnesses) -> None:
+        """Start all workloads; callers are the last."""
+        site = Site(
+            run=self._run,
+            mode=self._mode,
+            control_plane=self.control_plane,
+            issuer=self.issuer,
+            network=self._network,
         )
-        supervisor.next_tier()
-        for pod in self._application.pods:
-            if not self._is_called(pod):
-                self._start_program(supervisor, pod, on_line)
+        self._kubelet = Kubelet(site, supervisor, witnesses=witnesses, clock=self._clock)
+        await self._kubelet.start(self._application, self._plan)
+
+    async def follow(self, application: Application) -> list[str]:
+        """Run what the manifests say now; return what was done, for people."""
+        self._plan = addresses.plan(self._mode, self._plan.network, application, before=self._plan)
+        self._application = application
+        return await self._kubelet.follow(application, self._plan)
 
     async def again(self, name: str) -> bool:
         """Return once a process of the control plane is ready again; False if it is none."""
@@ -161,12 +124,13 @@ class Machine:
             credentials=str(self.credentials),
             token_file=str(self._operator_token),
             servers=self.control_plane.servers,
-            workloads={
-                pod.key: self._workloads.described(pod, self._namespace_pids.get(pod.key, 0))
-                for pod in self._application.pods
-                if pod.sidecar
-            },
+            workloads=self._kubelet.described(),
         )
+
+    @property
+    def state_file(self) -> Path:
+        """Where the state file is."""
+        return self._run.path / STATE_FILE
 
     @property
     def credentials(self) -> Path:
@@ -179,51 +143,14 @@ class Machine:
         plane = self.control_plane
         return CaAddress(plane.ca_address, plane.root_file, self._operator_token)
 
+    async def _claim(self, stack: AsyncExitStack) -> IPv4Network:
+        if self._mode is Mode.NAMESPACES:
+            return await free_network()
+        network, claim = addresses.claim_loopback()
+        stack.callback(claim.close)
+        return network
+
     async def _ready(self, supervisor: Supervisor, names: Iterable[str]) -> None:
         servers = self.control_plane.servers
         urls = [(name, f"http://{servers[name].monitoring}/ready") for name in names]
         await supervisor.while_alive(health.all_ready(urls, self._clock))
-
-    def _numbered(self) -> Iterable[tuple[int, Pod]]:
-        return ((self._plan.pods[pod.key].index, pod) for pod in self._application.pods)
-
-    async def _join(self, index: int, pod: Pod) -> None:
-        """Give a pod its namespace, with names and interception, if there are namespaces."""
-        if self._mode is Mode.LOOPBACK:
-            return
-        hosts = self._made.hosts_file(pod.key)
-        hosts.write_text(self._workloads.hosts(pod))
-        space = await self._made.add(pod.key, index, self._plan.pods[pod.key].pod)
-        self._enter[pod.key] = space.enter
-        self._namespace_pids[pod.key] = space.pid
-        if pod.sidecar:
-            await command(*self._workloads.init(space.enter), env=self._workloads.init_environment)
-
-    def _start_program(self, supervisor: Supervisor, pod: Pod, on_line: OnLine) -> None:
-        enter = self._enter.get(pod.key, ())
-        handle = None if self._is_called(pod) else _named(on_line, pod)
-        supervisor.start(self._workloads.program(pod, enter, handle))
-
-    def _is_called(self, pod: Pod) -> bool:
-        return any(service.selects(pod) for service in self._application.services)
-
-    def _agent_ready(self, pod: Pod) -> tuple[str, str]:
-        address = self._plan.pods[pod.key].pod
-        return f"the proxy of {pod.key}", f"http://{address}:{READY_PORT}/healthz/ready"
-
-    async def _listening(self, supervisor: Supervisor, pod: Pod) -> None:
-        place = self._plan.pods[pod.key]
-        address = place.application if self._mode is Mode.LOOPBACK else None
-        await health.listening(
-            pod.key, lambda: supervisor.pid(pod.key), address, ports=pod.listens, clock=self._clock
-        )
-
-
-def _named(handle: OnLine, pod: Pod) -> Callable[[str], None]:
-    return lambda line: handle(pod.name, line)
-
-
-async def _together(*work: Coroutine[Any, Any, None]) -> None:
-    async with asyncio.TaskGroup() as group:
-        for coroutine in work:
-            group.create_task(coroutine)

@@ -5,12 +5,13 @@ makes of a manifest, and everything that is wrong with one, is discovery's busin
 cannot be understood is passed over in silence here, because discovery tells the user about it.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from libs.api import documents
 
@@ -19,6 +20,8 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 INJECT = "sidecar.istio.io/inject"
 NAMESPACE_INJECT = "istio-injection"
 T = TypeVar("T", bound=Struct)
+Stamp = frozenset[tuple[str, int, int]]
+NOTHING: Stamp = frozenset()
 
 
 class _Metadata(Struct, frozen=True):
@@ -107,6 +110,10 @@ class Pod(Struct, frozen=True, kw_only=True):
         """`<name>.<namespace>`, as proxies are named everywhere."""
         return f"{self.name}.{self.namespace}"
 
+    def runs_like(self, other: "Pod") -> bool:
+        """Tell whether the same processes run for both: labels may differ, as in Kubernetes."""
+        return self == structs.replace(other, labels=self.labels, raw=self.raw)
+
 
 class Service(Struct, frozen=True, kw_only=True):
     """A name for some of the pods."""
@@ -143,6 +150,19 @@ class Application(Struct, frozen=True):
 
     pods: tuple[Pod, ...] = ()
     services: tuple[Service, ...] = ()
+    whole: bool = True  # every document could be understood
+
+    def over(self, before: "Application") -> "Application":
+        """Return this, with what was there `before` if a bad document may have been hiding it."""
+        if self.whole:
+            return self
+        pods = {pod.key for pod in self.pods}
+        services = {service.key for service in self.services}
+        return Application(
+            (*self.pods, *(pod for pod in before.pods if pod.key not in pods)),
+            (*self.services, *(it for it in before.services if it.key not in services)),
+            whole=False,
+        )
 
     def app_of(self, instance: str) -> str:
         """Return the application of a pod, by its label; the name itself if it is unknown."""
@@ -157,21 +177,34 @@ def files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def stamp(folder: Path) -> Stamp:
+    """Return what changes whenever a manifest file does: cheap to ask for often."""
+    found = set()
+    for path in files(folder):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            found.add((str(path), status.st_mtime_ns, status.st_size))
+    return frozenset(found)
+
+
 def read(folder: Path) -> Application:
     """Return what is to be run of a folder of manifests. Of two of one name the first counts."""
-    raws = list(_raws(folder))
+    faults: list[str] = []
+    raws = list(_raws(folder, faults))
     injected = {
         found.metadata.name
-        for _, found in _of_kind(raws, "Namespace", _Namespace)
+        for _, found in _of_kind(raws, "Namespace", _Namespace, faults=faults)
         if found.metadata.labels.get(NAMESPACE_INJECT) == "enabled"
     }
-    pods = {pod.key: pod for pod in reversed([*_pods(raws, injected)])}
-    services = {service.key: service for service in reversed([*_services(raws)])}
-    return Application(tuple(reversed(pods.values())), tuple(reversed(services.values())))
+    pods = {pod.key: pod for pod in reversed([*_pods(raws, injected, faults)])}
+    services = {service.key: service for service in reversed([*_services(raws, faults)])}
+    return Application(
+        tuple(reversed(pods.values())), tuple(reversed(services.values())), whole=not faults
+    )
 
 
-def _pods(raws: Sequence[documents.Raw], injected: set[str]) -> Iterator[Pod]:
-    for raw, found in _of_kind(raws, "Pod", _Pod):
+def _pods(raws: Sequence[documents.Raw], injected: set[str], faults: list[str]) -> Iterator[Pod]:
+    for raw, found in _of_kind(raws, "Pod", _Pod, faults=faults):
         container = found.spec.containers[0] if found.spec.containers else None
         if container is None or not container.command:
             continue  # without a command there is nothing that could be run here
@@ -197,8 +230,8 @@ def _pods(raws: Sequence[documents.Raw], injected: set[str]) -> Iterator[Pod]:
         )
 
 
-def _services(raws: Sequence[documents.Raw]) -> Iterator[Service]:
-    for raw, found in _of_kind(raws, "Service", _Service):
+def _services(raws: Sequence[documents.Raw], faults: list[str]) -> Iterator[Service]:
+    for raw, found in _of_kind(raws, "Service", _Service, faults=faults):
         if found.spec.type == "ExternalName":
             continue
         yield Service(
@@ -214,25 +247,29 @@ def _services(raws: Sequence[documents.Raw]) -> Iterator[Service]:
 
 
 def _of_kind(
-    raws: Sequence[documents.Raw], kind: str, wanted: type[T]
+    raws: Sequence[documents.Raw], kind: str, wanted: type[T], *, faults: list[str]
 ) -> Iterator[tuple[documents.Raw, T]]:
     for raw in raws:
         if raw.get("kind") != kind or raw.get("apiVersion") != "v1":
             continue
         try:
-            yield raw, msgspec.convert(raw, wanted)
-        except msgspec.ValidationError:
+            converted = msgspec.convert(raw, wanted)
+        except msgspec.ValidationError as error:
+            faults.append(str(error))
             continue
+        yield raw, converted
 
 
-def _raws(folder: Path) -> Iterator[documents.Raw]:
+def _raws(folder: Path, faults: list[str]) -> Iterator[documents.Raw]:
     for path in files(folder):
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                continue
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            with path.open("rb") as file:
+                text = file.read(MAX_FILE_BYTES).decode()
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(str(error))
             continue
         for document in documents.read(text, str(path)):
-            if document.raw is not None and not document.problems:
+            if document.raw is None or document.problems:
+                faults.append(document.file)
+            else:
                 yield document.raw

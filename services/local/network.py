@@ -149,6 +149,12 @@ class Network:
         await command(*inside, "ip", "link", "set", "eth0", "up")
         return space
 
+    async def remove(self, name: str) -> None:
+        """Let one namespace go."""
+        for space in [space for space in self._spaces if space.name == name]:
+            await space.close()
+            self._spaces.remove(space)
+
     async def close(self) -> None:
         """Let all namespaces go, and take the host's address away."""
         for space in reversed(self._spaces):

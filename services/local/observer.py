@@ -31,10 +31,8 @@ class Observer:
     """Counts calls by what was asked for."""
 
     def __init__(self, application: Application, clock: Clock) -> None:
-        self._application = application
         self._clock = clock
-        self._pods = {pod.name: pod for pod in application.pods}
-        self._services = {service.name: service for service in application.services}
+        self.take_application(application)
         self._mesh = Mesh()
         self._before = Mesh()
         self._judging_from = 0.0
@@ -43,6 +41,12 @@ class Observer:
         self.samples: dict[Fate, Seen] = {}
         """A call over HTTP for each fate, to be repeated by hand."""
         self.lost: list[str] = []
+
+    def take_application(self, application: Application) -> None:
+        """Know other Pods and Services from now on."""
+        self.application = application
+        self._pods = {pod.name: pod for pod in application.pods}
+        self._services = {service.name: service for service in application.services}
 
     @property
     def mesh(self) -> Mesh:
@@ -73,7 +77,7 @@ class Observer:
         """Take a line that a pod's sidecar logged."""
         entry = accesslog.parse(text)
         if entry is not None and self._judging:
-            self._ledger.logged(self._application.app_of(pod), entry)
+            self._ledger.logged(self.application.app_of(pod), entry)
 
     def rows(self) -> list[Row]:
         """Return the table."""
@@ -125,7 +129,7 @@ class Observer:
     def _key(self, seen: Seen, verdict: Verdict) -> Key:
         request = "" if verdict.fate is not Fate.DENIED else f"{seen.method} {_shape(seen.path)}"
         return Key(
-            caller=self._application.app_of(seen.caller),
+            caller=self.application.app_of(seen.caller),
             callee=seen.service,
             port=seen.port,
             protocol=seen.protocol,
@@ -152,7 +156,7 @@ class Observer:
         """Return who answered, or all who could have."""
         if answered := _workload(mesh, self._pods.get(seen.instance)):
             return (answered,)
-        pods = [pod for pod in self._application.pods if service.selects(pod)]
+        pods = [pod for pod in self.application.pods if service.selects(pod)]
         return [found for pod in pods if (found := _workload(mesh, pod)) is not None]
 
 

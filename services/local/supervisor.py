@@ -51,6 +51,12 @@ class Supervisor:
         self._group.create_task(child.run())
         return child
 
+    async def end(self, name: str) -> None:
+        """End one program for good; nothing happens if there is none."""
+        child = self.children.pop(name, None)
+        if child is not None:
+            await child.stop()
+
     async def while_alive(self, work: Coroutine[Any, Any, object]) -> None:
         """Await `work`, unless a program turns out not to stay up.
 

@@ -199,6 +199,30 @@ async def test_saving_a_file_takes_effect_and_a_broken_one_is_told(
         _nothing_left(demo, sessions)
 
 
+async def test_pods_come_and_go_while_it_runs(tmp_path: Path, mode: Mode) -> None:
+    async with _demo(tmp_path, mode) as demo:
+        await demo.printed("Ctrl-C ends everything")
+        written = (demo.manifests / "reviews.yaml").read_text().split("---\n")
+        pod = next(text for text in written if "name: reviews-v3" in text)
+        added = demo.manifests / "reviews-v4.yaml"
+        added.write_text(pod.replace("v3", "v4"))
+        await demo.printed(r"reviews-v4\.bookshop runs")
+        # It serves: all requests go there, and the row is right.
+        weights = demo.manifests / "reviews-weights.yaml"
+        text = weights.read_text().replace("v3", "v4").replace("weight: 10", "weight: 100")
+        weights.write_text(re.sub(r"weight: [36]0", "weight: 0", text))
+        await demo.printed(r"✓ change \d+ .*VirtualService/bookshop/reviews.* 0 rejected")
+        weights.write_text(weights.read_text().replace("v4", "v3"))
+        seen = len(demo.lines)
+        await demo.printed(r"✓ change \d+ .*VirtualService/bookshop/reviews", after=seen - 1)
+        added.unlink()
+        await demo.printed(r"reviews-v4\.bookshop has ended")
+        sessions = demo.sessions
+        assert await demo.ended(by=signal.SIGINT) == 0
+        await demo.printed("none lost")
+        _nothing_left(demo, sessions)
+
+
 async def test_what_a_killed_demo_left_is_cleaned_by_the_next(tmp_path: Path, mode: Mode) -> None:
     async with _demo(tmp_path, mode) as demo:
         await demo.printed("^  workloads ")
