@@ -81,6 +81,13 @@ UNSUPPORTED_FIELD = _reason("UnsupportedField", "The field is Istio's, but not d
 KEYS_UNAVAILABLE = _reason(
     "KeysUnavailable", "The keys of an issuer of tokens are not known, or not known any more."
 )
+PATCH_MISFIT = _reason(
+    "PatchMisfit",
+    "The value of a patch is not what Envoy's types know, or not what it is laid over.",
+)
+PATCH_WITHOUT_EFFECT = _reason(
+    "PatchWithoutEffect", "A patch matches nothing of what a proxy gets."
+)
 UNREADABLE_FILE = _reason("UnreadableFile", "The file is there, but cannot be read.")
 
 # What a resource says by itself

@@ -14,7 +14,10 @@ from enum import Enum
 from msgspec import Struct
 
 from libs.api import kubernetes
+from libs.api.extensions.traffic_extension import TrafficExtension
+from libs.api.extensions.wasm_plugin import WasmPlugin
 from libs.api.networking.destination_rule import DestinationRule
+from libs.api.networking.envoy_filter import EnvoyFilter
 from libs.api.networking.gateway import Gateway
 from libs.api.networking.service_entry import ServiceEntry
 from libs.api.networking.sidecar import Sidecar
@@ -160,12 +163,20 @@ KINDS: tuple[Kind, ...] = (
         ("wg",),
         WorkloadGroup,
     ),
+    Kind(NETWORKING, "EnvoyFilter", "envoyfilters", ("v1alpha3",), True, (), EnvoyFilter),
+    Kind(EXTENSIONS, "WasmPlugin", "wasmplugins", ("v1alpha1",), True, (), WasmPlugin),
+    Kind(
+        EXTENSIONS,
+        "TrafficExtension",
+        "trafficextensions",
+        ("v1alpha1",),
+        True,
+        (),
+        TrafficExtension,
+    ),
     # Known by name, without a Struct yet.
-    Kind(NETWORKING, "EnvoyFilter", "envoyfilters", ("v1alpha3",)),
     Kind(NETWORKING, "ProxyConfig", "proxyconfigs", ("v1beta1",)),
     Kind(TELEMETRY, "Telemetry", "telemetries", ("v1", "v1alpha1"), True, ("telemetry",)),
-    Kind(EXTENSIONS, "WasmPlugin", "wasmplugins", ("v1alpha1",)),
-    Kind(EXTENSIONS, "TrafficExtension", "trafficextensions", ("v1alpha1",)),
     Kind(INSTALL, "IstioOperator", "istiooperators", ("v1alpha1",), True, ("iop", "io")),
     Kind(GATEWAY_API, "GatewayClass", "gatewayclasses", _V1_BETA, False, ("gc",)),
     Kind(GATEWAY_API, "Gateway", "gateways", _V1_BETA, True, ("gtw",)),

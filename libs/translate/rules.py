@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from libs.api import kubernetes
+from libs.api.extensions.traffic_extension import TrafficExtension
+from libs.api.extensions.wasm_plugin import WasmPlugin
 from libs.api.networking.destination_rule import DestinationRule
+from libs.api.networking.envoy_filter import EnvoyFilter
 from libs.api.networking.gateway import Gateway
 from libs.api.networking.service_entry import ServiceEntry
 from libs.api.networking.virtual_service import VirtualService
@@ -22,10 +25,12 @@ from libs.translate import (
     access,
     endpoints,
     entry_endpoints,
+    extensions,
     gateways,
     host_policies,
     host_policy_conflicts,
     namespaces,
+    patches,
     peers,
     references,
     routing,
@@ -64,6 +69,9 @@ RULES = (
     Rule("peers", PeerAuthentication, peers.derive),
     Rule("access", AuthorizationPolicy, access.derive),
     Rule("tokens", RequestAuthentication, tokens.derive),
+    Rule("patches", EnvoyFilter, patches.derive),
+    Rule("modules", WasmPlugin, extensions.of_plugin),
+    Rule("extensions", TrafficExtension, extensions.of_extension),
     Rule("references", VirtualService, references.check),
     Rule("gateway conflicts", Gateway, gateways.check),
     Rule("host policy conflicts", DestinationRule, host_policy_conflicts.check),

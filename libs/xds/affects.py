@@ -10,10 +10,12 @@ from libs.model.mesh import Table
 from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE
 
 _ALL = frozenset({CLUSTER, ENDPOINT, LISTENER, ROUTE})
+_WHOLE = _ALL | {EXTENSION}
 
 _BY_TABLE: Mapping[Table, frozenset[str]] = {
-    # Trust domain, timeouts, retries, logs; the cluster's name stands in every endpoint.
-    Table.SETTINGS: _ALL,
+    # Trust domain, timeouts, retries, logs; the cluster's name stands in every endpoint; the root
+    # namespace decides whom patches and extensions are for.
+    Table.SETTINGS: _WHOLE,
     # Labels of a namespace decide over injection and visibility, which reach no proxy from here.
     Table.NAMESPACE: frozenset(),
     # A service is a cluster with its endpoints, a virtual host, a listener, and inbound chains.
@@ -23,7 +25,8 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     Table.ENDPOINTS: _ALL,
     # Its labels decide for its own proxy: policies, matches by source labels, peer policies of its
     # ports; its ports and locality, inbound clusters and the order of endpoints.
-    Table.WORKLOAD: _ALL,
+    # And which patches and extensions are for it.
+    Table.WORKLOAD: _WHOLE,
     # HTTP rules are routes; rules for TCP and TLS are filter chains.
     Table.ROUTING: frozenset({LISTENER, ROUTE}),
     # Listeners and the routes they ask for; a server that passes TLS on by the name of a cluster
@@ -50,4 +53,4 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
 
 def types(tables: frozenset[Table]) -> frozenset[str]:
     """Return the type URLs of which resources may differ after rows of `tables` moved."""
-    return frozenset[str]().union(*(_BY_TABLE.get(table, _ALL) for table in tables))
+    return frozenset[str]().union(*(_BY_TABLE.get(table, _WHOLE) for table in tables))

@@ -67,15 +67,27 @@ def resource(
     return NamedResource(name, type_url, body, version, unique, any_bytes, delta_bytes)
 
 
+class Outcome(Struct, frozen=True, gc=False, array_like=True):
+    """What became of one patch, `spec.configPatches[index]`, in a set of resources."""
+
+    ref: Ref
+    index: int
+    hits: int  # how many things it was applied to
+    error: str = ""  # what of it does not fit; empty if all does
+
+
 class ResourceSet(Struct, frozen=True, weakref=True):
     """All resources of one type for one class of proxies, by name, in the generator's order."""
 
     type_url: str
     resources: Mapping[str, NamedResource]
     version: str  # hex digest over names and versions
+    outcomes: tuple[Outcome, ...] = ()  # of the patches that could act on it
 
 
-def resource_set(type_url: str, resources: Iterable[NamedResource]) -> ResourceSet:
+def resource_set(
+    type_url: str, resources: Iterable[NamedResource], outcomes: tuple[Outcome, ...] = ()
+) -> ResourceSet:
     """Return the set of `resources`. Equal sets have equal versions.
 
     Raises:
@@ -90,7 +102,7 @@ def resource_set(type_url: str, resources: Iterable[NamedResource]) -> ResourceS
             raise ValueError(message)
         by_name[item.name] = item
         digest.update(f"{item.name}\0{item.version}\0".encode())
-    return ResourceSet(type_url, by_name, digest.hexdigest())
+    return ResourceSet(type_url, by_name, digest.hexdigest(), outcomes)
 
 
 class Snapshot(Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -31,15 +32,16 @@ from libs.proxy.scope import ProxyScope
 from libs.proxy.scoper import Scoper
 from libs.translate import synthesis
 from libs.translate.apply import Upsert, apply, initial
-from libs.xds import generate, readable
+from libs.xds import generate, outcomes, readable
 from libs.xds.generate import outbound_plan
-from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot
+from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, Snapshot
 
 KINDS: Mapping[str, tuple[str, type[Message]]] = {
     "clusters": (CLUSTER, Cluster),
     "listeners": (LISTENER, Listener),
     "routes": (ROUTE, RouteConfiguration),
     "endpoints": (ENDPOINT, ClusterLoadAssignment),
+    "extensions": (EXTENSION, TypedExtensionConfig),
 }
 """The keys of a rendering that hold Envoy's resources."""
 
@@ -76,7 +78,9 @@ def generated(texts: Mapping[str, str], proxy: str, metadata: Mapping[str, objec
     """Return what `render` makes readable; it raises the same errors."""
     mesh, problems = build(texts)
     scope = Scoper().scope(mesh, find(mesh, proxy, metadata))
-    return Rendering(generate.snapshot(scope), sorted({*problems, *_conflicts(scope)}))
+    snapshot = generate.snapshot(scope)
+    found = {*problems, *_conflicts(scope), *_without_effect(snapshot)}
+    return Rendering(snapshot, sorted(found))
 
 
 def as_json(rendering: Rendering) -> dict[str, object]:
@@ -131,6 +135,15 @@ def _slices(resources: Iterable[Resource]) -> Iterable[Resource]:
         by_namespace[resource.metadata.namespace].append(resource)
     for members in by_namespace.values():
         yield from synthesis.slices(members)
+
+
+def _without_effect(snapshot: Snapshot) -> Iterable[Problem]:
+    for outcome in outcomes.summed(snapshot.sets.values()):
+        text = outcomes.finding(outcome)
+        if text:
+            path = f"spec.configPatches[{outcome.index}]"
+            reason = reasons.PATCH_MISFIT if outcome.error else reasons.PATCH_WITHOUT_EFFECT
+            yield Problem(outcome.ref, path, reason, text, Severity.WARNING)
 
 
 def _conflicts(scope: ProxyScope) -> Iterable[Problem]:

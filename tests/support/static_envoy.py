@@ -12,17 +12,19 @@ from pathlib import Path
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.http.wasm.v3.wasm_pb2 import Wasm
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
 
 from libs.xds.generate import typed
 from libs.xds.generate.filters import cors, fault
-from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot
+from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, Snapshot
 from services.agent.envoy import binary
 
 _BOOTSTRAP_CLUSTERS = ("sds-grpc", "xds-grpc")
@@ -52,6 +54,7 @@ def bootstrap(snapshot: Snapshot) -> Bootstrap:
     static.clusters.extend(_with_endpoints(_bodies(snapshot, ENDPOINT)))
     static.listeners.extend(Listener.FromString(body) for body in _bodies(snapshot, LISTENER))
     static.listeners.extend(_with_routes(_bodies(snapshot, ROUTE)))
+    static.listeners.extend(_with_extensions(_bodies(snapshot, EXTENSION)))
     return found
 
 
@@ -88,6 +91,25 @@ def _with_routes(bodies: Iterable[bytes]) -> Iterator[Listener]:
         )
         found = Listener(name=f"routes {index}")
         found.address.pipe.path = f"/nowhere/routes-{index}"
+        name = "envoy.filters.network.http_connection_manager"
+        found.filter_chains.add(filters=[typed.network_filter(name, manager)])
+        yield found
+
+
+def _with_extensions(bodies: Iterable[bytes]) -> Iterator[Listener]:
+    """Yield listeners with filters that would be fetched; modules are not there to be judged."""
+    for index, body in enumerate(bodies):
+        fetched = TypedExtensionConfig.FromString(body)
+        if fetched.typed_config.Is(Wasm.DESCRIPTOR):
+            continue
+        named = hcm.HttpFilter(name=fetched.name, typed_config=fetched.typed_config)
+        manager = hcm.HttpConnectionManager(
+            stat_prefix="extensions",
+            route_config=RouteConfiguration(),
+            http_filters=[named, typed.http_filter("envoy.filters.http.router", Router())],
+        )
+        found = Listener(name=f"extension {index}")
+        found.address.pipe.path = f"/nowhere/extension-{index}"
         name = "envoy.filters.network.http_connection_manager"
         found.filter_chains.add(filters=[typed.network_filter(name, manager)])
         yield found

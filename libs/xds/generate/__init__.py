@@ -6,10 +6,12 @@ Each takes the scope and nothing else, so the scope is the key under which resul
 from collections.abc import Callable, Mapping
 
 from libs.proxy.scope import ProxyScope
-from libs.xds.generate import clusters, endpoints, inbound_clusters, listeners, routes
+from libs.xds.generate import clusters, endpoints, extensions, inbound_clusters, listeners, routes
+from libs.xds.generate.patches.sets import patched
 from libs.xds.types import (
     CLUSTER,
     ENDPOINT,
+    EXTENSION,
     LISTENER,
     ROUTE,
     ResourceSet,
@@ -21,7 +23,7 @@ from libs.xds.types import (
 def cluster_set(scope: ProxyScope) -> ResourceSet:
     """Return all clusters of a proxy."""
     inbound = inbound_clusters.generate(scope.inbound)
-    return resource_set(CLUSTER, [*clusters.generate(scope.outbound), *inbound])
+    return patched(scope, CLUSTER, [*clusters.generate(scope.outbound), *inbound])
 
 
 def endpoint_set(scope: ProxyScope) -> ResourceSet:
@@ -31,12 +33,17 @@ def endpoint_set(scope: ProxyScope) -> ResourceSet:
 
 def listener_set(scope: ProxyScope) -> ResourceSet:
     """Return all listeners of a proxy."""
-    return resource_set(LISTENER, listeners.generate(scope))
+    return patched(scope, LISTENER, listeners.generate(scope))
 
 
 def route_set(scope: ProxyScope) -> ResourceSet:
     """Return the routes that the listeners of a proxy fetch by name."""
-    return resource_set(ROUTE, routes.generate(scope.outbound))
+    return patched(scope, ROUTE, routes.generate(scope.outbound))
+
+
+def extension_set(scope: ProxyScope) -> ResourceSet:
+    """Return the configurations that filters of the listeners fetch by name."""
+    return patched(scope, EXTENSION, extensions.generate(scope.inbound))
 
 
 GENERATORS: Mapping[str, Callable[[ProxyScope], ResourceSet]] = {
@@ -44,6 +51,7 @@ GENERATORS: Mapping[str, Callable[[ProxyScope], ResourceSet]] = {
     ENDPOINT: endpoint_set,
     LISTENER: listener_set,
     ROUTE: route_set,
+    EXTENSION: extension_set,
 }
 
 

@@ -22,7 +22,7 @@ from libs.model.service import Protocol
 from libs.model.settings import MeshSettings
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import InboundPort, InboundScope
-from libs.xds.generate import telemetry, typed
+from libs.xds.generate import extensions, telemetry, typed
 from libs.xds.generate.filters import order
 from libs.xds.generate.metrics import Direction
 
@@ -32,7 +32,7 @@ SERVER_NAME = "istio-envoy"
 _NEVER = Duration()  # a stream may be silent for as long as its route allows
 
 
-def http_connection_manager(
+def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
     *,
     own: InboundScope,
     direction: Direction,
@@ -40,13 +40,17 @@ def http_connection_manager(
     routes: RouteConfiguration | str,
     filters: Iterable[hcm.HttpFilter] = (),
     port: InboundPort | None = None,
+    service_port: int = 0,
 ) -> Filter:
     """Return the network filter that speaks HTTP.
 
     `own` is the workload whose proxy this is, in either direction: telemetry names it, and its
     settings are the mesh's. `routes` are either inline or the name under which RDS serves them.
-    `port` is the inbound port that is served. The clients of a router are strangers to the mesh.
+    `port` is the inbound port that is served, `service_port` what an outbound listener stands for,
+    if that is one port; extensions choose by them. Clients of a router are strangers to the mesh.
     """
+    number = port.port if port else service_port
+    added = extensions.http_filters(own, direction, number)
     edge = own.type is ProxyType.ROUTER
     manager = hcm.HttpConnectionManager(
         codec_type=hcm.HttpConnectionManager.CodecType.AUTO,
@@ -55,7 +59,7 @@ def http_connection_manager(
         use_remote_address=BoolValue(value=False),
         stream_idle_timeout=_NEVER,
         access_log=telemetry.http_access_logs(own, direction, port.service if port else None),
-        http_filters=order.http([*filters, _router()]),
+        http_filters=order.http([*filters, _router()], added),
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         request_id_extension=_request_id(),
         proxy_100_continue=True,

@@ -103,6 +103,7 @@ class _Builder:
     def _sources(self, planned: GatewayListener, chains: Iterable[_Chain]) -> Iterator[Ref]:
         yield self._own.settings.ref
         yield from (policy.ref for policy in self._own.policies)
+        yield from (extension.ref for extension in self._own.extensions)
         yield from (bound.ref for bound in planned.servers)
         yield from (chain.source for chain in chains)
 
@@ -140,6 +141,7 @@ class _Builder:
             stat_prefix=names.stat_prefix(prefix),
             routes=gateway_routes.name_of(planned, bound),
             filters=[*self._requests, *web, *_HTTP_FILTERS],
+            service_port=server.number,
         )
         return [manager]
 

@@ -164,6 +164,7 @@ def _named(listener: Listener, builder: _Builder, ports: Iterable[InboundPort]) 
     body = listener.SerializeToString(deterministic=True)
     sources: list[Ref] = [scope.settings.ref, *(policy.ref for policy in scope.policies)]
     sources.extend(policy.ref for policy in scope.tokens)
+    sources.extend(extension.ref for extension in scope.extensions)
     for port in ports:
         sources.extend(port.mode_refs)
         if port.service:

@@ -31,6 +31,7 @@ from libs.xds.generate import (
     egress,
     elsewhere,
     endpoints,
+    extensions,
     listener_filters,
     outbound_places,
     outbound_plan,
@@ -64,7 +65,7 @@ def generate(scope: ProxyScope) -> list[NamedResource]:
 
 
 def _whose(own: InboundScope) -> tuple[str, ...]:
-    """Return what telemetry says of the client, all that listeners know of their own workload."""
+    """Return all that listeners know of their own workload: what telemetry says, and filters."""
     labels = (f"{key}={value}" for key, value in sorted(own.labels.items()))
     return (
         own.namespace,
@@ -73,13 +74,15 @@ def _whose(own: InboundScope) -> tuple[str, ...]:
         own.canonical_name,
         own.canonical_revision,
         " ".join(labels),
+        extensions.placement(own),
     )
 
 
 def _generate(scope: OutboundScope, own: InboundScope) -> list[NamedResource]:
     builder = _Builder(scope, own)
+    added = [extension.ref for extension in own.extensions]
     found = [
-        _resource(builder.listener(planned), *planned.sources)
+        _resource(builder.listener(planned), *planned.sources, *added)
         for planned in outbound_plan.plan(scope).listeners
     ]
     if scope.interception is not Interception.NONE:
@@ -174,6 +177,7 @@ class _Builder:
             stat_prefix=names.stat_prefix(f"outbound_{listener}"),
             routes=str(routes),
             filters=[*_HTTP_FILTERS, *self._resolving(routes)],
+            service_port=routes.asked,
         )
 
     def _resolving(self, routes: RouteName) -> list[hcm.HttpFilter]:

@@ -7,6 +7,8 @@ keep the order in which they were given. A name that is not in the table is a bu
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
+from libs.model.extensions import Phase
+
 
 class _Named(Protocol):
     @property
@@ -17,8 +19,12 @@ F = TypeVar("F", bound=_Named)
 
 HTTP_ORDER = (
     "istio.metadata_exchange",  # first, so that a denied request still knows its peer
+    Phase.AUTHN,  # extensions of users: these may say who calls
     "envoy.filters.http.jwt_authn",  # before authorization, which reads the claims
+    Phase.AUTHZ,  # these may decide before the mesh does
     "envoy.filters.http.rbac",  # DENY before ALLOW: the order in which they are given
+    Phase.STATS,  # these see only what was let in
+    Phase.UNSPECIFIED,  # and so do all others
     "envoy.filters.http.grpc_web",  # turns gRPC-Web into gRPC before anything that reads gRPC
     "envoy.filters.http.grpc_stats",  # sees gRPC only behind the translation
     "istio.alpn",  # after the route is known: the cluster decides the protocol
@@ -47,13 +53,18 @@ def _ranked(table: tuple[str, ...]) -> Callable[[_Named], int]:
     return lambda item: ranks[item.name]
 
 
-_http_rank = _ranked(HTTP_ORDER)
+_HTTP_RANKS = {name: rank for rank, name in enumerate(HTTP_ORDER)}
 _network_rank = _ranked(NETWORK_ORDER)
 
 
-def http(filters: Iterable[F]) -> list[F]:
-    """Return HTTP filters in the order in which requests meet them."""
-    return sorted(filters, key=_http_rank)
+def http(filters: Iterable[F], phased: Iterable[tuple[Phase, F]] = ()) -> list[F]:
+    """Return HTTP filters in the order in which requests meet them.
+
+    Filters that come with a phase stand where that does, whatever their names are.
+    """
+    ranked = [(_HTTP_RANKS[one.name], one) for one in filters]
+    ranked += [(_HTTP_RANKS[phase], one) for phase, one in phased]
+    return [one for _, one in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def network(filters: Iterable[F]) -> list[F]:

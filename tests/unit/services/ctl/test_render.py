@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from libs.proxy.errors import NodeError
-from services.ctl.render import UnknownProxyError, render
+from services.ctl.render import KINDS, UnknownProxyError, render
 
 POD = """
 apiVersion: v1
@@ -47,7 +47,8 @@ def names(found: dict[str, Any], kind: str) -> list[str]:
 
 def test_everything_that_a_proxy_gets_is_shown_as_envoy_shows_it() -> None:
     found = shown(FILES)
-    assert set(found) == {"clusters", "listeners", "routes", "endpoints", "sources", "problems"}
+    assert set(found) == {*KINDS, "sources", "problems"}
+    assert {"clusters", "listeners", "routes", "endpoints", "extensions"} == set(KINDS)
     assert "outbound|80||web.shop.svc.cluster.local" in names(found, "clusters")
     assert "virtualOutbound" in names(found, "listeners")
     assert names(found, "routes") == ["80"]

@@ -1,0 +1,1 @@
+"""Kinds of the group extensions.istio.io, one file a kind."""

@@ -1,0 +1,120 @@
+"""Extensions: one row for each WasmPlugin and TrafficExtension, which are told apart no further."""
+
+import msgspec
+
+from libs.api import reasons
+from libs.api.extensions import wasm
+from libs.api.extensions.traffic_extension import TrafficExtension, WasmConfig
+from libs.api.extensions.wasm_plugin import WasmPlugin, WasmPluginSpec
+from libs.api.problem import Problem, Severity
+from libs.model.extensions import Extension, Failure, Module, Phase, Traffic
+from libs.model.mesh import Key, Table
+from libs.translate.attachments import attached
+from libs.translate.state import Derived
+from libs.translate.view import View
+
+_SCHEMES = ("http://", "https://", "file://")
+
+
+def of_plugin(_: View, resource: WasmPlugin) -> Derived:
+    """Return the row of a WasmPlugin."""
+    spec = resource.spec
+    made = _extension(resource, _phase(spec.phase.value), lua="", module=_module(spec))
+    return _derived(resource, made, _module_problems(resource, spec, "spec"))
+
+
+def of_extension(_: View, resource: TrafficExtension) -> Derived:
+    """Return the row of a TrafficExtension."""
+    spec = resource.spec
+    made = _extension(
+        resource,
+        _phase(spec.phase.value),
+        lua=spec.lua.inline_code if spec.lua else "",
+        module=_module(spec.wasm) if spec.wasm else None,
+    )
+    problems = _module_problems(resource, spec.wasm, "spec.wasm") if spec.wasm else []
+    return _derived(resource, made, problems)
+
+
+def _derived(
+    resource: WasmPlugin | TrafficExtension, made: Extension, problems: list[Problem]
+) -> Derived:
+    single = resource.spec.target_ref if isinstance(resource, WasmPlugin) else None
+    to = attached(resource.ref, single, resource.spec.target_refs)
+    found = (*to.problems, *problems)
+    if to.targets is None or any(problem.severity is Severity.ERROR for problem in problems):
+        return Derived(problems=found)
+    row = msgspec.structs.replace(made, targets=to.targets)
+    return Derived(rows=((Key(Table.EXTENSION, row.ref), row),), problems=found)
+
+
+def _extension(
+    resource: WasmPlugin | TrafficExtension, phase: Phase, *, lua: str, module: Module | None
+) -> Extension:
+    metadata, spec = resource.metadata, resource.spec
+    return Extension(
+        ref=resource.ref,
+        namespace=metadata.namespace,
+        name=metadata.name,
+        created=metadata.creation_timestamp or 0,
+        selector=spec.selector.match_labels if spec.selector else {},
+        phase=phase,
+        priority=spec.priority or 0,
+        traffic=tuple(map(_traffic, spec.match)),
+        lua=lua,
+        module=module,
+    )
+
+
+def _phase(written: str) -> Phase:
+    return Phase(written) if written in set(Phase) else Phase.UNSPECIFIED
+
+
+def _traffic(written: wasm.TrafficSelector) -> Traffic:
+    mode = written.mode
+    return Traffic(
+        client=mode is not wasm.WorkloadMode.SERVER,
+        server=mode is not wasm.WorkloadMode.CLIENT,
+        ports=tuple(sorted(port.number for port in written.ports)),
+    )
+
+
+def _module(spec: WasmPluginSpec | WasmConfig) -> Module:
+    env = spec.vm_config.env if spec.vm_config else ()
+    hosted = {it.name for it in env if it.value_from is wasm.ValueSource.HOST}
+    config = spec.plugin_config
+    return Module(
+        url=_with_scheme(spec.url),
+        sha256=spec.sha256.lower(),
+        name=spec.plugin_name or "",
+        config=b"" if config is None else msgspec.json.encode(config, order="deterministic"),
+        failure=Failure(spec.fail_strategy.value),
+        environment={it.name: it.value or "" for it in env if it.name not in hosted},
+        host_environment=tuple(sorted(hosted)),
+    )
+
+
+def _with_scheme(url: str) -> str:
+    """A name without a scheme is that of an image in a registry."""
+    return url if "://" in url else f"oci://{url}"
+
+
+def _module_problems(
+    resource: WasmPlugin | TrafficExtension, spec: WasmPluginSpec | WasmConfig, place: str
+) -> list[Problem]:
+    """Return what is asked for in vain; an error where the module could not be had at all."""
+    found = []
+    if not _with_scheme(spec.url).startswith(_SCHEMES):
+        text = "modules from registries of images are not fetched yet: this one has no effect"
+        found.append(_problem(resource, f"{place}.url", text))
+    if spec.type is wasm.PluginType.NETWORK:
+        text = "modules that filter connections are not supported yet: this one has no effect"
+        found.append(_problem(resource, f"{place}.type", text))
+    if spec.verification_key:
+        text = "signatures of modules are not verified yet; sha256 is"
+        found.append(_problem(resource, f"{place}.verificationKey", text))
+    return found
+
+
+def _problem(resource: WasmPlugin | TrafficExtension, path: str, text: str) -> Problem:
+    return Problem(resource.ref, path, reasons.UNSUPPORTED_FIELD, text)
