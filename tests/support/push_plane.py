@@ -95,7 +95,8 @@ class RunningPlane:
         self, client: DeltaClient, proved: SpiffeId | None
     ) -> AsyncIterator["ConnectedProxy"]:
         async with grpc.aio.insecure_channel(self.address, options=NO_LIMITS) as channel:
-            connected = ConnectedProxy(client, channel, proved)
+            metadata = [("test-identity", str(proved))] if proved else []
+            connected = ConnectedProxy(client, channel, metadata=metadata)
             try:
                 yield connected
             finally:
@@ -115,10 +116,13 @@ class ConnectedProxy:
     """One stream, driven by the test."""
 
     def __init__(
-        self, client: DeltaClient, channel: grpc.aio.Channel, proved: SpiffeId | None
+        self,
+        client: DeltaClient,
+        channel: grpc.aio.Channel,
+        *,
+        metadata: list[tuple[str, str]],
     ) -> None:
         self.client = client
-        metadata = [("test-identity", str(proved))] if proved else []
         method = channel.stream_stream(f"/{SERVICE}/DeltaAggregatedResources")
         self.call = method(metadata=metadata)
 

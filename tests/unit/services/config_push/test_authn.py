@@ -15,9 +15,7 @@ NOW = 1_700_000_000.0
 
 
 def _rules(path: Path) -> TokenRules:
-    return TokenRules(
-        TokenKeys(path), "https://kubernetes.default.svc", "istio-ca", "cluster.local"
-    )
+    return TokenRules(TokenKeys(path), tokens.ISSUER, tokens.AUDIENCE, "cluster.local")
 
 
 def _publish(path: Path, key: keys.PrivateKey) -> None:

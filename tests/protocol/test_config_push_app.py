@@ -1,0 +1,220 @@
+"""The whole way: a manifest is saved, discovery reads it, proxies are told, receipts say so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import grpc
+import pytest
+from prometheus_client import REGISTRY
+
+from libs.model.ids import SpiffeId
+from libs.pki import keys
+from libs.protos.receipts.v1.receipts_pb2 import ListRequest, Receipt, WatchRequest
+from libs.runtime.clock import SystemClock
+from libs.xds.types import CLUSTER, ENDPOINT
+from tests.support import redis_server
+from tests.support.clock import settle
+from tests.support.control_plane_apps import Apps, running_apps
+from tests.support.push_plane import ConnectedProxy, EndedError
+from tests.support.tokens import refused
+
+Code = grpc.StatusCode
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec: {{clusterIP: 10.96.0.{number}, ports: [{{name: http, port: 80}}]}}
+"""
+
+
+def _cluster(name: str) -> str:
+    return f"outbound|80||{name}.shop.svc.cluster.local"
+
+
+def _save(apps: Apps, name: str, number: int = 1) -> None:
+    (apps.config / f"{name}.yaml").write_text(SERVICE.format(name=name, number=number))
+
+
+@pytest.fixture
+async def apps(tmp_path: Path) -> AsyncIterator[Apps]:
+    async with running_apps(tmp_path) as started:
+        _save(started, "web")
+        yield started
+
+
+@pytest.fixture
+async def serving(apps: Apps) -> AsyncIterator[Apps]:
+    async with apps.discovery(), apps.config_push():
+        await _synced(apps)
+        yield apps
+
+
+async def _synced(apps: Apps) -> None:
+    """Wait until config-push is ready."""
+    url = f"http://127.0.0.1:{apps.push.monitoring}/ready"
+    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+        while True:
+            async with session.get(url) as answer:
+                if answer.status == 200:
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def _has(proxy: ConnectedProxy, name: str) -> None:
+    cluster = _cluster(name)
+    await proxy.until(lambda client: cluster in client.versions.get(ENDPOINT, {}))
+
+
+async def _settled(watching: AsyncIterator[Receipt], ref: str) -> Receipt:
+    async with asyncio.timeout(10):
+        async for receipt in watching:
+            if receipt.settled and ref in receipt.causes:
+                return receipt
+    raise AssertionError
+
+
+async def test_a_saved_manifest_reaches_a_proxy_and_its_receipt_says_so(serving: Apps) -> None:
+    async with (
+        serving.proxy([f"Bearer {serving.token('default')}"]) as proxy,
+        serving.receipts("seine-ctl") as receipts,
+    ):
+        await proxy.send(proxy.client.subscribe(CLUSTER))
+        await _has(proxy, "web")
+        watching = receipts.Watch(WatchRequest())
+        _save(serving, "db", 2)
+        await _has(proxy, "db")
+        receipt = await _settled(watching, "Service/shop/db")
+        watching.cancel()
+        listed = await receipts.List(ListRequest(ref="Service/shop/db"))
+
+    assert (receipt.connected, receipt.sent, receipt.acknowledged) == (1, 1, 1)
+    assert 0 < receipt.milliseconds < 10_000
+    assert receipt in listed.receipts
+
+
+async def test_a_mesh_certificate_is_as_good_as_a_token(serving: Apps) -> None:
+    async with serving.proxy_with_certificate("default", "shop") as proxy:
+        await proxy.send(proxy.client.subscribe(CLUSTER))
+        await _has(proxy, "web")
+    async with serving.proxy_with_certificate("default", "bank") as stranger:
+        await stranger.send(stranger.client.subscribe(CLUSTER))
+        assert await stranger.ended() is Code.PERMISSION_DENIED
+
+
+async def test_no_bad_token_opens_a_stream(serving: Apps) -> None:
+    identity = SpiffeId("cluster.local", "shop", "default")
+    bad = refused(identity, serving.issuer, SystemClock().now())
+    bad["another key"] = next(
+        iter(refused(identity, keys.generate(), SystemClock().now()).values())
+    )
+    good = serving.token("default")
+    attempts = {
+        **{name: [f"Bearer {token}"] for name, token in bad.items()},
+        "no header": [],
+        "two headers": [f"Bearer {good}", f"Bearer {good}"],
+        "lower case": [f"bearer {good}"],
+        "no scheme": [good],
+    }
+    for name, headers in attempts.items():
+        async with serving.proxy(headers) as proxy:
+            await proxy.send(proxy.client.subscribe(CLUSTER))
+            assert await proxy.ended() is Code.UNAUTHENTICATED, name
+    async with serving.proxy([f"Bearer {good}"]) as control:
+        await control.send(control.client.subscribe(CLUSTER))
+        await _has(control, "web")
+
+
+async def test_a_token_of_another_namespace_cannot_claim_this_one(serving: Apps) -> None:
+    async with serving.proxy([f"Bearer {serving.token('default', 'bank')}"]) as proxy:
+        await proxy.send(proxy.client.subscribe(CLUSTER))
+        assert await proxy.ended() is Code.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize(
+    ("account", "namespace", "allowed"),
+    [
+        ("seine-ctl", "istio-system", True),
+        ("seine-discovery", "istio-system", True),
+        ("seine-ca", "istio-system", False),
+        ("default", "shop", False),
+        ("seine-ctl", "shop", False),
+    ],
+)
+async def test_only_our_own_services_read_receipts(
+    serving: Apps, account: str, namespace: str, allowed: bool
+) -> None:
+    async with serving.receipts(account, namespace) as receipts:
+        if allowed:
+            await receipts.List(ListRequest())
+            return
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await receipts.List(ListRequest())
+        assert caught.value.code() is Code.PERMISSION_DENIED
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in receipts.Watch(WatchRequest()):
+                pass
+        assert caught.value.code() is Code.PERMISSION_DENIED
+
+
+async def test_without_discovery_proxies_keep_being_served_and_catch_up_later(apps: Apps) -> None:
+    async with apps.config_push():
+        async with apps.discovery():
+            await _synced(apps)
+            async with apps.proxy([f"Bearer {apps.token('default')}"]) as before:
+                await before.send(before.client.subscribe(CLUSTER))
+                await _has(before, "web")
+        _save(apps, "db", 2)
+        async with apps.proxy([f"Bearer {apps.token('default')}"], "second") as proxy:
+            await proxy.send(proxy.client.subscribe(CLUSTER))
+            await _has(proxy, "web")
+            async with apps.discovery():
+                await _has(proxy, "db")
+
+
+async def test_before_discovery_was_heard_of_streams_are_told_to_come_back(apps: Apps) -> None:
+    async with apps.config_push(), apps.proxy([f"Bearer {apps.token('default')}"]) as proxy:
+        await proxy.send(proxy.client.subscribe(CLUSTER))
+        with pytest.raises(EndedError):
+            await proxy.read()
+        assert await proxy.call.code() is Code.UNAVAILABLE
+
+
+async def test_with_a_cache_a_restart_needs_neither_discovery_nor_generating(
+    apps: Apps, tmp_path: Path
+) -> None:
+    key = tmp_path / "cache.key"
+    key.write_bytes(bytes(range(32)))
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    token = f"Bearer {apps.token('default')}"
+    async with redis_server.running(folder) as redis:
+        cache = {"redis_url": redis.url, "cache_key_file": key}
+        async with apps.discovery(), apps.config_push(**cache):
+            await _synced(apps)
+            async with apps.proxy([token]) as proxy:
+                await proxy.send(proxy.client.subscribe(CLUSTER))
+                await _has(proxy, "web")
+            await _stored(3)
+        generated = _generated("generated")
+        async with apps.config_push(**cache), asyncio.timeout(10):
+            await _synced(apps)
+            async with apps.proxy([token]) as proxy:
+                await proxy.send(proxy.client.subscribe(CLUSTER))
+                await _has(proxy, "web")
+        assert _generated("generated") == generated
+        assert _generated("cache") > 0
+
+
+def _generated(origin: str) -> float:
+    labels = {"type": "cds", "origin": origin}
+    return REGISTRY.get_sample_value("seine_push_generated_total", labels) or 0.0
+
+
+async def _stored(count: int) -> None:
+    async with asyncio.timeout(10):
+        stored = {"outcome": "stored"}
+        # The mesh is kept in two values beside the sets.
+        while (REGISTRY.get_sample_value("seine_push_cache_total", stored) or 0) < count + 2:
+            await settle()
