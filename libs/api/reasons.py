@@ -126,6 +126,16 @@ INVALID_PROBE = _reason("InvalidProbe", "Not exactly one way to find out whether
 ADDRESSES_REQUIRED = _reason(
     "AddressesRequired", "TCP without an address of its own cannot be told from other TCP."
 )
+INVALID_URL = _reason("InvalidUrl", "Not a URL, or not of a scheme that can be fetched.")
+INVALID_KEY_SET = _reason("InvalidKeySet", "Not a set of public keys in JSON (JWKS).")
+PRIVATE_KEY = _reason("PrivateKey", "A private key stands where a public one is enough.")
+INVALID_EXPRESSION = _reason("InvalidExpression", "Not an expression of CEL.")
+ENVOY_INTERNALS = _reason(
+    "EnvoyInternals", "What is patched is no interface, and may change with every version."
+)
+RELATIVE_PATCH = _reason(
+    "RelativePatch", "What the patch does depends on which other patches come before it."
+)
 UNKNOWN_CIPHER = _reason(
     "UnknownCipher", "A cipher suite or curve is unknown, or repeated, and so is left out."
 )

@@ -19,15 +19,18 @@ from libs.api.extensions.wasm_plugin import WasmPlugin
 from libs.api.networking.destination_rule import DestinationRule
 from libs.api.networking.envoy_filter import EnvoyFilter
 from libs.api.networking.gateway import Gateway
+from libs.api.networking.proxy_config import ProxyConfig
 from libs.api.networking.service_entry import ServiceEntry
 from libs.api.networking.sidecar import Sidecar
 from libs.api.networking.virtual_service import VirtualService
 from libs.api.networking.workload_entry import WorkloadEntry
 from libs.api.networking.workload_group import WorkloadGroup
 from libs.api.resource import Resource
+from libs.api.secret import Secret
 from libs.api.security.authorization_policy import AuthorizationPolicy
 from libs.api.security.peer_authentication import PeerAuthentication
 from libs.api.security.request_authentication import RequestAuthentication
+from libs.api.telemetry.telemetry import Telemetry
 
 DEFAULT_NAMESPACE = "default"
 
@@ -79,6 +82,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(CORE, "Service", "services", _V1, True, ("svc",), kubernetes.Service),
     Kind(CORE, "ServiceAccount", "serviceaccounts", _V1, True, ("sa",), kubernetes.ServiceAccount),
     Kind(CORE, "Pod", "pods", _V1, True, ("po",), kubernetes.Pod),
+    Kind(CORE, "Secret", "secrets", _V1, True, (), Secret),
     Kind(CORE, "ConfigMap", "configmaps", _V1, True, ("cm",), kubernetes.ConfigMap),
     Kind(DISCOVERY, "EndpointSlice", "endpointslices", _V1, True, (), kubernetes.EndpointSlice),
     Kind(
@@ -174,9 +178,27 @@ KINDS: tuple[Kind, ...] = (
         (),
         TrafficExtension,
     ),
+    Kind(
+        NETWORKING,
+        "ProxyConfig",
+        "proxyconfigs",
+        ("v1beta1",),
+        True,
+        (),
+        ProxyConfig,
+        effective=False,
+    ),
+    Kind(
+        TELEMETRY,
+        "Telemetry",
+        "telemetries",
+        ("v1", "v1alpha1"),
+        True,
+        ("telemetry",),
+        Telemetry,
+        effective=False,
+    ),
     # Known by name, without a Struct yet.
-    Kind(NETWORKING, "ProxyConfig", "proxyconfigs", ("v1beta1",)),
-    Kind(TELEMETRY, "Telemetry", "telemetries", ("v1", "v1alpha1"), True, ("telemetry",)),
     Kind(INSTALL, "IstioOperator", "istiooperators", ("v1alpha1",), True, ("iop", "io")),
     Kind(GATEWAY_API, "GatewayClass", "gatewayclasses", _V1_BETA, False, ("gc",)),
     Kind(GATEWAY_API, "Gateway", "gateways", _V1_BETA, True, ("gtw",)),
@@ -213,7 +235,6 @@ IGNORED_CORE = frozenset(
         "PodTemplate",
         "ReplicationController",
         "ResourceQuota",
-        "Secret",
     }
 )
 """Kinds of the core group that a folder of manifests may hold and the mesh does not read."""

@@ -13,8 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from libs.api import kubernetes, reasons, registry
+from libs.api.extensions.traffic_extension import TrafficExtension
+from libs.api.extensions.wasm_plugin import WasmPlugin
 from libs.api.networking.destination_rule import DestinationRule
+from libs.api.networking.envoy_filter import EnvoyFilter
 from libs.api.networking.gateway import Gateway
+from libs.api.networking.proxy_config import ProxyConfig
 from libs.api.networking.service_entry import ServiceEntry
 from libs.api.networking.sidecar import Sidecar
 from libs.api.networking.virtual_service import VirtualService
@@ -25,17 +29,25 @@ from libs.api.report import Report
 from libs.api.resource import IstioResource, Resource
 from libs.api.security.authorization_policy import AuthorizationPolicy
 from libs.api.security.peer_authentication import PeerAuthentication
+from libs.api.security.request_authentication import RequestAuthentication
+from libs.api.telemetry.telemetry import Telemetry
 from libs.api.validate import (
     authorization_policy,
     destination_rule,
     endpoint_slice,
+    envoy_filter,
     gateway,
     peer_authentication,
     pod,
+    proxy_config,
+    request_authentication,
     service,
     service_entry,
     sidecar,
+    telemetry,
+    traffic_extension,
     virtual_service,
+    wasm_plugin,
     workload_entry,
     workload_group,
 )
@@ -48,6 +60,12 @@ RULES: Mapping[type[Resource], Callable[[Any, Report], None]] = {
     AuthorizationPolicy: authorization_policy.check,
     DestinationRule: destination_rule.check,
     Gateway: gateway.check,
+    RequestAuthentication: request_authentication.check,
+    TrafficExtension: traffic_extension.check,
+    WasmPlugin: wasm_plugin.check,
+    Telemetry: telemetry.check,
+    ProxyConfig: proxy_config.check,
+    EnvoyFilter: envoy_filter.check,
     WorkloadGroup: workload_group.check,
     WorkloadEntry: workload_entry.check,
     Sidecar: sidecar.check,

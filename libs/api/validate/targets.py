@@ -1,5 +1,6 @@
 """Rules about what a policy attaches to: workloads, or what stands before them."""
 
+import re
 from collections.abc import Sequence
 
 from libs.api import reasons, registry
@@ -18,6 +19,9 @@ TARGETS = frozenset(
     }
 )
 
+_GROUP = re.compile(r"|[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_KIND = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
+
 
 def check_attachment(
     selector: WorkloadSelector | None,
@@ -33,11 +37,23 @@ def check_attachment(
         report.error(spec, reasons.CONFLICTING_FIELDS, text)
     if target is not None:
         _check_target(target, (spec, "targetRef"), report)
+    check_targets(targets, (spec, "targetRefs"), report)
+
+
+def check_targets(
+    targets: Sequence[TargetReference], path: Path, report: Report, *, lenient: bool = False
+) -> None:
+    """Report targets, of the list at `path`, that a policy cannot have.
+
+    `lenient`: Istio accepts targets of any kind, and does nothing with them.
+    """
     for index, reference in enumerate(targets):
-        _check_target(reference, ((spec, "targetRefs"), index), report)
+        _check_target(reference, (path, index), report, lenient=lenient)
 
 
-def _check_target(target: TargetReference, path: Path, report: Report) -> None:
+def _check_target(
+    target: TargetReference, path: Path, report: Report, *, lenient: bool = False
+) -> None:
     if target.namespace:
         text = "must not be set: a policy only has targets in its own namespace"
         report.error((path, "namespace"), reasons.INVALID_TARGET, text)
@@ -46,4 +62,6 @@ def _check_target(target: TargetReference, path: Path, report: Report) -> None:
             f"{target.kind[:100]!r} of group {target.group[:100]!r} is no target: "
             "a Service, ServiceEntry, Gateway or GatewayClass is"
         )
-        report.error((path, "kind"), reasons.INVALID_TARGET, text)
+        named = _GROUP.fullmatch(target.group) and _KIND.fullmatch(target.kind)
+        refuse = report.warning if lenient and named else report.error
+        refuse((path, "kind"), reasons.INVALID_TARGET, text)

@@ -179,6 +179,25 @@ def test_values_that_cannot_be_are_refused(fields: Raw, reason: str) -> None:
     assert [found for _, found in said(routing({"http": [fields]}))] == [reason]
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"a": [{"b": "\ud800"}]}, reasons.WRONG_TYPE),
+        ({"\ud800": 1}, reasons.WRONG_TYPE),
+        ({"a": float("nan")}, reasons.OUT_OF_RANGE),
+        ({"a": [10**400]}, reasons.OUT_OF_RANGE),
+        ([], reasons.WRONG_TYPE),
+    ],
+)
+def test_data_of_others_is_any_json_but_nothing_else(value: object, reason: str) -> None:
+    raw: Raw = {"apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin"}
+    raw["metadata"] = {"name": "it"}
+    good = {"url": "a", "pluginConfig": {"a": [1, 1.5, None, True, {"b": "x"}]}}
+    assert decode({**raw, "spec": good})[1] == []
+    bad = {"url": "a", "pluginConfig": value}
+    assert said({**raw, "spec": bad}) == [("spec.pluginConfig", reason)]
+
+
 def test_keys_that_are_ports_are_numbers() -> None:
     spec: Raw = {"portLevelMtls": {"8080": {"mode": "DISABLE"}}}
     raw = {**policy(spec, "PeerAuthentication"), "apiVersion": "security.istio.io/v1"}

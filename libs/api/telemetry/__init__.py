@@ -1,0 +1,1 @@
+"""Kinds of the group telemetry.istio.io, one file a kind."""
