@@ -64,6 +64,10 @@ class Scoper:
             endpoints=self._endpoints.scopes(outbound, whereabouts(mesh, proxy)),
         )
 
+    def forget(self, proxy: Proxy) -> None:
+        """Drop what is kept of a proxy that has gone."""
+        self._inbound.forget(proxy)
+
     def _turn_to(self, mesh: Mesh) -> None:
         self._mesh = mesh
         facts = self._facts.update(mesh.endpoints, mesh.services)

@@ -119,6 +119,11 @@ class Classes:
             if resources is not None:
                 self._remember(key, resources, "cache")
 
+    def forget(self, proxies: Iterable[Proxy]) -> None:
+        """Drop what is kept of proxies that have gone."""
+        for proxy in proxies:
+            self._scoper.forget(proxy)
+
     def take_fresh(self) -> list[tuple[SetKey, ResourceSet]]:
         """Return what was generated since the last call, for others."""
         fresh, self._fresh = self._fresh, []

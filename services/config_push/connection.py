@@ -61,6 +61,11 @@ class Peer:
         self.metadata = metadata
         self._read: tuple[Workload | None, MeshSettings, Proxy] | None = None
 
+    @property
+    def proxy(self) -> Proxy | None:
+        """The proxy as it was identified last."""
+        return self._read[2] if self._read else None
+
     def identify(self, mesh: Mesh) -> Proxy:
         """Return the proxy as it stands in `mesh`; the same object while its workload is the same.
 

@@ -94,7 +94,7 @@ def _with_last_good(
         return None
     old = last_good.resources if last_good else {}
     kept = {name: item for name, item in old.items() if guilty.intersection(item.sources)}
-    return resource_set(made.type_url, {**made.resources, **kept}.values())
+    return resource_set(made.type_url, {**made.resources, **kept}.values(), made.outcomes)
 
 
 def _keep_routings(scope: ProxyScope, routings: Sequence[Any]) -> ProxyScope:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from libs.model.delta import Delta
 from libs.model.mesh import Mesh, Table
+from libs.proxy.node import Proxy
 from libs.runtime.clock import Clock
 from libs.xds.types import ResourceSet, Snapshot
 from services.config_push import metrics
@@ -103,6 +104,7 @@ class Pusher:
         self._on_round = on_round
         self._queue = PushQueue()
         self._round: Round | None = None
+        self._gone: list[Proxy] = []
         self._next: list[tuple[Mesh, Delta, float]] = []
         self._wake = asyncio.Event()
 
@@ -129,6 +131,9 @@ class Pusher:
     def on_disconnect(self, connection: Connection) -> None:
         """Forget a proxy."""
         self._queue.remove(connection.number)
+        if connection.peer.proxy is not None:
+            self._gone.append(connection.peer.proxy)
+            self._wake.set()
 
     async def run(self) -> None:
         """Push until cancelled."""
@@ -136,6 +141,9 @@ class Pusher:
             await self._wake.wait()
             self._wake.clear()
             self._begin_round()
+            if self._gone:
+                gone, self._gone = self._gone, []
+                await self._worker(partial(self._classes.forget, gone))
             while self._round is not None and len(self._queue):
                 await self._make_batch(self._round)
                 self._begin_round()

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from libs.model.ids import Ref
-from libs.xds.types import ResourceSet, resource, resource_set
+from libs.xds.types import Outcome, ResourceSet, resource, resource_set
 
 _GENERATING_ROOMS = ("libs.model", "libs.proxy", "libs.xds")
 
@@ -24,25 +24,30 @@ class _Item(Struct, frozen=True, array_like=True, gc=False):
     sources: tuple[Ref, ...]
 
 
+class _Set(Struct, frozen=True, array_like=True, gc=False):
+    items: list[_Item]
+    outcomes: tuple[Outcome, ...]
+
+
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[_Item])
+_DECODER = msgspec.msgpack.Decoder(_Set)
 
 
 def encode(resources: ResourceSet) -> bytes:
     """Return the bytes of a set."""
-    return _ENCODER.encode(
-        [_Item(item.name, item.body, item.sources) for item in resources.resources.values()]
-    )
+    items = [_Item(item.name, item.body, item.sources) for item in resources.resources.values()]
+    return _ENCODER.encode(_Set(items, resources.outcomes))
 
 
 def decode(type_url: str, body: bytes) -> ResourceSet | None:
     """Return the set that `encode` wrote, or None if these bytes are no set."""
     try:
-        items = _DECODER.decode(body)
-        return resource_set(
-            type_url,
-            [resource(item.name, type_url, body=item.body, sources=item.sources) for item in items],
-        )
+        found = _DECODER.decode(body)
+        made = [
+            resource(item.name, type_url, body=item.body, sources=item.sources)
+            for item in found.items
+        ]
+        return resource_set(type_url, made, found.outcomes)
     except (msgspec.DecodeError, ValueError):
         return None
 

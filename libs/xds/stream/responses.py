@@ -12,11 +12,16 @@ from msgspec import Struct
 
 from libs.xds.stream.difference import Difference, between, only, selected, since
 from libs.xds.stream.subscription import Interner, Subscription
-from libs.xds.types import NamedResource, ResourceSet, field
+from libs.xds.types import SECRET, NamedResource, ResourceSet, field
 
 MAX_DIFFERENCES = 4096
 MAX_RESPONSES = 4096
 MAX_BYTES = 64 * 1024 * 1024
+_UNSHARED = frozenset({SECRET})
+"""Types of which nothing is remembered here: keys are kept for nobody."""
+
+Key = tuple[Hashable, ...]
+"""The type URL, and then whatever makes two results equal."""
 
 
 class Response(Struct, frozen=True, gc=False):
@@ -34,9 +39,9 @@ class Responses:
     def __init__(self, *, control_plane: str = "") -> None:
         self.subscription = Interner()
         self._control_plane = field(1, control_plane) if control_plane else b""
-        self._differences: dict[Hashable, Difference] = {}
+        self._differences: dict[Key, Difference] = {}
         self._splits: dict[int, tuple[Difference, tuple[Difference, Difference]]] = {}
-        self._responses: dict[Hashable, tuple[Response, object]] = {}
+        self._responses: dict[Key, tuple[Response, object]] = {}
         self._bytes = 0
 
     def between(
@@ -75,7 +80,7 @@ class Responses:
 
     def delta(self, change: Difference, new: ResourceSet, nonce: str) -> Response:
         """Return the DeltaDiscoveryResponse that says `change` on the way to `new`."""
-        key = (id(change), new.version, nonce)
+        key = (new.type_url, id(change), new.version, nonce)
         return self._response(key, change, lambda: self._encode_delta(change, new, nonce))
 
     def whole(self, new: ResourceSet, wanted: Subscription, nonce: str) -> Response:
@@ -87,23 +92,28 @@ class Responses:
 
     def part(self, change: Difference, new: ResourceSet, nonce: str) -> Response:
         """Return the DiscoveryResponse that holds only the upserts of `change`."""
-        key = (id(change), new.version, nonce, "state")
+        key = (new.type_url, id(change), new.version, nonce, "state")
         return self._response(key, change, lambda: self._encode_state(change.upserts, new, nonce))
 
-    def _difference(self, key: Hashable, compare: Callable[[], Difference]) -> Difference:
+    def _difference(self, key: Key, compare: Callable[[], Difference]) -> Difference:
         found = self._differences.get(key)
         if found is None:
             found = compare()
+            if key[0] in _UNSHARED:
+                return found
             if len(self._differences) >= MAX_DIFFERENCES:
                 del self._differences[next(iter(self._differences))]
             self._differences[key] = found
         return found
 
-    def _response(self, key: Hashable, owner: object, make: Callable[[], Response]) -> Response:
+    def _response(self, key: Key, owner: object, make: Callable[[], Response]) -> Response:
         # The entry holds what its key identifies by address, so that the address stays taken.
         entry = self._responses.get(key)
         if entry is None:
-            entry = self._responses[key] = (make(), owner)
+            entry = (make(), owner)
+            if key[0] in _UNSHARED:
+                return entry[0]
+            self._responses[key] = entry
             self._bytes += len(entry[0].body)
             self._forget()
         return entry[0]

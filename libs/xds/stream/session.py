@@ -7,7 +7,7 @@ from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits
 from libs.xds.stream.responses import Response, Responses
 from libs.xds.stream.watch import Watch, in_push_order
-from libs.xds.types import CLUSTER, ENDPOINT, ResourceSet, Snapshot
+from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, ResourceSet, Snapshot
 
 NOTHING: frozenset[str] = frozenset()
 DEFAULT_LIMITS = Limits()
@@ -112,7 +112,11 @@ class Session:
     def _change(self, watch: Watch, new: ResourceSet, again: frozenset[str]) -> Difference:
         if not watch.answered:
             return self._first(watch, new)
-        return self._responses.between(watch.applied, new, watch.wanted, again=again)
+        change = self._responses.between(watch.applied, new, watch.wanted, again=again)
+        if watch.type_url == EXTENSION:
+            # Listeners that drain still use what those that replace them no longer name.
+            change, _ = self._responses.split(change)
+        return change
 
     def _warming(self, clusters: Watch, change: Difference) -> frozenset[str]:
         """Return the clusters that Envoy now holds back until it is sent their endpoints."""

@@ -10,7 +10,7 @@ from libs.xds.stream.errors import LimitExceededError, MalformedRequestError
 from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits
 from libs.xds.stream.responses import Responses
-from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET
 from tests.support.snapshots import snapshot
 
 
@@ -237,6 +237,15 @@ def test_the_first_clusters_bring_all_watched_endpoints_again() -> None:
     assert (again.type_url, _names(again)) == (ENDPOINT, ["a", "b"])
 
 
+def test_extensions_are_never_taken_away_because_draining_listeners_use_them() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({EXTENSION: {"a": "1", "b": "1"}}), 1)
+    _ask(session, EXTENSION, "a", "b")
+
+    (answer,) = _read(session.on_snapshot(snapshot({EXTENSION: {"a": "2"}}), 2))
+    assert (_names(answer), list(answer.removed_resources)) == (["a"], [])
+
+
 def test_a_changed_cluster_brings_its_endpoints_again() -> None:
     session = _session()
     session.on_snapshot(
@@ -280,6 +289,19 @@ def test_streams_to_which_the_same_is_said_get_the_same_bytes_object() -> None:
         assert len(bodies[0]) > 1
         for other in bodies[1:]:
             assert all(one is two for one, two in zip(bodies[0], other, strict=True))
+
+
+def test_secrets_are_remembered_nowhere_but_on_their_stream() -> None:
+    responses = Responses()
+    session = DeltaSession(responses)
+    session.on_snapshot(snapshot({SECRET: {"a": "key"}, ROUTE: {"a": "1"}}), 1)
+    _ask(session, SECRET, "a")
+    _ask(session, ROUTE, "a")
+    session.on_snapshot(snapshot({SECRET: {"a": "new key"}, ROUTE: {"a": "2"}}), 2)
+
+    remembered = repr(vars(responses))
+    assert "a:2" in remembered
+    assert "key" not in remembered
 
 
 def test_events_say_what_was_sent() -> None:
