@@ -13,7 +13,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from libs.api import kubernetes
+from libs.api import ingress, kubernetes
 from libs.api.extensions.traffic_extension import TrafficExtension
 from libs.api.extensions.wasm_plugin import WasmPlugin
 from libs.api.networking.destination_rule import DestinationRule
@@ -42,6 +42,7 @@ INSTALL = "install.istio.io"
 GATEWAY_API = "gateway.networking.k8s.io"
 GATEWAY_API_TRIALS = "gateway.networking.x-k8s.io"
 DISCOVERY = "discovery.k8s.io"
+INGRESS = "networking.k8s.io"
 CORE = ""
 
 
@@ -84,6 +85,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(CORE, "Pod", "pods", _V1, True, ("po",), kubernetes.Pod),
     Kind(CORE, "Secret", "secrets", _V1, True, (), Secret),
     Kind(CORE, "ConfigMap", "configmaps", _V1, True, ("cm",), kubernetes.ConfigMap),
+    Kind(INGRESS, "Ingress", "ingresses", _V1, True, ("ing",), ingress.Ingress),
+    Kind(INGRESS, "IngressClass", "ingressclasses", _V1, False, (), ingress.IngressClass),
     Kind(DISCOVERY, "EndpointSlice", "endpointslices", _V1, True, (), kubernetes.EndpointSlice),
     Kind(
         NETWORKING,
@@ -241,7 +244,7 @@ IGNORED_CORE = frozenset(
 
 BY_NAME: Mapping[tuple[str, str], Kind] = {(kind.group, kind.name): kind for kind in KINDS}
 BY_TYPE: Mapping[type[Resource], Kind] = {kind.struct: kind for kind in KINDS if kind.struct}
-_OUR_GROUPS = frozenset(kind.group for kind in KINDS)
+_OUR_GROUPS = frozenset(kind.group for kind in KINDS) - {INGRESS}
 
 
 def find(api_version: str, kind: str) -> Kind | Unread:

@@ -12,6 +12,7 @@ whole milliseconds everywhere, a status of 600 is refused here rather than by En
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from libs.api import ingress as ingress_api
 from libs.api import kubernetes, reasons, registry
 from libs.api.extensions.traffic_extension import TrafficExtension
 from libs.api.extensions.wasm_plugin import WasmPlugin
@@ -37,6 +38,7 @@ from libs.api.validate import (
     endpoint_slice,
     envoy_filter,
     gateway,
+    ingress,
     peer_authentication,
     pod,
     proxy_config,
@@ -55,6 +57,7 @@ from libs.api.validate.annotations import check_annotations
 
 RULES: Mapping[type[Resource], Callable[[Any, Report], None]] = {
     kubernetes.EndpointSlice: endpoint_slice.check,
+    ingress_api.Ingress: ingress.check,
     kubernetes.Pod: pod.check,
     kubernetes.Service: service.check,
     AuthorizationPolicy: authorization_policy.check,

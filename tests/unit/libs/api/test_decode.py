@@ -310,7 +310,7 @@ def test_a_kind_to_come_is_named() -> None:
 
 def test_foreign_kinds_are_passed_over() -> None:
     assert decode({"apiVersion": "apps/v1", "kind": "Deployment"}) == (None, [])
-    assert decode({"apiVersion": "v1", "kind": "Secret"}) == (None, [])
+    assert decode({"apiVersion": "v1", "kind": "Endpoints"}) == (None, [])
 
 
 def test_the_status_of_a_resource_is_not_its_wish() -> None:
