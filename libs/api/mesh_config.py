@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from libs.api import documents, reasons
 from libs.api.documents import Raw
+from libs.api.extension_providers import ExtensionProvider, check_providers
 from libs.api.kubernetes import ConfigMap
 from libs.api.networking.destination_rule import H2UpgradePolicy, LocalityBalancing, TcpKeepalive
 from libs.api.networking.virtual_service import Retry
@@ -110,6 +111,7 @@ class MeshConfig(Message, frozen=True):
     path_normalization: PathNormalization | None = None
     h2_upgrade_policy: H2UpgradePolicy | None = None
     default_config: ProxyConfig | None = None
+    extension_providers: tuple[ExtensionProvider, ...] | None = None
 
 
 NOT_READ = frozenset(
@@ -126,7 +128,6 @@ NOT_READ = frozenset(
         "discoverySelectors",
         "enableEnvoyAccessLogService",
         "enableTracing",
-        "extensionProviders",
         "hboneIdleTimeout",
         "hboneListenPort",
         "inboundClusterStatName",
@@ -245,6 +246,7 @@ def _check(config: MeshConfig, report: Report) -> None:
     check_retries(config.default_http_retry_policy, (_PLACE, "defaultHttpRetryPolicy"), report)
     place = (_PLACE, "localityLbSetting")
     check_localities(config.locality_lb_setting, place, report, outlier=True)
+    check_providers(config.extension_providers or (), (_PLACE, "extensionProviders"), report)
     if config.trust_domain is not None:
         _check_trust_domain(config.trust_domain, (_PLACE, "trustDomain"), report)
     for index, alias in enumerate(config.trust_domain_aliases or ()):

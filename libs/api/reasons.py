@@ -78,6 +78,9 @@ DUPLICATE_RESOURCE = _reason(
     "DuplicateResource", "The resource is written twice; the first one counts."
 )
 UNSUPPORTED_FIELD = _reason("UnsupportedField", "The field is Istio's, but not done yet.")
+UNKNOWN_PROVIDER = _reason(
+    "UnknownProvider", "MeshConfig has no extension provider of this name that could do this."
+)
 KEYS_UNAVAILABLE = _reason(
     "KeysUnavailable", "The keys of an issuer of tokens are not known, or not known any more."
 )

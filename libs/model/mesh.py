@@ -37,7 +37,7 @@ class Table(StrEnum):
     PEER_POLICY = "peer_policy"  # PeerPolicy, by Ref
     ACCESS_POLICY = "access_policy"  # AccessPolicy, by Ref
     SIDECAR = "sidecar"  # Sidecar, by Ref
-    TOKEN_POLICY = "token_policy"  # TokenPolicy, by Ref
+    TOKEN_POLICY = "token_policy"  # noqa: S105 - TokenPolicy, by Ref
     PATCHES = "patches"  # PatchSet, by Ref
     EXTENSION = "extension"  # Extension, by Ref
 

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from libs.model.ids import Ref
+from libs.model.providers import Provider
 from libs.model.telemetry import AccessLog
 from libs.model.traffic import Keepalive, Retries
 
@@ -33,6 +34,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     prometheus_merge: bool = True
     path_normalization: str = "BASE"
     h2_upgrade: bool = False
+    providers: tuple[Provider, ...] = ()
     trusted_proxies: int = 0  # in front of gateways: whose X-Forwarded-For counts
     forward_client_cert: str = "SANITIZE_SET"  # of gateways
     ingress: str = "STRICT"  # which Ingresses count: STRICT, DEFAULT or OFF

@@ -4,21 +4,24 @@ Whom it selects and in which order policies act is decided in `libs.proxy`.
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 from libs.api import reasons
-from libs.api.problem import Problem, Severity
+from libs.api.problem import Problem
 from libs.api.security import authorization_policy as api
 from libs.model.mesh import Key, Table
+from libs.model.providers import Authorizer
 from libs.model.security import AccessPolicy, AccessRule, Action, Condition, Operation, Source
-from libs.proxy.unsupported import unsupported
+from libs.model.service import Service
 from libs.translate.attachments import attached
+from libs.translate.groups import Group
 from libs.translate.state import Derived
 from libs.translate.view import View
 
 DRY_RUN = "istio.io/dry-run"
 
 
-def derive(_: View, resource: api.AuthorizationPolicy) -> Derived:
+def derive(view: View, resource: api.AuthorizationPolicy) -> Derived:
     """Return the row of an AuthorizationPolicy.
 
     One whose targets are all for waypoints gives no row: without its attachment it would decide for
@@ -42,13 +45,27 @@ def derive(_: View, resource: api.AuthorizationPolicy) -> Derived:
     )
     return Derived(
         rows=((Key(Table.ACCESS_POLICY, resource.ref), row),),
-        problems=(*to.problems, *_unsupported(row)),
+        problems=(*to.problems, *_of_provider(row, view)),
     )
 
 
-def _unsupported(row: AccessPolicy) -> Iterator[Problem]:
-    for path, text in unsupported(row):
-        yield Problem(row.ref, path, reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)
+def _of_provider(row: AccessPolicy, view: View) -> Iterator[Problem]:
+    """Say why a policy refuses everything that it covers instead of asking its authorizer."""
+    if row.action is not Action.CUSTOM:
+        return
+    known = [it for it in view.settings.providers if it.name == row.provider]
+    found = next((it for it in known if isinstance(it, Authorizer)), None)
+    path = "spec.provider.name"
+    if found is None:
+        text = (
+            f"MeshConfig has no authorizer {row.provider[:100]!r}: what the rules cover is refused"
+        )
+        yield Problem(row.ref, path, reasons.UNKNOWN_PROVIDER, text)
+        return
+    services = cast("list[Service]", view.rows(Table.SERVICE, Group.SERVICES, found.host))
+    if not any(service.port(found.port) for service in services):
+        text = f"no service {found.host} has a port {found.port}: what the rules cover is refused"
+        yield Problem(row.ref, path, reasons.HOST_NOT_FOUND, text)
 
 
 def _rule(rule: api.Rule, namespace: str) -> AccessRule:

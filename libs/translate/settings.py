@@ -15,6 +15,7 @@ from libs.model.mesh import Key, Table
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import AccessLog
 from libs.translate.http_routes import retries
+from libs.translate.providers import providers
 from libs.translate.state import Derived
 from libs.translate.traffic_policy import keepalive
 from libs.translate.view import View
@@ -49,6 +50,7 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
         "routing_export_to": config.default_virtual_service_export_to,
         "host_policy_export_to": config.default_destination_rule_export_to,
         "prometheus_merge": config.enable_prometheus_merge,
+        "providers": providers(config.extension_providers or ()),
     }
     written = {name: value for name, value in plain.items() if value is not None}
     return written | _policies(config) | _access_log(config, base)

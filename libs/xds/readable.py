@@ -16,6 +16,7 @@ _MAPS = frozenset(
         "filter_metadata",
         "json_format",
         "policies",
+        "providers",
         "typed_extension_protocol_options",
         "typed_per_filter_config",
     }

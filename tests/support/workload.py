@@ -14,11 +14,11 @@ from libs.model.service import Protocol, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import AccessLog
 from libs.model.tokens import TokenPolicy
-from libs.proxy.inbound import inbound_scope
 from libs.proxy.node import Interception
-from libs.proxy.scope import OutboundScope, ProxyScope
-from libs.xds.generate import inbound_clusters, inbound_listeners
-from libs.xds.types import CLUSTER, LISTENER, Snapshot, resource_set
+from libs.proxy.scoper import Scoper
+from libs.xds import generate
+from libs.xds.generate import clusters, inbound_clusters, inbound_listeners
+from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, Snapshot, resource_set
 from tests.support import mesh as rows
 from tests.support import traffic
 from tests.support.certificates import TestAuthority
@@ -36,6 +36,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     port_modes: Mapping[str, MtlsMode] = {}
     policies: Sequence[AccessPolicy] = ()
     tokens: Sequence[TokenPolicy] = ()
+    others: Sequence[Struct] = ()  # services that the workload may call, with their endpoints
     settings: MeshSettings = MeshSettings()
     account: str = "server"
     namespace: str = "shop"
@@ -92,22 +93,12 @@ def _snapshot(wanted: Workload, place: _Place) -> Snapshot:
         application_address=place.application,
         labels=LABELS,
     )
-    inbound = inbound_scope(_mesh(wanted, place), proxy)
-    outbound = OutboundScope(
-        type=proxy.type,
-        namespace=proxy.namespace,
-        dns_domain=proxy.dns_domain,
-        settings=inbound.settings,
-        interception=proxy.interception,
-        services=(),
-        routings=(),
-    )
-    scope = ProxyScope(
-        outbound=outbound, inbound=inbound, outbound_digest="", inbound_digest="", endpoints={}
-    )
+    scope = Scoper().scope(_mesh(wanted, place), proxy)
+    called = clusters.generate(scope.outbound)
     return Snapshot(
         {
-            CLUSTER: resource_set(CLUSTER, inbound_clusters.generate(inbound)),
+            CLUSTER: resource_set(CLUSTER, [*called, *inbound_clusters.generate(scope.inbound)]),
+            ENDPOINT: generate.endpoint_set(scope),
             LISTENER: resource_set(LISTENER, inbound_listeners.generate(scope)),
         }
     )
@@ -128,4 +119,5 @@ def _mesh(wanted: Workload, place: _Place) -> Mesh:
         *([exception] if named else []),
         *wanted.policies,
         *wanted.tokens,
+        *wanted.others,
     )

@@ -34,7 +34,7 @@ from libs.xds.generate import (
     tls_gateway,
 )
 from libs.xds.generate.connection_manager import http_connection_manager
-from libs.xds.generate.filters import alpn, cors, fault, grpc_web, order, rbac
+from libs.xds.generate.filters import alpn, cors, fault, grpc_web, order, security
 from libs.xds.generate.outbound_plan import WILDCARD
 from libs.xds.generate.route_destinations import Destinations
 from libs.xds.types import LISTENER, NamedResource, resource
@@ -78,8 +78,8 @@ class _Builder:
         self._outbound = scope.outbound
         self._own = scope.inbound
         self._destinations = Destinations(scope.outbound)
-        self._requests = rbac.http_filters(scope.inbound.policies, scope.inbound.settings)
-        self._connections = rbac.network_filters(scope.inbound.policies, scope.inbound.settings)
+        self._requests = security.http_filters(scope)
+        self._connections = security.network_filters(scope)
 
     def listener(self, planned: GatewayListener) -> NamedResource | None:
         """Return a listener, or None if no chain of it leads anywhere."""

@@ -27,7 +27,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from libs.model.ids import Ref
 from libs.model.service import Protocol, Service
 from libs.proxy.node import Interception, ProxyType
-from libs.proxy.scope import InboundPort, InboundScope, ProxyScope
+from libs.proxy.scope import InboundPort, ProxyScope
 from libs.xds import names
 from libs.xds.generate import (
     inbound_matches,
@@ -51,7 +51,7 @@ def generate(scope: ProxyScope) -> list[NamedResource]:
     inbound = scope.inbound
     if inbound.type is not ProxyType.SIDECAR:
         return []
-    builder = _Builder(inbound)
+    builder = _Builder(scope)
     if inbound.interception is Interception.NONE:
         return [_explicit(builder, port) for port in inbound.ports if port.service]
     return [_virtual(builder)]
@@ -60,12 +60,12 @@ def generate(scope: ProxyScope) -> list[NamedResource]:
 class _Builder:
     """Chains of one workload; what is equal in all of them is made once."""
 
-    def __init__(self, scope: InboundScope) -> None:
-        self.scope = scope
+    def __init__(self, scope: ProxyScope) -> None:
+        self.scope = scope.inbound
         self._http_policies = security.http_filters(scope)
         self._network_policies = security.network_filters(scope)
-        self._http_tls = tls_server.mesh_tls(scope.settings, tls_server.HTTP_ALPN)
-        self._tcp_tls = tls_server.mesh_tls(scope.settings, tls_server.TCP_ALPN)
+        self._http_tls = tls_server.mesh_tls(scope.inbound.settings, tls_server.HTTP_ALPN)
+        self._tcp_tls = tls_server.mesh_tls(scope.inbound.settings, tls_server.TCP_ALPN)
 
     def chains(self, port: InboundPort) -> Iterator[FilterChain]:
         """Yield the chains of one port, or of all ports that have none when it is port 0."""

@@ -19,6 +19,8 @@ F = TypeVar("F", bound=_Named)
 
 HTTP_ORDER = (
     "istio.metadata_exchange",  # first, so that a denied request still knows its peer
+    "istio.ext_authz_rules",  # which requests an authorizer outside is asked about
+    "envoy.filters.http.ext_authz",  # may give a request what all that follows judges by
     Phase.AUTHN,  # extensions of users: these may say who calls
     "envoy.filters.http.jwt_authn",  # before authorization, which reads the claims
     Phase.AUTHZ,  # these may decide before the mesh does
@@ -37,6 +39,8 @@ HTTP_ORDER = (
 
 NETWORK_ORDER = (
     "istio.metadata_exchange",  # first, as above
+    "istio.ext_authz_rules",  # as above
+    "envoy.filters.network.ext_authz",
     "envoy.filters.network.rbac",  # nothing reads a byte of a connection that is refused
     "envoy.filters.network.mysql_proxy",  # protocol statistics look on before the bytes leave
     "envoy.filters.network.mongo_proxy",

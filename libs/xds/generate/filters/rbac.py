@@ -5,7 +5,8 @@ or if one matches. Each action is a filter of its own; their order is the order 
 name of each Envoy policy, `ns[<namespace>]-policy[<name>]-rule[<index>]`, tells in access logs
 what refused a request. Policies that are only to be tried out stand in the filter's shadow rules.
 
-External authorizers (CUSTOM) do not exist yet: whatever such a policy covers is refused.
+Policies with action CUSTOM only say which requests an authorizer outside is asked about. If theirs
+is not known, or cannot be reached, or if several are named, whatever they cover is refused.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,8 @@ from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
 from libs.model.security import AccessPolicy, Action
 from libs.model.settings import MeshSettings
 from libs.xds.generate import typed
-from libs.xds.generate.filters import permissions, principals, rules
+from libs.xds.generate.filters import authorizers, permissions, principals, rules
+from libs.xds.generate.filters.authorizers import Authorizers, Reachable
 from libs.xds.generate.filters.trust_domains import TrustDomains
 
 HTTP_NAME = "envoy.filters.http.rbac"
@@ -35,12 +37,15 @@ _SHADOW_PREFIXES = {
     RBAC.Action.LOG: "",
 }
 _STAGES = (
-    (Action.CUSTOM, RBAC.Action.DENY),
     (Action.AUDIT, RBAC.Action.LOG),
     (Action.DENY, RBAC.Action.DENY),
     (Action.ALLOW, RBAC.Action.ALLOW),
 )
 """In order of evaluation."""
+
+
+_BAD = "-deny-due-to-bad-CUSTOM-action"
+_NOBODY: Authorizers = {}
 
 
 class _Rules(NamedTuple):
@@ -51,35 +56,57 @@ class _Rules(NamedTuple):
     shadow_prefix: str
 
 
-def http_filters(policies: Sequence[AccessPolicy], settings: MeshSettings) -> list[hcm.HttpFilter]:
+def http_filters(
+    policies: Sequence[AccessPolicy], settings: MeshSettings, asked: Authorizers = _NOBODY
+) -> list[hcm.HttpFilter]:
     """Return the filters that judge requests, in order of evaluation."""
-    return [
-        typed.http_filter(
-            HTTP_NAME,
-            http_rbac.RBAC(
-                rules=stage.enforced,
-                shadow_rules=stage.shadow,
-                shadow_rules_stat_prefix=stage.shadow_prefix,
-            ),
-        )
-        for stage in _stages(policies, settings, tcp=False)
-    ]
+    custom = _custom(policies, settings, asked, tcp=False)
+    found = [_http(HTTP_NAME, stage) for stage in _stages(policies, settings, tcp=False)]
+    if custom is None:
+        return found
+    if custom.asks is None:
+        return [_http(HTTP_NAME, custom.rules), *found]
+    asking = authorizers.http_filter(custom.asks)
+    return [_http(authorizers.HTTP_RULES, custom.rules), asking, *found]
 
 
-def network_filters(policies: Sequence[AccessPolicy], settings: MeshSettings) -> list[Filter]:
+def network_filters(
+    policies: Sequence[AccessPolicy], settings: MeshSettings, asked: Authorizers = _NOBODY
+) -> list[Filter]:
     """Return the filters that judge connections, in order of evaluation."""
-    return [
-        typed.network_filter(
-            NETWORK_NAME,
-            network_rbac.RBAC(
-                rules=stage.enforced,
-                shadow_rules=stage.shadow,
-                shadow_rules_stat_prefix=stage.shadow_prefix,
-                stat_prefix=_STAT_PREFIX,
-            ),
-        )
-        for stage in _stages(policies, settings, tcp=True)
-    ]
+    custom = _custom(policies, settings, asked, tcp=True)
+    found = [_network(NETWORK_NAME, stage) for stage in _stages(policies, settings, tcp=True)]
+    if custom is None:
+        return found
+    if custom.asks is None:
+        return [_network(NETWORK_NAME, custom.rules), *found]
+    asking = authorizers.network_filter(custom.asks)
+    if asking is None:
+        return found
+    return [_network(authorizers.NETWORK_RULES, custom.rules), asking, *found]
+
+
+def _http(name: str, stage: _Rules) -> hcm.HttpFilter:
+    return typed.http_filter(
+        name,
+        http_rbac.RBAC(
+            rules=stage.enforced,
+            shadow_rules=stage.shadow,
+            shadow_rules_stat_prefix=stage.shadow_prefix,
+        ),
+    )
+
+
+def _network(name: str, stage: _Rules) -> Filter:
+    return typed.network_filter(
+        name,
+        network_rbac.RBAC(
+            rules=stage.enforced,
+            shadow_rules=stage.shadow,
+            shadow_rules_stat_prefix=stage.shadow_prefix,
+            stat_prefix=_STAT_PREFIX,
+        ),
+    )
 
 
 def policy_name(policy: AccessPolicy, index: int) -> str:
@@ -87,8 +114,37 @@ def policy_name(policy: AccessPolicy, index: int) -> str:
     name = f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]"
     if policy.action is not Action.CUSTOM:
         return name
-    provider = f"{policy.provider}-" if policy.provider else ""
-    return f"istio-ext-authz-{provider}{name}-deny-due-to-bad-CUSTOM-action"
+    return f"{authorizers.policy_prefix(policy.provider)}{name}"
+
+
+class _Custom(NamedTuple):
+    """What policies with action CUSTOM come to: whom to ask; None: refuse what they cover."""
+
+    rules: _Rules
+    asks: Reachable | None
+
+
+def _custom(
+    policies: Sequence[AccessPolicy], settings: MeshSettings, asked: Authorizers, *, tcp: bool
+) -> _Custom | None:
+    chosen = [it for it in policies if it.action is Action.CUSTOM and not it.dry_run]
+    if not chosen:
+        return None
+    context = rules.Context("", TrustDomains(settings), tcp, widen=True)
+    covered = _rbac(chosen, RBAC.Action.DENY, context)
+    names = {policy.provider for policy in chosen}
+    to = asked.get(names.pop()) if len(names) == 1 else None
+    if to is not None:
+        return _Custom(_Rules(None, covered, authorizers.SHADOW_PREFIX), to)
+    return _Custom(_Rules(_refusing(covered), None, ""), None)
+
+
+def _refusing(covered: RBAC | None) -> RBAC:
+    """Return the rules under names that tell why what they cover is refused."""
+    found = RBAC(action=RBAC.Action.DENY)
+    for name, policy in covered.policies.items() if covered else ():
+        found.policies[f"{name}{_BAD}"].CopyFrom(policy)
+    return found
 
 
 def _stages(
@@ -97,8 +153,6 @@ def _stages(
     domains = TrustDomains(settings)
     for wanted, effect in _STAGES:
         chosen = [policy for policy in policies if policy.action is wanted]
-        if wanted is Action.CUSTOM:
-            chosen = [policy for policy in chosen if not policy.dry_run]
         if chosen:
             widen = effect != RBAC.Action.ALLOW
             yield _stage(chosen, effect, rules.Context("", domains, tcp, widen))

@@ -8,15 +8,19 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
 
-from libs.proxy.scope import InboundScope
-from libs.xds.generate.filters import jwt, rbac
+from libs.proxy.scope import ProxyScope
+from libs.xds.generate.filters import authorizers, jwt, rbac
 
 
-def http_filters(scope: InboundScope) -> list[hcm.HttpFilter]:
+def http_filters(scope: ProxyScope) -> list[hcm.HttpFilter]:
     """Return the filters that judge requests to the workload of `scope`, in order."""
-    return [*jwt.http_filters(scope.tokens), *rbac.http_filters(scope.policies, scope.settings)]
+    own = scope.inbound
+    asked = authorizers.reachable(scope.outbound)
+    judging = rbac.http_filters(own.policies, own.settings, asked)
+    return [*jwt.http_filters(own.tokens), *judging]
 
 
-def network_filters(scope: InboundScope) -> list[Filter]:
+def network_filters(scope: ProxyScope) -> list[Filter]:
     """Return the filters that judge connections to the workload of `scope`, in order."""
-    return rbac.network_filters(scope.policies, scope.settings)
+    own = scope.inbound
+    return rbac.network_filters(own.policies, own.settings, authorizers.reachable(scope.outbound))

@@ -85,6 +85,38 @@ def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
     assert [line[: len(start)] for line, start in zip(said(bad), found, strict=True)] == found
 
 
-@pytest.mark.parametrize("name", ["extensionProviders", "ingress_class", "tlsDefaults", "meshMTLS"])
+@pytest.mark.parametrize("name", ["ingress_class", "tlsDefaults", "meshMTLS"])
 def test_what_is_not_done_yet_is_said(name: str) -> None:
     assert said(f"{name}: x") == [f".{name} UnsupportedField"]
+
+
+PROVIDER = "extensionProviders: [{name: p, %s}]"
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("envoyExtAuthzGrpc: {service: a/b.c, port: 1}", []),
+        ("envoyExtAuthzHttp: {service: b.c, port: 1, statusOnError: '503'}", []),
+        ("prometheus: {}", []),
+        ("", ["extensionProviders[0] ConflictingFields"]),
+        (
+            "prometheus: {}, zipkin: {service: b, port: 1}",
+            ["extensionProviders[0] ConflictingFields"],
+        ),
+        ("zipkin: {service: b}", ["extensionProviders[0].zipkin.port MissingField"]),
+        ("zipkin: {service: a/b/c, port: 1}", ["extensionProviders[0].zipkin.service InvalidHost"]),
+        ("stackdriver: {}", ["extensionProviders[0].stackdriver UnsupportedField"]),
+        (
+            "envoyExtAuthzHttp: {service: b, port: 1, statusOnError: x}",
+            ["extensionProviders[0].envoyExtAuthzHttp.statusOnError InvalidStatus"],
+        ),
+    ],
+)
+def test_extension_providers(written: str, found: list[str]) -> None:
+    assert [line.lstrip(".") for line in said(PROVIDER % written)] == found
+
+
+def test_two_providers_of_one_name() -> None:
+    both = "extensionProviders: [{name: p, prometheus: {}}, {name: p, prometheus: {}}]"
+    assert len(said(both)) == 2

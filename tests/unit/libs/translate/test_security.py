@@ -114,3 +114,26 @@ def test_of_two_policies_for_a_namespace_the_newer_is_a_problem() -> None:
     )
     selecting = both + "\n" + peer("  {selector: {matchLabels: {a: b}}}", "third", 0)
     assert len(translated(selecting).problems) == 1
+
+
+MESH = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    extensionProviders:
+    - {name: sso, envoyExtAuthzGrpc: {service: other/sso.example, port: 9000}}
+    - {name: metrics, prometheus: {}}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("provider", "reason"),
+    [("sso", "HostNotFound"), ("metrics", "UnknownProvider"), ("nobody", "UnknownProvider")],
+)
+def test_an_authorizer_that_cannot_be_asked_is_a_problem(provider: str, reason: str) -> None:
+    written = f"  {{action: CUSTOM, provider: {{name: {provider}}}, rules: [{{}}]}}"
+    found = translated(MESH + ACCESS.replace("{istio.io/dry-run: 'true'}", "{}") + written).problems
+    assert [(it.path, it.reason) for it in found] == [("spec.provider.name", reason)]
