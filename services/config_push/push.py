@@ -30,7 +30,7 @@ from services.config_push.queue import Entry, Lane, PushQueue
 
 logger = logging.getLogger(__name__)
 
-BATCH = 64  # proxies; each of them writes in the turn after
+BATCH = 32  # proxies; each of them writes in the turn after
 BATCH_SECONDS = 0.05
 _ENDPOINT_TABLES = frozenset({Table.ENDPOINTS, Table.WORKLOAD})
 
