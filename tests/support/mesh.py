@@ -3,11 +3,13 @@
 from msgspec import Struct
 
 from libs.model.endpoint import Endpoint, EndpointSet
+from libs.model.gateway import ANY_NAMESPACE, Gateway, Server, ServerHost
 from libs.model.ids import Ref, SpiffeId, ref, service_key, workload_key
 from libs.model.mesh import Key, Mesh, Table
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
+from libs.model.sidecar import EgressListener, HostPattern, Sidecar
 from libs.model.tokens import TokenPolicy
 from libs.model.traffic import HostPolicy, Routing
 from libs.model.workload import Namespace, Workload
@@ -22,7 +24,9 @@ _TABLES: dict[type[Struct], tuple[Table, str]] = {
     Routing: (Table.ROUTING, "ref"),
     HostPolicy: (Table.HOST_POLICY, "ref"),
     PeerPolicy: (Table.PEER_POLICY, "ref"),
+    Gateway: (Table.GATEWAY, "ref"),
     AccessPolicy: (Table.ACCESS_POLICY, "ref"),
+    Sidecar: (Table.SIDECAR, "ref"),
     TokenPolicy: (Table.TOKEN_POLICY, "ref"),
 }
 
@@ -110,6 +114,34 @@ def routing(name: str, *hosts: str, namespace: str = "shop", **fields: object) -
     )
 
 
+def server(
+    number: int,
+    protocol: Protocol = Protocol.HTTP,
+    hosts: tuple[str, ...] = ("*",),
+    **fields: object,
+) -> Server:
+    """Return a gateway's server for `hosts`, written `<name>` or `<namespace>/<name>`."""
+    pairs = (host.rpartition("/") for host in hosts)
+    return Server(
+        number=number,
+        port_name=f"{protocol.lower()}-{number}",
+        protocol=protocol,
+        hosts=tuple(ServerHost(owner or ANY_NAMESPACE, host) for owner, _, host in pairs),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def gateway(name: str, *servers: Server, namespace: str = "shop", **fields: object) -> Gateway:
+    """Return a gateway for every router, unless `selector` says otherwise."""
+    return Gateway(
+        ref=ref("Gateway", namespace, name),
+        namespace=namespace,
+        name=name,
+        servers=servers,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
 def host_policy(name: str, host: str, namespace: str = "shop", **fields: object) -> HostPolicy:
     """Return a DestinationRule's policy for `host`, a full name."""
     return HostPolicy(
@@ -129,6 +161,13 @@ def peer_policy(name: str, namespace: str = "shop", **fields: object) -> PeerPol
         name=name,
         **fields,  # type: ignore[arg-type]
     )
+
+
+def sidecar(name: str, *hosts: str, namespace: str = "shop", **fields: object) -> Sidecar:
+    """Return a Sidecar that imports `hosts`, each `<namespace>/<host>`, through one listener."""
+    patterns = tuple(HostPattern(*host.split("/")) for host in hosts)
+    fields.setdefault("egress", (EgressListener(hosts=patterns),) if patterns else ())
+    return Sidecar(ref=ref("Sidecar", namespace, name), namespace=namespace, name=name, **fields)  # type: ignore[arg-type]
 
 
 def access_policy(name: str, namespace: str = "shop", **fields: object) -> AccessPolicy:
