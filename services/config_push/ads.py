@@ -31,6 +31,7 @@ from libs.xds.stream.errors import LimitExceededError, MalformedRequestError, Re
 from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits, check_node
 from libs.xds.stream.sotw import SotwSession
+from libs.xds.types import SECRET
 from services.config_push import metrics
 from services.config_push.authn import Authenticate
 from services.config_push.connection import Applied, Connection, Peer, Request
@@ -147,6 +148,8 @@ class AdsService:
                 async for request in requests:
                     _check_same_node(request, caller)
                     await connection.on_request(request)
+                    if request.type_url == SECRET:
+                        self._plane.look_for_credentials(connection)
 
     def _check_room(self) -> None:
         if self._plane.mesh is None:

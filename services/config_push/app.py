@@ -17,6 +17,8 @@ from libs.model.mesh import Mesh
 from libs.pki import bundle, csr
 from libs.pki.errors import SealError
 from libs.pki.seal import Sealer
+from libs.protos.credentials.v1 import credentials_pb2_grpc
+from libs.protos.credentials.v1.credentials_pb2 import Credential, Wanted
 from libs.protos.feed.v1 import feed_pb2_grpc
 from libs.protos.feed.v1.feed_pb2 import MeshUpdate, SubscribeRequest
 from libs.rpc import ca_client, channel, interceptors, server
@@ -32,6 +34,7 @@ from libs.xds.generate import GENERATORS
 from services.config_push import authn, metrics, stored
 from services.config_push.ads import AdsService, StreamLimits
 from services.config_push.authn import Authenticate, TokenKeys, TokenRules
+from services.config_push.credentials import CredentialDesk
 from services.config_push.debug import DebugPages, Readers
 from services.config_push.guard import Guarded
 from services.config_push.plane import Plane
@@ -78,7 +81,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         parts.readiness.set("certificate")
         xds = await stack.enter_async_context(_token_port(parts))
         mtls = await stack.enter_async_context(_mutual_port(parts))
-        await stack.enter_async_context(background(parts.replica.run(), *parts.cache_work()))
+        await stack.enter_async_context(
+            background(parts.replica.run(), parts.desk.run(), *parts.cache_work())
+        )
         yield Bound(xds=xds, mtls=mtls, monitoring=monitoring)
 
 
@@ -108,6 +113,8 @@ class _Parts:
         )
         self.plane.on_mesh(self._served)
         self.svid = _own_certificate(settings, clock)
+        self.desk = CredentialDesk(partial(_credentials, settings, self.svid), clock=clock)
+        self.plane.credentials = self.desk
         self.replica = Replica(
             partial(_subscribe, settings, self.svid),
             self.plane.change,
@@ -207,6 +214,19 @@ async def _subscribe(settings: Settings, svid: Svid) -> AsyncIterator[MeshUpdate
         request = SubscribeRequest(subscriber=SUBSCRIBER, schema=wire.SCHEMA)
         async for update in feed.Subscribe(request):
             yield update
+
+
+async def _credentials(
+    settings: Settings, svid: Svid, wanted: AsyncIterator[Wanted]
+) -> AsyncIterator[Credential]:
+    """Ask discovery for users' certificates, over a connection of its own."""
+    name = settings.discovery_server_name or f"seine-discovery.{settings.system_namespace}.svc"
+    async with channel.connect(
+        settings.discovery_address, credentials=svid.channel_credentials(), server_name=name
+    ) as open_channel:
+        stub = credentials_pb2_grpc.CredentialsStub(open_channel)
+        async for credential in stub.Follow(wanted):
+            yield credential
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from libs.runtime.clock import Clock
 from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.events import Event
 from libs.xds.stream.sotw import SotwSession
-from libs.xds.types import ResourceSet, Snapshot
+from libs.xds.types import SECRET, ResourceSet, Snapshot
 from services.config_push import metrics
 from services.config_push.errors import SlowReaderError
 
@@ -99,6 +99,8 @@ class Connection:
         self.observe: Callable[[Applied | Event], None] = lambda _: None
         self._clock = clock
         self._waiting: Offer | None = None
+        self._credentials: ResourceSet | None = None
+        self._renewed = False  # the credentials, since they were last sent
         self._bodies: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
@@ -131,6 +133,12 @@ class Connection:
             offer = _merged(self._waiting, offer)
         self._waiting = self.offered = offer
         self._wake.set()
+
+    def offer_credentials(self, found: ResourceSet) -> None:
+        """Let the proxy have `found` beside whatever it is offered; they are its own alone."""
+        if self._credentials is None or self._credentials.version != found.version:
+            self._credentials, self._renewed = found, True
+            self._wake.set()
 
     def refuse(self, error: Exception) -> None:
         """End the stream with `error`."""
@@ -168,7 +176,7 @@ class Connection:
             await self._write_pending(write, stall_seconds)
 
     async def _write_pending(self, write: Write, stall_seconds: float) -> None:
-        while self._bodies or self._waiting is not None:
+        while self._bodies or self._waiting is not None or self._renewed:
             since = self._apply() if not self._bodies else None
             while self._bodies:
                 await self._write(write, stall_seconds)
@@ -177,11 +185,21 @@ class Connection:
 
     def _apply(self) -> float | None:
         offer, self._waiting = self._waiting, None
+        self._renewed = False
         if offer is None:
+            if self.offered is not None:  # only credentials have moved
+                self._turn_to(self.offered)
+                self._report()
             return None
-        self._bodies.extend(self.session.on_snapshot(offer.snapshot, offer.push))
+        self._turn_to(offer)
         self.observe(Applied(offer, tuple(self.session.take_events())))
         return offer.since
+
+    def _turn_to(self, offer: Offer) -> None:
+        snapshot = offer.snapshot
+        if self._credentials is not None:
+            snapshot = Snapshot({**snapshot.sets, SECRET: self._credentials})
+        self._bodies.extend(self.session.on_snapshot(snapshot, offer.push))
 
     async def _write(self, write: Write, stall_seconds: float) -> None:
         started = self._clock.monotonic()

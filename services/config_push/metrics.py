@@ -87,6 +87,9 @@ CACHE = Counter("seine_push_cache", "Operations on the shared cache.", ["outcome
 CACHE_WRITES_DROPPED = Counter(
     "seine_push_cache_writes_dropped", "Values not kept because too many were waiting."
 )
+CREDENTIAL_RESTARTS = Counter(
+    "seine_push_credential_restarts", "Times that following credentials ended and began again."
+)
 RECEIPTS_OPEN = Gauge("seine_push_receipts_open", "Changes that some proxy has not answered.")
 
 

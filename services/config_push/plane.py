@@ -12,6 +12,7 @@ from services.config_push import metrics
 from services.config_push.classes import Classes, Generator
 from services.config_push.connection import Applied, Connection
 from services.config_push.connections import Connections
+from services.config_push.credentials import CredentialDesk
 from services.config_push.push import Pusher, Round, Shared, Worker
 from services.config_push.receipts import ReceiptBook
 
@@ -41,6 +42,7 @@ class Plane:
             on_round=self._on_round,
             shared=shared,
         )
+        self.credentials: CredentialDesk | None = None
         self._latest: Mesh | None = None
         self._on_mesh: list[Callable[[Mesh], None]] = []
 
@@ -68,10 +70,19 @@ class Plane:
         """Forget a proxy."""
         self.pusher.on_disconnect(connection)
         self.book.left(connection)
+        if self.credentials:
+            self.credentials.leave(connection)
 
     def observe(self, connection: Connection, what: Applied | Event) -> None:
         """Record what happened on a stream."""
         self.book.observe(connection, what)
+        if isinstance(what, Applied):
+            self.look_for_credentials(connection)
+
+    def look_for_credentials(self, connection: Connection) -> None:
+        """Serve the credentials that a proxy asks for, as far as it may have them."""
+        if self.credentials:
+            self.credentials.look(connection)
 
     def _on_round(self, round_: Round) -> None:
         self.book.begin(round_, self.connections)

@@ -1,15 +1,17 @@
 """Wiring of discovery: source, ingest, feed, own certificate and ports."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+import grpc.aio
 from msgspec import Struct
 
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
 from libs.pki import bundle, csr
+from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.feed.v1 import feed_pb2_grpc
 from libs.rpc import ca_client, interceptors, server
 from libs.rpc.health import Health
@@ -21,6 +23,7 @@ from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.translate.apply import Step
 from services.discovery import completion, debug, files, outgoing
+from services.discovery.credentials import CredentialBook, CredentialService
 from services.discovery.feed import Feed
 from services.discovery.files import Batch, FileSource
 from services.discovery.ingest import Ingest
@@ -32,6 +35,7 @@ from services.discovery.settings import Settings
 
 SUBSCRIBERS = frozenset({"seine-config-push", "seine-webhook", "seine-console", "seine-ctl"})
 ALLOWED: Mapping[str, frozenset[str]] = {
+    "/seine.credentials.v1.Credentials/Follow": frozenset({"seine-config-push"}),
     "/seine.feed.v1.MeshFeed/Subscribe": SUBSCRIBERS,
     "/seine.feed.v1.MeshFeed/WatchProblems": SUBSCRIBERS | {"seine-local"},
 }
@@ -59,11 +63,13 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     clock = clock or SystemClock()
     readiness = Readiness("configuration", "certificate")
     feed, problems = Feed(), Problems()
+    credentials = CredentialBook()
 
     def publish(step: Step) -> None:
         fetcher.want(step.state.mesh)
         feed.publish(step.state.mesh, step.delta)
         problems.publish(step.problems)
+        credentials.publish(step.state.resources.get("Secret", {}))
         readiness.set("configuration")
 
     svid = _own_certificate(settings, clock)
@@ -95,7 +101,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         )
         await svid.ready()
         readiness.set("certificate")
-        number = await stack.enter_async_context(_serving(settings, svid, MeshFeed(feed, problems)))
+        number = await stack.enter_async_context(
+            _serving(settings, svid, MeshFeed(feed, problems), credentials=credentials)
+        )
         yield Bound(feed=number, monitoring=monitoring)
 
 
@@ -107,14 +115,20 @@ async def _with_keys(fetcher: KeyFetcher, source: FileSource, mesh: Mesh) -> Bat
 
 
 @asynccontextmanager
-async def _serving(settings: Settings, svid: Svid, servicer: MeshFeed) -> AsyncIterator[int]:
+async def _serving(
+    settings: Settings, svid: Svid, servicer: MeshFeed, *, credentials: CredentialBook
+) -> AsyncIterator[int]:
     health = Health()
     register = partial(feed_pb2_grpc.add_MeshFeedServicer_to_server, servicer)
+    hand_out = partial(
+        credentials_pb2_grpc.add_CredentialsServicer_to_server, CredentialService(credentials)
+    )
     allow = interceptors.allow(
         ALLOWED, trust_domain=settings.trust_domain, namespace=settings.system_namespace
     )
     port = Port(f"{settings.listen_address}:{settings.port}", svid.server_credentials(mutual=True))
-    async with server.running([register, health.register], port, interceptors=[allow]) as number:
+    services: list[Callable[[grpc.aio.Server], None]] = [register, hand_out, health.register]
+    async with server.running(services, port, interceptors=[allow]) as number:
         await health.set(serving=True)
         yield number
 

@@ -1,0 +1,259 @@
+"""Users' certificates on their way: from discovery's book over config-push to those who may have
+them, over real gRPC. T20: whoever asks for more learns nothing, not even whether it is there.
+"""
+
+import asyncio
+import logging
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from envoy.config.core.v3 import base_pb2
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret as EnvoySecret
+from envoy.service.discovery.v3 import discovery_pb2
+
+from libs.api.resource import Metadata, Resource
+from libs.api.secret import Secret
+from libs.model.gateway import Server, ServerTls, ServerTlsMode
+from libs.model.ids import Ref
+from libs.model.mesh import Mesh
+from libs.model.service import Protocol
+from libs.protos.credentials.v1 import credentials_pb2, credentials_pb2_grpc
+from libs.protos.credentials.v1.credentials_pb2 import Credential, Wanted
+from libs.rpc import channel, server
+from libs.rpc.server import Port
+from libs.runtime.clock import SystemClock
+from libs.runtime.tasks import background
+from libs.xds.generate import GENERATORS
+from libs.xds.types import LISTENER, SECRET
+from services.config_push import config_dump
+from services.config_push.credentials import CredentialDesk
+from services.discovery.app import ALLOWED
+from services.discovery.credentials import CredentialBook, CredentialService
+from tests.support import mesh
+from tests.support.push_plane import ConnectedProxy, RunningPlane, identity, running_plane
+from tests.support.xds_client import DeltaClient
+
+KEYS = {"shop": b"KEY OF SHOP", "other": b"KEY OF OTHER"}
+MINE = "kubernetes://web"
+FORBIDDEN = (
+    "kubernetes://other/web",
+    "kubernetes://other/web-cacert",
+    "kubernetes://OTHER/web",
+    "kubernetes://..%2fother/web",
+    "kubernetes-gateway://other/web",
+    "configmap://other/web",
+    "builtin://",
+    "file-cert:/etc/passwd~/etc/passwd",
+    "web-cacert",
+    "other/web-cacert",
+    "kubernetes://other/" + "a" * 4000,
+)
+ABSENT = tuple(name.replace("web", "nothing") for name in FORBIDDEN[:2])
+
+
+def secret(namespace: str, name: str = "web", key: bytes = b"") -> Secret:
+    data = {"tls.crt": b"CERTIFICATE", "tls.key": key or KEYS[namespace], "ca.crt": b"ROOTS"}
+    return Secret(
+        metadata=Metadata(name=name, namespace=namespace),
+        data={key: b64encode(value).decode() for key, value in data.items()},
+    )
+
+
+def secrets(*found: Secret) -> Mapping[Ref, Resource]:
+    return {one.ref: one for one in found}
+
+
+def https(number: int, name: str) -> Server:
+    tls = ServerTls(mode=ServerTlsMode.SIMPLE, credentials=(name,))
+    return mesh.server(number, Protocol.HTTPS, tls=tls)
+
+
+def world(*names: str) -> Mesh:
+    """Return a mesh whose gateway, for every router, names all of `names`."""
+    servers = (https(8000 + index, name) for index, name in enumerate(names))
+    return mesh.mesh(mesh.gateway("public", *servers))
+
+
+class Running:
+    """config-push behind ADS, and the book that it asks."""
+
+    def __init__(self, plane: RunningPlane, book: CredentialBook) -> None:
+        self.plane = plane
+        self.book = book
+
+    @asynccontextmanager
+    async def asking(
+        self, *names: str, namespace: str = "shop", kind: str = "router"
+    ) -> AsyncIterator[ConnectedProxy]:
+        """Connect a proxy that has its listeners and asks for `names`."""
+        node = base_pb2.Node(id=f"{kind}~10.244.0.9~gw.{namespace}~{namespace}.svc.cluster.local")
+        client = DeltaClient(node)
+        client.keep_bodies = True
+        async with self.plane.stream(client, identity(namespace)) as proxy:
+            await proxy.send(client.subscribe(LISTENER))
+            await proxy.until(lambda now: LISTENER in now.versions)
+            await proxy.send(client.subscribe(SECRET, names))
+            yield proxy
+
+
+async def answer(proxy: ConnectedProxy) -> discovery_pb2.DeltaDiscoveryResponse:
+    """Return the next response about credentials."""
+    while True:
+        response = discovery_pb2.DeltaDiscoveryResponse.FromString(await proxy.receive())
+        if response.type_url == SECRET:
+            return response
+
+
+def key_of(proxy: ConnectedProxy, name: str) -> bytes:
+    body = proxy.client.bodies[SECRET][name]
+    return EnvoySecret.FromString(body).tls_certificate.private_key.inline_bytes
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Running]:
+    book = CredentialBook()
+    book.publish(secrets(secret("shop"), secret("other")))
+    clock = SystemClock()
+    register = partial(
+        credentials_pb2_grpc.add_CredentialsServicer_to_server, CredentialService(book)
+    )
+    address = f"unix:{tmp_path}/discovery.sock"
+
+    async def follow(wanted: AsyncIterator[Wanted]) -> AsyncIterator[Credential]:
+        async with channel.connect(address, credentials=None) as opened:
+            async for credential in credentials_pb2_grpc.CredentialsStub(opened).Follow(wanted):
+                yield credential
+
+    desk = CredentialDesk(follow, clock=clock)
+    async with (
+        server.running([register], Port(address)),
+        running_plane(tmp_path) as found,
+        background(desk.run()),
+    ):
+        found.plane.credentials = desk
+        yield Running(found, book)
+
+
+async def test_a_gateway_gets_the_certificate_that_it_names(running: Running) -> None:
+    running.plane.change(world(MINE))
+    async with running.asking(MINE) as proxy:
+        response = await answer(proxy)
+        assert [item.name for item in response.resources] == [MINE]
+        assert key_of(proxy, MINE) == KEYS["shop"]
+
+
+async def test_the_same_name_is_another_secret_elsewhere(running: Running) -> None:
+    running.plane.change(world(MINE))
+    async with running.asking(MINE) as ours, running.asking(MINE, namespace="other") as theirs:
+        await answer(ours)
+        await answer(theirs)
+        assert key_of(ours, MINE) == KEYS["shop"]
+        assert key_of(theirs, MINE) == KEYS["other"]
+
+
+async def test_a_renewed_certificate_arrives_by_itself(running: Running) -> None:
+    running.plane.change(world(MINE))
+    async with running.asking(MINE) as proxy:
+        await answer(proxy)
+        running.book.publish(secrets(secret("shop", key=b"NEW")))
+        await answer(proxy)
+        assert key_of(proxy, MINE) == b"NEW"
+        running.book.publish(secrets())
+        assert list((await answer(proxy)).removed_resources) == [MINE]
+
+
+async def test_a_secret_that_comes_later_is_sent_when_it_comes(running: Running) -> None:
+    late = "kubernetes://late"
+    running.plane.change(world(late))
+    async with running.asking(late) as proxy:
+        assert list((await answer(proxy)).removed_resources) == [late]
+        running.book.publish(secrets(secret("shop", "late")))
+        await answer(proxy)
+        assert key_of(proxy, late) == KEYS["shop"]
+
+
+async def test_roots_come_without_the_key(running: Running) -> None:
+    name = f"{MINE}-cacert"
+    tls = ServerTls(mode=ServerTlsMode.MUTUAL, credentials=("web",))
+    gateway = mesh.gateway("public", mesh.server(8443, Protocol.HTTPS, tls=tls))
+    running.plane.change(mesh.mesh(gateway))
+    async with running.asking(name) as proxy:
+        await answer(proxy)
+        body = proxy.client.bodies[SECRET][name]
+        assert EnvoySecret.FromString(body).validation_context.trusted_ca.inline_bytes == b"ROOTS"
+        assert KEYS["shop"] not in body
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+async def test_what_is_forbidden_looks_as_if_it_were_not_there(running: Running, name: str) -> None:
+    # The gateway names it all, as users can write what they like: only the name decides.
+    running.plane.change(world(name, MINE, *ABSENT))
+    async with running.asking(name, MINE) as proxy, running.asking(ABSENT[0], MINE) as other:
+        forbidden, absent = await answer(proxy), await answer(other)
+        assert [item.name for item in forbidden.resources] == [MINE]
+        assert list(forbidden.removed_resources) == [name]
+        assert [item.name for item in absent.resources] == [MINE]
+        assert list(absent.removed_resources) == [ABSENT[0]]
+        assert KEYS["other"] not in forbidden.SerializeToString()
+
+
+async def test_ten_thousand_names_in_one_request_are_as_good_as_none(running: Running) -> None:
+    names = [f"kubernetes://other/web{index}" for index in range(10_000)]
+    running.plane.change(world(MINE))
+    async with running.asking(MINE, "kubernetes://other/web", *names) as proxy:
+        response = await answer(proxy)
+        assert [item.name for item in response.resources] == [MINE]
+        assert len(response.removed_resources) == 10_001
+
+
+async def test_who_is_not_told_to_use_a_credential_does_not_get_it(running: Running) -> None:
+    running.plane.change(world(MINE))
+    async with running.asking(MINE, kind="sidecar") as sidecar, running.asking(MINE) as router:
+        assert list((await answer(sidecar)).removed_resources) == [MINE]
+        assert [item.name for item in (await answer(router)).resources] == [MINE]
+
+
+async def test_keys_are_in_no_page_no_log_and_nothing_that_is_shared(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    running.plane.change(world(MINE))
+    async with running.asking(MINE) as proxy:
+        await answer(proxy)
+        assert key_of(proxy, MINE) == KEYS["shop"]
+        (connection,) = running.plane.plane.connections
+        pages = config_dump.render(connection.before)
+        assert b"kubernetes://web" in pages
+        assert KEYS["shop"] not in pages
+        assert b64encode(KEYS["shop"]) not in pages
+        assert SECRET not in connection.before
+        assert SECRET not in GENERATORS  # so that no class, and no shared cache, holds any
+        assert not any(KEYS["shop"].decode() in line for line in _everything(caplog))
+
+
+async def test_keys_are_forgotten_with_the_last_who_may_have_them(running: Running) -> None:
+    running.plane.change(world(MINE))
+    desk = running.plane.plane.credentials
+    assert desk is not None
+    async with running.asking(MINE) as proxy:
+        await answer(proxy)
+        assert desk.held == {("shop", "web")}
+    async with asyncio.timeout(5):
+        while desk.held:  # noqa: ASYNC110 - a dictionary cannot be awaited
+            await asyncio.sleep(0)
+
+
+def test_only_config_push_may_ask() -> None:
+    method = "/seine.credentials.v1.Credentials/Follow"
+    assert ALLOWED[method] == {"seine-config-push"}
+    service = credentials_pb2.DESCRIPTOR.services_by_name["Credentials"]
+    assert {f"/{service.full_name}/{one.name}" for one in service.methods} <= set(ALLOWED)
+
+
+def _everything(caplog: pytest.LogCaptureFixture) -> Iterator[str]:
+    for record in caplog.records:
+        yield str(record.__dict__)
