@@ -6,6 +6,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent  # the plugins stand beside the interpreter, maybe not on PATH
 
 
 def protos() -> list[str]:
@@ -20,6 +21,7 @@ def generate(target: Path) -> None:
         "protoc",
         f"-I{ROOT}",
         f"-I{Path(protoc.__file__).parent / '_proto'}",
+        *(f"--plugin={name}={BIN / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")),
         f"--python_out={target}",
         f"--grpc_python_out={target}",
         f"--mypy_out=quiet:{target}",
