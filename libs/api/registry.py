@@ -151,7 +151,7 @@ KINDS: tuple[Kind, ...] = (
         ("se",),
         ServiceEntry,
     ),
-    Kind(NETWORKING, "Sidecar", "sidecars", _V1_BETA_ALPHA, True, (), Sidecar, effective=False),
+    Kind(NETWORKING, "Sidecar", "sidecars", _V1_BETA_ALPHA, True, (), Sidecar),
     Kind(
         NETWORKING,
         "WorkloadEntry",

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from libs.model.gateway import ServerTls
 from libs.model.ids import Ref
 from libs.model.service import Protocol
 from libs.model.traffic import ConnectionPool, Destination
@@ -33,21 +34,6 @@ class EgressListener(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=
     bound: bool = False  # to a real socket: nothing is intercepted
 
 
-class IngressTls(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """TLS that the proxy ends for its workload. Certificates are paths in the proxy's files."""
-
-    certificate: str = ""
-    private_key: str = ""
-    ca_certificates: str = ""
-    ca_crl: str = ""
-    mutual: bool = False  # the client has to show a certificate
-    optional: bool = False  # the client may show a certificate
-    subject_alt_names: tuple[str, ...] = ()
-    minimum: str = ""  # version, such as TLSV1_2
-    maximum: str = ""
-    ciphers: tuple[str, ...] = ()
-
-
 class IngressListener(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A port that is let in, and where it leads: in place of what services expose."""
 
@@ -58,7 +44,8 @@ class IngressListener(Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         ""  # `<address>:<port>` or unix://…; empty: where the client meant to go
     )
     pool: ConnectionPool | None = None
-    tls: IngressTls | None = None
+    # That the proxy ends for its workload; only where mutual TLS of the mesh is switched off.
+    tls: ServerTls | None = None
 
 
 class Sidecar(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -9,6 +9,8 @@ namespaces never count.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
+from msgspec import structs
+
 from libs.model.extensions import Extension
 from libs.model.ids import Ref, ServiceKey
 from libs.model.mesh import Mesh
@@ -16,14 +18,17 @@ from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
+from libs.model.sidecar import Sidecar
 from libs.model.tokens import TokenPolicy
 from libs.model.workload import Workload, canonical_name, canonical_revision
-from libs.proxy import additions
+from libs.proxy import additions, ingress
 from libs.proxy.attachments import attaches
+from libs.proxy.ingress import Exposed
 from libs.proxy.memberships import Membership, Memberships
 from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies, selects
 from libs.proxy.scope import InboundPort, InboundScope
+from libs.proxy.sidecars import SidecarIndex
 
 UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 """The label of services whose ports gateways must not take for their own."""
@@ -50,6 +55,7 @@ class InboundScoper:
         self._patches: tuple[object, _Groups[PatchSet]] = (None, {})
         self._extensions: tuple[object, _Groups[Extension]] = (None, {})
         self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
+        self._sidecars: tuple[object, object, SidecarIndex] = (None, None, SidecarIndex((), ""))
         self._scopes: dict[str, tuple[_Inputs, InboundScope]] = {}
 
     def scope(self, mesh: Mesh, proxy: Proxy) -> InboundScope:
@@ -100,6 +106,7 @@ class InboundScoper:
             patches=self._patches[1].get(namespace, ()),
             mesh_extensions=self._extensions[1].get(mesh.settings.root_namespace, ()),
             extensions=self._extensions[1].get(namespace, ()),
+            sidecar=self._sidecars[2].choose(namespace, proxy.labels),
         )
 
     def _update(self, mesh: Mesh) -> None:
@@ -119,6 +126,9 @@ class InboundScoper:
         if self._extensions[0] is not mesh.extensions:
             extensions = sorted(mesh.extensions.values(), key=lambda one: one.ref)
             self._extensions = (mesh.extensions, _grouped(extensions, self._extensions[1]))
+        if self._sidecars[0] is not mesh.sidecars or self._sidecars[1] is not mesh.settings:
+            index = SidecarIndex(mesh.sidecars.values(), mesh.settings.root_namespace)
+            self._sidecars = (mesh.sidecars, mesh.settings, index)
         if self._peers[0] is not mesh.peer_policies or self._peers[1] is not mesh.settings:
             self._peers = (mesh.peer_policies, mesh.settings, PeerPolicies(mesh))
 
@@ -145,6 +155,7 @@ class _Inputs(NamedTuple):
     patches: tuple[PatchSet, ...]  # of the workload's namespace
     mesh_extensions: tuple[Extension, ...]  # of the root namespace
     extensions: tuple[Extension, ...]  # of the workload's namespace
+    sidecar: Sidecar | None
 
 
 def _is(left: object, right: object) -> bool:
@@ -180,7 +191,8 @@ def _scope(inputs: _Inputs) -> InboundScope:
         addresses=proxy.addresses if explicit else (),
         settings=inputs.settings,
         interception=proxy.interception,
-        ports=_ports(inputs, workload) if proxy.type is ProxyType.SIDECAR else (),
+        families=proxy.families,
+        ports=_let_in(inputs, workload) if proxy.type is ProxyType.SIDECAR else (),
         mode=mode,
         mode_refs=refs,
         policies=_access(inputs, workload),
@@ -235,6 +247,43 @@ def _applies(policy: AccessPolicy | TokenPolicy, inputs: _Inputs, workload: Work
     if policy.targets:
         return attaches(policy, workload, inputs.settings)
     return selects(policy.selector, workload.labels)
+
+
+def _let_in(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:
+    sidecar = inputs.sidecar
+    if sidecar is not None and sidecar.ingress:
+        return tuple(_ingress(inputs, workload, sidecar))
+    ports = _ports(inputs, workload)
+    if sidecar is None or sidecar.inbound_pool is None:
+        return ports
+    return tuple(structs.replace(port, pool=sidecar.inbound_pool) for port in ports)
+
+
+def _ingress(inputs: _Inputs, workload: Workload, sidecar: Sidecar) -> Iterator[InboundPort]:
+    """Yield the ports that a Sidecar lets in, then those that a peer policy names."""
+    served = [Exposed(*one) for one in _served(inputs, workload)]
+    listeners = {one.port.number: one for one in reversed(sidecar.ingress)}
+    named = inputs.peers.ports(workload.namespace, workload.labels)
+    for number in sorted({*listeners, *named}):
+        mode, refs = inputs.peers.effective(workload.namespace, workload.labels, number)
+        listener = listeners.get(number)
+        if listener is None:
+            yield InboundPort(port=number, protocol=Protocol.AUTO, mode=mode, mode_refs=refs)
+            continue
+        service, service_port = ingress.service_of(sidecar, listener, served)
+        endpoint, endpoint_port = ingress.endpoint_of(listener, inputs.proxy)
+        yield InboundPort(
+            port=number,
+            protocol=listener.port.protocol,
+            mode=mode,
+            mode_refs=(*refs, sidecar.ref),
+            service=service,
+            service_port=service_port,
+            ingress=listener,
+            pool=listener.pool or sidecar.inbound_pool,
+            endpoint=endpoint,
+            endpoint_port=endpoint_port,
+        )
 
 
 def _ports(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from libs.model.endpoint import Endpoint, Locality
 from libs.model.extensions import Extension
-from libs.model.gateway import Server
+from libs.model.gateway import Server, ServerTls
 from libs.model.ids import Ref, ServiceKey
 from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy, MtlsMode
@@ -123,6 +123,18 @@ class InboundPort(Struct, frozen=True, gc=False, kw_only=True):
     endpoint: str = ""
     endpoint_port: int = 0
 
+    @property
+    def bound(self) -> bool:
+        """Whether a Sidecar wants a real socket for the port."""
+        return self.ingress is not None and self.ingress.bound
+
+    @property
+    def ended_tls(self) -> ServerTls | None:
+        """TLS that ends here for whoever calls; none where the mesh's own mutual TLS is spoken."""
+        if self.ingress is None or self.mode is not MtlsMode.DISABLE:
+            return None
+        return self.ingress.tls
+
 
 class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
     """What a proxy lets in for its own workload."""
@@ -146,6 +158,7 @@ class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
         AccessPolicy, ...
     ]  # those that select the workload: root namespace first, then name
     application_address: str = ""  # only with Interception.NONE
+    families: Families = Families.IPV4  # of the proxy's addresses
     tokens: tuple[TokenPolicy, ...] = ()  # those that select the workload, in the order of policies
     patches: tuple[
         PatchSet, ...

@@ -64,7 +64,7 @@ def _server(server: api.Server, namespace: str) -> model.Server:
         hosts=tuple(_host(written, namespace) for written in server.hosts),
         bind=server.bind,
         name=server.name,
-        tls=_tls(tls) if tls and protocol not in _NO_TLS else None,
+        tls=server_tls(tls) if tls and protocol not in _NO_TLS else None,
         https_redirect=tls is not None and tls.https_redirect,
     )
 
@@ -76,7 +76,8 @@ def _host(written: str, namespace: str) -> model.ServerHost:
     return model.ServerHost(namespace if owner == "." else owner, name.lower())
 
 
-def _tls(tls: ApiTls) -> model.ServerTls:
+def server_tls(tls: ApiTls) -> model.ServerTls:
+    """Return TLS as a server, as Gateways and Sidecars write it."""
     single = (tls.credential_name,) if tls.credential_name else ()
     files = [(one.server_certificate, one.private_key) for one in tls.tls_certificates]
     if not files and tls.server_certificate:

@@ -14,6 +14,7 @@ from libs.api.networking.destination_rule import DestinationRule
 from libs.api.networking.envoy_filter import EnvoyFilter
 from libs.api.networking.gateway import Gateway
 from libs.api.networking.service_entry import ServiceEntry
+from libs.api.networking.sidecar import Sidecar
 from libs.api.networking.virtual_service import VirtualService
 from libs.api.networking.workload_entry import WorkloadEntry
 from libs.api.networking.workload_group import WorkloadGroup
@@ -37,6 +38,7 @@ from libs.translate import (
     service_entries,
     services,
     settings,
+    sidecars,
     tokens,
     unsupported,
     workload_entries,
@@ -63,6 +65,7 @@ RULES = (
     Rule("workload entries", WorkloadEntry, workload_entries.derive),
     Rule("endpoints", kubernetes.Service, endpoints.derive),
     Rule("endpoints of entries", ServiceEntry, entry_endpoints.derive),
+    Rule("sidecars", Sidecar, sidecars.derive),
     Rule("routing", VirtualService, routing.derive),
     Rule("gateways", Gateway, gateways.derive),
     Rule("host policies", DestinationRule, host_policies.derive),

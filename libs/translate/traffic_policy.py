@@ -14,7 +14,7 @@ def policy(written: api.TrafficPolicy | None) -> model.TrafficPolicy | None:
         return None
     return model.TrafficPolicy(
         load_balancing=_load_balancing(written.load_balancer),
-        connection_pool=_connection_pool(written.connection_pool),
+        connection_pool=connection_pool(written.connection_pool),
         outlier_detection=_outlier_detection(written.outlier_detection),
         tls=_tls(written.tls),
         ports={it.port.number: _port_policy(it) for it in written.port_level_settings if it.port},
@@ -25,7 +25,7 @@ def policy(written: api.TrafficPolicy | None) -> model.TrafficPolicy | None:
 def _port_policy(written: api.PortTrafficPolicy) -> model.TrafficPolicy:
     return model.TrafficPolicy(
         load_balancing=_load_balancing(written.load_balancer),
-        connection_pool=_connection_pool(written.connection_pool),
+        connection_pool=connection_pool(written.connection_pool),
         outlier_detection=_outlier_detection(written.outlier_detection),
         tls=_tls(written.tls),
     )
@@ -102,7 +102,8 @@ def keepalive(written: api.TcpKeepalive | None) -> model.Keepalive | None:
     return model.Keepalive(written.probes or None, written.time, written.interval)
 
 
-def _connection_pool(written: api.ConnectionPool | None) -> model.ConnectionPool | None:
+def connection_pool(written: api.ConnectionPool | None) -> model.ConnectionPool | None:
+    """Return the limits of connections, which Sidecars write in the same way."""
     if written is None:
         return None
     tcp, http = written.tcp or api.TcpPool(), written.http or api.HttpPool()

@@ -9,6 +9,7 @@ from libs.model.mesh import Key, Mesh, Table
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
+from libs.model.sidecar import EgressListener, HostPattern, Sidecar
 from libs.model.tokens import TokenPolicy
 from libs.model.traffic import HostPolicy, Routing
 from libs.model.workload import Namespace, Workload
@@ -25,6 +26,7 @@ _TABLES: dict[type[Struct], tuple[Table, str]] = {
     PeerPolicy: (Table.PEER_POLICY, "ref"),
     Gateway: (Table.GATEWAY, "ref"),
     AccessPolicy: (Table.ACCESS_POLICY, "ref"),
+    Sidecar: (Table.SIDECAR, "ref"),
     TokenPolicy: (Table.TOKEN_POLICY, "ref"),
 }
 
@@ -159,6 +161,13 @@ def peer_policy(name: str, namespace: str = "shop", **fields: object) -> PeerPol
         name=name,
         **fields,  # type: ignore[arg-type]
     )
+
+
+def sidecar(name: str, *hosts: str, namespace: str = "shop", **fields: object) -> Sidecar:
+    """Return a Sidecar that imports `hosts`, each `<namespace>/<host>`, through one listener."""
+    patterns = tuple(HostPattern(*host.split("/")) for host in hosts)
+    fields.setdefault("egress", (EgressListener(hosts=patterns),) if patterns else ())
+    return Sidecar(ref=ref("Sidecar", namespace, name), namespace=namespace, name=name, **fields)  # type: ignore[arg-type]
 
 
 def access_policy(name: str, namespace: str = "shop", **fields: object) -> AccessPolicy:

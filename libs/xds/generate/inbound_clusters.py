@@ -8,7 +8,7 @@ connects to the address where the application listens.
 from collections.abc import Iterable
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.core.v3.address_pb2 import Address, BindConfig, SocketAddress
+from envoy.config.core.v3.address_pb2 import BindConfig, SocketAddress
 from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.endpoint.v3.endpoint_components_pb2 import (
     Endpoint,
@@ -22,13 +22,20 @@ from google.protobuf.struct_pb2 import Struct
 from libs.model.ids import Ref
 from libs.model.service import Protocol, Service
 from libs.model.settings import MeshSettings
-from libs.proxy.node import Interception, ProxyType
+from libs.model.traffic import ConnectionPool
+from libs.proxy.node import Families, Interception, ProxyType
 from libs.proxy.scope import InboundPort, InboundScope
 from libs.xds import names
-from libs.xds.generate import connection_pool
+from libs.xds.generate import connection_pool, endpoints
 from libs.xds.types import CLUSTER, NamedResource, resource
 
 PASSTHROUGH_SOURCE = "127.0.0.6"
+PASSTHROUGH_SOURCE_IPV6 = "::6"
+_SOURCES = {
+    Families.IPV4: (PASSTHROUGH_SOURCE,),
+    Families.IPV6: (PASSTHROUGH_SOURCE_IPV6,),
+    Families.DUAL: (PASSTHROUGH_SOURCE, PASSTHROUGH_SOURCE_IPV6),
+}
 
 _LOOPBACK = "127.0.0.1"
 _FOR_EVER = Duration(seconds=0x7FFFFFFF)
@@ -41,51 +48,55 @@ def generate(scope: InboundScope) -> list[NamedResource]:
     exposed = [_exposed(scope, port, port.service) for port in scope.ports if port.service]
     if scope.interception is Interception.NONE:
         return exposed
-    return [*exposed, _passthrough(scope.settings)]
+    return [*exposed, _passthrough(scope)]
 
 
 def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedResource:
-    cluster = _cluster(names.inbound_cluster(port.port), scope.settings)
-    _set_protocol(cluster, port.protocol)
+    cluster = _cluster(names.inbound_cluster(port.port), scope.settings, port.pool)
+    _set_protocol(cluster, port.protocol, port.pool)
     cluster.metadata.CopyFrom(_metadata([service]))
-    if scope.interception is Interception.NONE:
+    if port.endpoint:
+        _lead_to(cluster, port.endpoint, port.endpoint_port)
+    elif scope.interception is Interception.NONE:
         _lead_to(cluster, scope.application_address, port.port)
     elif not scope.settings.passthrough_inbound:
         _lead_to(cluster, _LOOPBACK, port.port)
     else:
-        _lead_onward(cluster)
+        _lead_onward(cluster, scope.families)
         # The default would forget the only host of a workload that is seldom called.
         cluster.cleanup_interval.CopyFrom(_FOR_EVER)
     return _named(cluster, [scope.settings.ref, service.ref])
 
 
-def _passthrough(settings: MeshSettings) -> NamedResource:
-    cluster = _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, settings)
-    _lead_onward(cluster)
+def _passthrough(scope: InboundScope) -> NamedResource:
+    cluster = _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, scope.settings)
+    _lead_onward(cluster, scope.families)
     connection_pool.set_http_options(cluster, connection_pool.passthrough_options())
-    return _named(cluster, [settings.ref])
+    return _named(cluster, [scope.settings.ref])
 
 
-def _cluster(name: str, settings: MeshSettings) -> Cluster:
+def _cluster(name: str, settings: MeshSettings, pool: ConnectionPool | None = None) -> Cluster:
     cluster = Cluster(
         name=name, alt_stat_name=f"{name};", common_lb_config=Cluster.CommonLbConfig()
     )
-    connection_pool.limit(cluster, None, settings)
+    connection_pool.limit(cluster, pool, settings)
     return cluster
 
 
-def _lead_onward(cluster: Cluster) -> None:
+def _lead_onward(cluster: Cluster, families: Families) -> None:
     """Connect to the address that the client dialled."""
     cluster.type = Cluster.DiscoveryType.ORIGINAL_DST
     cluster.lb_policy = Cluster.LbPolicy.CLUSTER_PROVIDED
-    source = SocketAddress(address=PASSTHROUGH_SOURCE, port_value=0)
-    cluster.upstream_bind_config.CopyFrom(BindConfig(source_address=source))
+    first, *others = _SOURCES[families]
+    found = cluster.upstream_bind_config
+    found.CopyFrom(BindConfig(source_address=SocketAddress(address=first, port_value=0)))
+    for other in others:
+        found.extra_source_addresses.add(address=SocketAddress(address=other, port_value=0))
 
 
 def _lead_to(cluster: Cluster, address: str, port: int) -> None:
     """Connect to one address."""
-    where = Address(socket_address=SocketAddress(address=address, port_value=port))
-    only = LbEndpoint(endpoint=Endpoint(address=where))
+    only = LbEndpoint(endpoint=Endpoint(address=endpoints.address(address, port)))
     cluster.type = Cluster.DiscoveryType.STATIC
     cluster.load_assignment.CopyFrom(
         ClusterLoadAssignment(
@@ -94,11 +105,11 @@ def _lead_to(cluster: Cluster, address: str, port: int) -> None:
     )
 
 
-def _set_protocol(cluster: Cluster, protocol: Protocol) -> None:
+def _set_protocol(cluster: Cluster, protocol: Protocol, pool: ConnectionPool | None) -> None:
     """Speak to the application what it said it speaks, or else what the client spoke."""
     http2 = protocol.is_http2 or protocol is Protocol.GRPC_WEB
     sniffed = protocol is Protocol.AUTO
-    options = connection_pool.http_options(protocol, None, http2=http2, sniffed=sniffed)
+    options = connection_pool.http_options(protocol, pool, http2=http2, sniffed=sniffed)
     connection_pool.set_http_options(cluster, options)
 
 

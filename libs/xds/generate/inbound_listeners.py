@@ -11,7 +11,7 @@ Which ports there are, their mTLS modes and policies: `libs.proxy.inbound`.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+from envoy.config.core.v3.address_pb2 import Address
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import (
     Filter,
@@ -24,17 +24,20 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
+from libs.model.gateway import Server
 from libs.model.ids import Ref
 from libs.model.service import Protocol, Service
-from libs.proxy.node import Interception, ProxyType
+from libs.proxy.node import Families, Interception, ProxyType
 from libs.proxy.scope import InboundPort, ProxyScope
 from libs.xds import names
 from libs.xds.generate import (
+    endpoints,
     inbound_matches,
     inbound_routes,
     listener_filters,
     tcp,
     telemetry,
+    tls_gateway,
     tls_server,
     typed,
 )
@@ -44,6 +47,12 @@ from libs.xds.generate.inbound_matches import ChainKind
 from libs.xds.types import LISTENER, NamedResource, resource
 
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - interception redirects only this workload's connections
+_ANY_IPV6 = "::"
+_ANY_ADDRESSES = {
+    Families.IPV4: (_ANY_ADDRESS,),
+    Families.IPV6: (_ANY_IPV6,),
+    Families.DUAL: (_ANY_ADDRESS, _ANY_IPV6),
+}
 
 
 def generate(scope: ProxyScope) -> list[NamedResource]:
@@ -52,9 +61,13 @@ def generate(scope: ProxyScope) -> list[NamedResource]:
     if inbound.type is not ProxyType.SIDECAR:
         return []
     builder = _Builder(scope)
-    if inbound.interception is Interception.NONE:
-        return [_explicit(builder, port) for port in inbound.ports if port.service]
-    return [_virtual(builder)]
+    explicit = inbound.interception is Interception.NONE
+    bound = [
+        _explicit(builder, port)
+        for port in inbound.ports
+        if port.service and (explicit or port.bound)
+    ]
+    return bound if explicit else [_virtual(builder), *bound]
 
 
 class _Builder:
@@ -69,13 +82,17 @@ class _Builder:
 
     def chains(self, port: InboundPort) -> Iterator[FilterChain]:
         """Yield the chains of one port, or of all ports that have none when it is port 0."""
-        for kind in inbound_matches.kinds(port.protocol, port.mode):
+        tls = port.ended_tls
+        kinds = inbound_matches.kinds(port.protocol, port.mode)
+        for kind in inbound_matches.behind_tls(port.protocol) if tls else kinds:
             chain = FilterChain(
                 name=_chain_name(port, kind),
                 filter_chain_match=kind.match(port.port),
                 filters=self._http(port) if kind.http else self._tcp(port),
             )
-            if kind.terminates:
+            if tls:
+                chain.transport_socket.CopyFrom(tls_gateway.server_tls(_server(port), tls))
+            elif kind.terminates:
                 chain.transport_socket.CopyFrom(self._http_tls if kind.http else self._tcp_tls)
             yield chain
 
@@ -121,11 +138,15 @@ def _virtual(builder: _Builder) -> NamedResource:
     scope = builder.scope
     rest = InboundPort(port=0, protocol=Protocol.AUTO, mode=scope.mode, mode_refs=scope.mode_refs)
     only_named = [port for port in scope.ports if not port.service]
-    exposed = [port for port in scope.ports if port.service]
+    exposed = [port for port in scope.ports if port.service and not port.bound]
     ports = [rest, *only_named, *exposed]
     chains = [builder.black_hole(), *(chain for port in ports for chain in builder.chains(port))]
     listener = _listener(builder, names.VIRTUAL_INBOUND, chains)
-    listener.address.CopyFrom(_address(_ANY_ADDRESS, names.INBOUND_PORT))
+    first, *others = _ANY_ADDRESSES[scope.families]
+    listener.address.CopyFrom(_address(first, names.INBOUND_PORT))
+    for other in others:
+        address = _address(other, names.INBOUND_PORT)
+        listener.additional_addresses.append(AdditionalAddress(address=address))
     restored = [listener_filters.original_destination()]
     if scope.interception is Interception.TPROXY:
         listener.transparent.CopyFrom(BoolValue(value=True))
@@ -136,7 +157,9 @@ def _virtual(builder: _Builder) -> NamedResource:
 
 def _explicit(builder: _Builder, port: InboundPort) -> NamedResource:
     chains = list(builder.chains(port))
-    first, *others = builder.scope.addresses
+    chosen = port.ingress.bind if port.ingress else ""
+    anywhere = _ANY_ADDRESSES[builder.scope.families]
+    first, *others = (chosen,) if chosen else builder.scope.addresses or anywhere
     listener = _listener(builder, f"{first}_{port.port}", chains)
     listener.address.CopyFrom(_address(first, port.port))
     for other in others:
@@ -187,4 +210,9 @@ def _chain_name(port: InboundPort, kind: ChainKind) -> str:
 
 
 def _address(host: str, port: int) -> Address:
-    return Address(socket_address=SocketAddress(address=host, port_value=port))
+    return endpoints.address(host, port)
+
+
+def _server(port: InboundPort) -> Server:
+    """Return a Sidecar's port as what it is to TLS: a server at an edge."""
+    return Server(number=port.port, port_name="", protocol=port.protocol, hosts=())

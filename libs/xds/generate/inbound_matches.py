@@ -71,6 +71,15 @@ _AUTO = {
 }
 
 
+def behind_tls(protocol: Protocol) -> tuple[ChainKind, ...]:
+    """Return what a port accepts whose TLS ends here for whoever calls."""
+    if protocol is Protocol.AUTO:
+        carried = ("h2", "http/1.1")
+        return ChainKind(TLS, carried, http=True, terminates=True), ChainKind(TLS, terminates=True)
+    requests = protocol.is_http or protocol is Protocol.HTTPS
+    return (ChainKind(TLS, http=requests, terminates=True),)
+
+
 def kinds(protocol: Protocol, mode: MtlsMode) -> tuple[ChainKind, ...]:
     """Return what a port accepts. `mode` is resolved, so never UNSET."""
     if protocol.is_http:

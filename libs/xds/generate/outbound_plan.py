@@ -175,7 +175,7 @@ class _Drafts:
     def __init__(self, scope: OutboundScope) -> None:
         self.drafts: dict[tuple[str, int], _Draft] = {}
         self.conflicts: list[Conflict] = []
-        self._taken = _PROXY_PORTS | {scope.http_proxy_port}
+        self._taken = (_PROXY_PORTS | {scope.http_proxy_port}) - {0}
         self._scope = scope
         self._socket = ""
         self._chains = StreamChains(scope)

@@ -23,6 +23,7 @@ from tests.support.mesh import (
     proxy,
     routing,
     service,
+    sidecar,
 )
 
 WEB, DB = service("web"), service("db", port(5432, Protocol.TCP))
@@ -106,6 +107,8 @@ CHANGES: tuple[Struct, ...] = (
     peer_policy("off", mode=MtlsMode.DISABLE),
     endpoints(WEB, "10.0.0.1", service_account="other"),
     MeshSettings(allow_any_outbound=False),
+    sidecar("s", f"./{WEB.host}"),
+    sidecar("t", allow_any=False),
 )
 
 

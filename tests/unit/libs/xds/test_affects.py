@@ -5,6 +5,7 @@ from libs.model.mesh import Table
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution
 from libs.model.settings import MeshSettings
+from libs.model.sidecar import IngressListener, ListenerPort
 from libs.model.tokens import TokenRule
 from libs.model.traffic import (
     Destination,
@@ -26,6 +27,7 @@ from tests.support.mesh import (
     routing,
     row_key,
     service,
+    sidecar,
     token_policy,
     workload,
 )
@@ -52,6 +54,8 @@ CHANGES: tuple[Struct, ...] = (
     host_policy("p", WEB.host, subsets=(Subset("v1"),)),
     peer_policy("off", mode=MtlsMode.DISABLE),
     access_policy("a"),
+    sidecar("s", "./nothing.example.com"),
+    sidecar("i", ingress=(IngressListener(port=ListenerPort(8080, Protocol.HTTP)),)),
     token_policy("t", rules=(TokenRule(issuer="i"),)),
 )
 

@@ -4,8 +4,9 @@ from random import Random
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from libs.model.ids import service_key
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution
 from libs.model.traffic import (
@@ -35,6 +36,7 @@ from tests.support.mesh import (
     proxy,
     routing,
     service,
+    sidecar,
     workload,
 )
 
@@ -121,6 +123,19 @@ others = st.sampled_from(
         peer_policy("default", mode=MtlsMode.DISABLE),
         peer_policy("ports", selector={"v": "a"}, ports={80: MtlsMode.DISABLE}),
         workload("client", addresses=("10.0.0.9",), labels={"app": "x"}),
+        sidecar("wide", "*/*"),
+        sidecar("narrow", "./*", "store/a.store.svc.cluster.local", namespace="store"),
+        sidecar("mine", "*/a.shop.svc.cluster.local", selector={"app": "x"}, allow_any=False),
+        structs.replace(
+            service("x", host="x.example.com", resolution=Resolution.DYNAMIC_DNS),
+            key=service_key("shop", "x.example.com", "one"),
+            registry="External",
+        ),
+        structs.replace(
+            service("x", host="x.example.com", resolution=Resolution.ORIGINAL),
+            key=service_key("shop", "x.example.com", "two"),
+            registry="External",
+        ),
     ]
 )
 rows = st.lists(services() | endpoint_sets() | routings() | host_policies() | others, max_size=14)
