@@ -1,27 +1,60 @@
 """MeshConfig: the settings of the whole mesh, a YAML text in the ConfigMap `istio`, key `mesh`.
 
-Fields that Istio has and the mesh does not read yet are known by name, so that they can be told
-apart from spelling mistakes. Defaults of absent fields are not decided here: None is absent.
+All of Istio's fields are read and judged; of those that nothing comes of yet, each that is written
+is warned of. Defaults of absent fields are not decided here: None is absent.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
+
+from msgspec import field
 
 from libs.api import documents, reasons
 from libs.api.documents import Raw
 from libs.api.extension_providers import ExtensionProvider, check_providers
 from libs.api.kubernetes import ConfigMap
-from libs.api.networking.destination_rule import H2UpgradePolicy, LocalityBalancing, TcpKeepalive
+from libs.api.mesh_parts import (
+    Authority,
+    Certificate,
+    CertificateData,
+    ConfigSource,
+    DefaultProviders,
+    DefaultTrafficPolicy,
+    IngressMode,
+    LabelSelector,
+    MeshTls,
+    ServiceEntryVisibility,
+    ServiceScopeConfig,
+    ServiceSettings,
+)
+from libs.api.networking.destination_rule import (
+    ClientTls,
+    H2UpgradePolicy,
+    LocalityBalancing,
+    TcpKeepalive,
+    ZoneAwareBalancing,
+)
 from libs.api.networking.virtual_service import Retry
 from libs.api.path import Path
 from libs.api.problem import Problem, Severity
+from libs.api.proxy_defaults import ProxyDefaults
 from libs.api.readers import reader_of
 from libs.api.report import Report
 from libs.api.resource import Message
-from libs.api.scalars import Duration
+from libs.api.scalars import Duration, Int32
+from libs.api.validate.client_tls import check_client_tls
 from libs.api.validate.durations import check_duration, check_idle_timeout
 from libs.api.validate.hosts import is_label
-from libs.api.validate.localities import check_localities
+from libs.api.validate.localities import check_localities, check_zones
+from libs.api.validate.mesh_parts import (
+    check_default_policy,
+    check_inbound_retries,
+    check_label_selectors,
+    check_mesh_tls,
+    check_service_settings,
+    check_tls_defaults,
+)
+from libs.api.validate.ports import check_port
+from libs.api.validate.proxy_defaults import check_proxy_defaults
 from libs.api.validate.retries import check_retries
 
 NAME = "istio"
@@ -36,12 +69,14 @@ class OutboundMode(StrEnum):
 
     REGISTRY_ONLY = "REGISTRY_ONLY"
     ALLOW_ANY = "ALLOW_ANY"
+    ALLOW_ANY_DYNAMIC_DNS = "ALLOW_ANY_DYNAMIC_DNS"
 
 
 class OutboundTrafficPolicy(Message, frozen=True):
     """Traffic to hosts that nobody declared."""
 
     mode: OutboundMode = OutboundMode.ALLOW_ANY
+    tls: ClientTls | None = None
 
 
 class InboundMode(StrEnum):
@@ -80,12 +115,6 @@ class PathNormalization(Message, frozen=True):
     normalization: Normalization = Normalization.DEFAULT
 
 
-class ProxyConfig(Message, frozen=True):
-    """What of `defaultConfig` the control plane reads; the rest is for agents."""
-
-    mesh_id: str = ""
-
-
 class MeshConfig(Message, frozen=True):
     """What the mesh reads."""
 
@@ -110,13 +139,41 @@ class MeshConfig(Message, frozen=True):
     enable_prometheus_merge: bool | None = None
     path_normalization: PathNormalization | None = None
     h2_upgrade_policy: H2UpgradePolicy | None = None
-    default_config: ProxyConfig | None = None
+    default_config: ProxyDefaults | None = None
+    proxy_listen_port: Int32 | None = None
+    proxy_inbound_listen_port: Int32 | None = None
+    proxy_http_port: Int32 | None = None
+    hbone_idle_timeout: Duration | None = None
+    hbone_listen_port: Int32 | None = None
+    ingress_class: str | None = None
+    ingress_service: str | None = None
+    ingress_controller_mode: IngressMode | None = None
+    ingress_selector: str | None = None
+    enable_tracing: bool | None = None
+    enable_envoy_access_log_service: bool | None = None
+    disable_envoy_listener_log: bool | None = None
+    config_sources: tuple[ConfigSource, ...] | None = None
+    ca_certificates: tuple[CertificateData, ...] | None = None
+    zone_aware_lb_setting: ZoneAwareBalancing | None = None
+    inbound_cluster_stat_name: str | None = None
+    outbound_cluster_stat_name: str | None = None
+    certificates: tuple[Certificate, ...] | None = None
+    service_settings: tuple[ServiceSettings, ...] | None = None
+    service_scope_configs: tuple[ServiceScopeConfig, ...] | None = None
+    verify_certificate_at_client: bool | None = None
+    ca: Authority | None = None
+    default_providers: DefaultProviders | None = None
+    discovery_selectors: tuple[LabelSelector, ...] | None = None
+    default_inbound_http_retry_policy: Retry | None = None
+    mesh_mtls: MeshTls | None = field(default=None, name="meshMTLS")
+    tls_defaults: MeshTls | None = None
+    default_traffic_policy: DefaultTrafficPolicy | None = None
+    service_entry_visibility: ServiceEntryVisibility | None = None
     extension_providers: tuple[ExtensionProvider, ...] | None = None
 
 
 NOT_READ = frozenset(
     {
-        "accessLogging",
         "ca",
         "caCertificates",
         "certificates",
@@ -143,58 +200,12 @@ NOT_READ = frozenset(
         "serviceEntryVisibility",
         "serviceScopeConfigs",
         "serviceSettings",
-        "thriftConfig",
         "tlsDefaults",
         "verifyCertificateAtClient",
         "zoneAwareLbSetting",
     }
 )
 """Fields of MeshConfig that have no effect here yet."""
-
-FOR_AGENTS = frozenset(
-    {
-        "availabilityZone",
-        "binaryPath",
-        "caCertificatesPem",
-        "concurrency",
-        "configPath",
-        "connectionSettings",
-        "controlPlaneAuthPolicy",
-        "customConfigFile",
-        "discoveryAddress",
-        "discoveryRefreshDelay",
-        "drainDuration",
-        "envoyAccessLogService",
-        "envoyMetricsService",
-        "envoyMetricsServiceAddress",
-        "extraStatTags",
-        "fileFlushInterval",
-        "fileFlushMinSizeKb",
-        "gatewayTopology",
-        "holdApplicationUntilProxyStarts",
-        "image",
-        "interceptionMode",
-        "privateKeyProvider",
-        "proxyAdminPort",
-        "proxyBootstrapTemplatePath",
-        "proxyHeaders",
-        "proxyMetadata",
-        "proxyStatsMatcher",
-        "readinessProbe",
-        "runtimeValues",
-        "sds",
-        "serviceCluster",
-        "statNameLength",
-        "statsCompression",
-        "statsdUdpAddress",
-        "statusPort",
-        "terminationDrainDuration",
-        "tracing",
-        "tracingServiceName",
-        "zipkinAddress",
-    }
-)
-"""Fields of `defaultConfig` that agents read from their own environment."""
 
 _PLACE = ((None, "data"), KEY)
 
@@ -211,25 +222,20 @@ def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
             text = f"line {problem.line} of the text: {problem.text}"
             report.error(_PLACE, problem.reason, text)
         return None, report.problems
-    config = reader_of(MeshConfig)(_known(raw, report), _PLACE, report)
+    _warn(raw, report)
+    config = reader_of(MeshConfig)(raw, _PLACE, report)
     if isinstance(config, MeshConfig):
         _check(config, report)
     failed = any(problem.severity is Severity.ERROR for problem in report.problems)
     return (config if isinstance(config, MeshConfig) and not failed else None), report.problems
 
 
-def _known(raw: Raw, report: Report) -> dict[str, object]:
-    """Return the fields to read, after a warning of each that has no effect yet."""
-    known: dict[str, object] = {}
+def _warn(raw: Raw, report: Report) -> None:
+    """Warn of each field that has no effect yet."""
     for name, value in raw.items():
-        if _camel(name) in NOT_READ:
+        if value is not None and _camel(name) in NOT_READ:
             text = f"{name[:100]} is not supported yet, and has no effect"
             report.warning((_PLACE, name), reasons.UNSUPPORTED_FIELD, text)
-        elif _camel(name) == "defaultConfig" and isinstance(value, Mapping):
-            known[name] = {key: it for key, it in value.items() if _camel(key) not in FOR_AGENTS}
-        else:
-            known[name] = value
-    return known
 
 
 def _camel(name: str) -> str:
@@ -247,10 +253,45 @@ def _check(config: MeshConfig, report: Report) -> None:
     place = (_PLACE, "localityLbSetting")
     check_localities(config.locality_lb_setting, place, report, outlier=True)
     check_providers(config.extension_providers or (), (_PLACE, "extensionProviders"), report)
+    _check_policies(config, report)
+    if config.default_config:
+        check_proxy_defaults(config.default_config, (_PLACE, "defaultConfig"), report)
     if config.trust_domain is not None:
         _check_trust_domain(config.trust_domain, (_PLACE, "trustDomain"), report)
     for index, alias in enumerate(config.trust_domain_aliases or ()):
         _check_trust_domain(alias, ((_PLACE, "trustDomainAliases"), index), report)
+
+
+def _check_policies(config: MeshConfig, report: Report) -> None:
+    _check_outbound(config.outbound_traffic_policy, (_PLACE, "outboundTrafficPolicy"), report)
+    place = (_PLACE, "zoneAwareLbSetting")
+    check_zones(config.zone_aware_lb_setting, place, report, outlier=True)
+    place = (_PLACE, "defaultInboundHttpRetryPolicy")
+    check_inbound_retries(config.default_inbound_http_retry_policy, place, report)
+    check_mesh_tls(config.mesh_mtls, (_PLACE, "meshMTLS"), report)
+    check_tls_defaults(config.tls_defaults, (_PLACE, "tlsDefaults"), report)
+    place = (_PLACE, "defaultTrafficPolicy")
+    check_default_policy(config.default_traffic_policy, place, report)
+    check_service_settings(config.service_settings, (_PLACE, "serviceSettings"), report)
+    check_label_selectors(config.discovery_selectors, (_PLACE, "discoverySelectors"), report)
+    for field_name, port in (
+        ("proxyListenPort", config.proxy_listen_port),
+        ("proxyInboundListenPort", config.proxy_inbound_listen_port),
+    ):
+        if port is not None:
+            check_port(port, (_PLACE, field_name), report)
+
+
+def _check_outbound(policy: OutboundTrafficPolicy | None, path: Path, report: Report) -> None:
+    if policy is None:
+        return
+    if policy.mode is OutboundMode.ALLOW_ANY_DYNAMIC_DNS:
+        text = "is not supported yet: hosts that nobody declared are refused"
+        report.warning((path, "mode"), reasons.UNSUPPORTED_FIELD, text)
+    if policy.tls:
+        check_client_tls(policy.tls, (path, "tls"), report, namespace="")
+        text = "is not supported yet, and has no effect"
+        report.warning((path, "tls"), reasons.UNSUPPORTED_FIELD, text)
 
 
 def _check_trust_domain(domain: str, path: Path, report: Report) -> None:

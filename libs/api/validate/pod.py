@@ -6,10 +6,12 @@ from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.validate.hosts import is_address
 from libs.api.validate.ports import check_port
+from libs.api.validate.proxy_defaults import check_annotation
 
 
 def check(resource: Pod, report: Report) -> None:
-    """Report ports and addresses that cannot be."""
+    """Report ports and addresses that cannot be, and settings of its proxy."""
+    check_annotation(resource.metadata.annotations, report)
     spec, status = resource.spec, (None, "status")
     for field, containers in (
         ("containers", spec.containers),

@@ -48,7 +48,7 @@ def _check_settings(
     check_load_balancer(policy.load_balancer, where, report, outlier=outlier is not None)
     _check_tls(policy.tls, (path, "tls"), report, namespace=namespace)
     if outlier:
-        _check_outliers(outlier, (path, "outlierDetection"), report)
+        check_outliers(outlier, (path, "outlierDetection"), report)
 
 
 def _check_tls(tls: ClientTls | None, path: Path, report: Report, *, namespace: str) -> None:
@@ -69,7 +69,8 @@ def _check_port_policy(
     _check_settings(policy, path, report, namespace=namespace)
 
 
-def _check_outliers(outlier: OutlierDetection, path: Path, report: Report) -> None:
+def check_outliers(outlier: OutlierDetection, path: Path, report: Report) -> None:
+    """Report shares and durations that there cannot be."""
     check_duration(outlier.interval, (path, "interval"), report)
     check_duration(outlier.base_ejection_time, (path, "baseEjectionTime"), report)
     check_percent(outlier.max_ejection_percent, (path, "maxEjectionPercent"), report)

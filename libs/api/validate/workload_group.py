@@ -24,10 +24,11 @@ def check(resource: WorkloadGroup, report: Report) -> None:
     if spec.metadata:
         check_labels(spec.metadata.labels, ((SPEC, "metadata"), "labels"), report)
     if spec.probe:
-        _check_probe(spec.probe, (SPEC, "probe"), report)
+        check_probe(spec.probe, (SPEC, "probe"), report)
 
 
-def _check_probe(probe: ReadinessProbe, path: Path, report: Report) -> None:
+def check_probe(probe: ReadinessProbe, path: Path, report: Report) -> None:
+    """Report a probe that asks in no way, in several, or in a wrong one."""
     ways = (probe.http_get, probe.tcp_socket, probe.exec, probe.grpc)
     if sum(way is not None for way in ways) != 1:
         text = "needs exactly one of httpGet, tcpSocket, exec and grpc"
