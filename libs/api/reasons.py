@@ -57,6 +57,9 @@ TOO_MANY_PROBLEMS = _reason(
 # What it refers to, and what else there is
 HOST_NOT_FOUND = _reason("HostNotFound", "No service has this host.")
 SUBSET_NOT_FOUND = _reason("SubsetNotFound", "No DestinationRule for the host has this subset.")
+DELEGATE_NOT_FOUND = _reason(
+    "DelegateNotFound", "There is no such VirtualService to delegate to, or not for this one."
+)
 PORT_NOT_FOUND = _reason("PortNotFound", "The host has no such port.")
 PORT_AMBIGUOUS = _reason("PortAmbiguous", "The host has several ports, and none of them is named.")
 CONFLICTING_HOST = _reason(

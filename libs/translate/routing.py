@@ -7,7 +7,7 @@ exist is checked in `references`; which proxies it concerns is decided in `libs.
 from libs.api.networking import virtual_service as api
 from libs.model.mesh import Key, Table
 from libs.model.traffic import MESH_GATEWAY, Routing, StreamRoute, WeightedDestination
-from libs.translate import http_routes, matches
+from libs.translate import delegates, http_routes, matches
 from libs.translate.names import Names
 from libs.translate.state import Derived
 from libs.translate.view import View
@@ -27,7 +27,7 @@ def derive(view: View, resource: api.VirtualService) -> Derived:
         hosts=names.hosts(spec.hosts),
         gateways=names.gateways(spec.gateways or (MESH_GATEWAY,)),
         export_to=spec.export_to,
-        http=tuple(http_routes.route(rule, names) for rule in spec.http if not rule.delegate),
+        http=tuple(delegates.routes(view, resource, names)),
         tls=tuple(_stream(rule, names) for rule in spec.tls),
         tcp=tuple(_stream(rule, names) for rule in spec.tcp),
     )

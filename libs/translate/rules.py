@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from libs.api import kubernetes
+from libs.api.ingress import Ingress
 from libs.api.extensions.traffic_extension import TrafficExtension
 from libs.api.extensions.wasm_plugin import WasmPlugin
 from libs.api.networking.destination_rule import DestinationRule
@@ -24,12 +25,14 @@ from libs.api.security.peer_authentication import PeerAuthentication
 from libs.api.security.request_authentication import RequestAuthentication
 from libs.translate import (
     access,
+    delegates,
     endpoints,
     entry_endpoints,
     extensions,
     gateways,
     host_policies,
     host_policy_conflicts,
+    ingress,
     namespaces,
     patches,
     peers,
@@ -68,6 +71,8 @@ RULES = (
     Rule("sidecars", Sidecar, sidecars.derive),
     Rule("routing", VirtualService, routing.derive),
     Rule("gateways", Gateway, gateways.derive),
+    Rule("gateways of ingresses", Ingress, ingress.gateway),
+    Rule("routing of ingresses", Ingress, ingress.routings),
     Rule("host policies", DestinationRule, host_policies.derive),
     Rule("peers", PeerAuthentication, peers.derive),
     Rule("access", AuthorizationPolicy, access.derive),
@@ -76,6 +81,7 @@ RULES = (
     Rule("modules", WasmPlugin, extensions.of_plugin),
     Rule("extensions", TrafficExtension, extensions.of_extension),
     Rule("references", VirtualService, references.check),
+    Rule("delegates", VirtualService, delegates.check),
     Rule("gateway conflicts", Gateway, gateways.check),
     Rule("host policy conflicts", DestinationRule, host_policy_conflicts.check),
     Rule("entry conflicts", ServiceEntry, service_entries.check),

@@ -20,14 +20,8 @@ _CLAIM = "@request.auth.claims"
 def of_routing(_: View, resource: VirtualService) -> Derived:
     """Return what a VirtualService asks for in vain."""
     found: list[Problem] = []
-    if not resource.spec.hosts:
-        text = "delegates are not supported yet: this VirtualService has no effect"
-        found.append(_problem(resource.ref, "spec.hosts", text))
     for index, rule in enumerate(resource.spec.http):
         place = f"spec.http[{index}]"
-        if rule.delegate:
-            text = "delegates are not supported yet: this rule has no effect"
-            found.append(_problem(resource.ref, f"{place}.delegate", text))
         for number, match in enumerate(rule.match):
             if any(name.startswith(_CLAIM) for name in (*match.headers, *match.without_headers)):
                 text = "claims of a token cannot be matched yet: this match never holds"

@@ -68,6 +68,20 @@ spec:
 """
 
 
+def _delegating(name: str, variant: int) -> str:
+    spec = (
+        f"{{hosts: [d-{name}], http: [{{delegate: {{name: r-b}}}}, {{delegate: {{name: r-c}}}}]}}",
+        "{http: [{match: [{uri: {prefix: /}}], route: [{destination: {host: a}}]}]}",
+        "{exportTo: [other], http: [{route: [{destination: {host: b}}]}]}",
+    )[variant]
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: r-{name}, namespace: ns}}
+spec: {spec}
+"""
+
+
 def _rule(name: str, variant: int) -> str:
     return f"""
 apiVersion: networking.istio.io/v1
@@ -143,6 +157,7 @@ MAKERS = (
     _node,
     _slice,
     _routing,
+    _delegating,
     _rule,
     _peer,
     _entry,

@@ -22,15 +22,6 @@ def _short(problem: Problem) -> tuple[str, str, str]:
     return (problem.path, problem.reason, problem.severity)
 
 
-def test_delegates() -> None:
-    delegating = "spec: {hosts: [web], http: [{delegate: {name: d}}]}"
-    assert found("VirtualService", delegating) == [
-        ("spec.http[0].delegate", "UnsupportedField", "error")
-    ]
-    delegate = "spec: {http: [{route: [{destination: {host: web}}]}]}"
-    assert found("VirtualService", delegate) == [("spec.hosts", "UnsupportedField", "error")]
-
-
 def test_claims_of_tokens() -> None:
     spec = """
 spec:
