@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.reach import Reach
 from libs.runtime.tasks import background
 from services.agent import (
     addresses,
@@ -37,10 +38,12 @@ from services.agent.envoy import Envoy, binary, command
 from services.agent.files import FileSecrets
 from services.agent.http import server as http_server
 from services.agent.issued import Issued
+from services.agent.modules.rewrite import rewritten
+from services.agent.modules.store import Store
 from services.agent.node import downward_labels, node
 from services.agent.probes import Prober
 from services.agent.readiness import Readiness
-from services.agent.relay import METHODS, Relay
+from services.agent.relay import METHODS, Relay, Rewrite
 from services.agent.rotation import Rotation, Schedule
 from services.agent.scrape import Scraper
 from services.agent.sds import SdsServer
@@ -110,9 +113,20 @@ class Agent:
             functools.partial(read_token, Path(settings.token_file)),
             cluster_id=settings.metadata.get("CLUSTER_ID", "Kubernetes"),
             clock=self._clock,
+            rewrite=self._with_modules(),
         )
         handlers: dict[str, Handler] = dict.fromkeys(METHODS, relay.serve)
         return stream_server.serve(self._xds_socket, handlers)
+
+    def _with_modules(self) -> Rewrite:
+        reach = Reach(loopback=self._settings.modules_from_loopback)
+        folder = Path(self._proxy.config_path) / "modules"
+        store = Store(folder, reach=reach, sleep=self._clock.sleep)
+
+        async def rewrite(message: bytes, delta: bool) -> bytes:
+            return await rewritten(message, delta=delta, file_of=store.file)
+
+        return rewrite
 
     @asynccontextmanager
     async def _identity(self) -> AsyncIterator[None]:

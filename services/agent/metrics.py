@@ -43,6 +43,8 @@ XDS_FAILURES = _counter("istiod_connection_failures", "Streams that ended with a
 XDS_TERMINATIONS = _counter("istiod_connection_terminations", "Streams that ended in order.")
 ENVOY_TERMINATIONS = _counter("envoy_connection_terminations", "Streams that Envoy ended.")
 ENVOY_STARTS = _counter("envoy_starts", "Times Envoy was started.")
+MODULES_FETCHED = _counter("modules_fetched", "Modules of WebAssembly that Envoy was given.")
+MODULES_FAILED = _counter("modules_failed", "Modules of WebAssembly that could not be had.")
 SCRAPES = _counter("scrapes", "Scrapes of the merged metrics.")
 SCRAPE_FAILURES = Counter(
     "istio_agent_scrape_failures",

@@ -1,5 +1,7 @@
 """Relay: Envoy's xDS stream, passed on to the control plane byte for byte.
 
+Only responses about extensions are taken aside on their way: `modules` puts files into them.
+
 One upstream connection for each of Envoy's streams: the first message of a stream names the proxy,
 so streams cannot be shared or resumed. Until the control plane has answered on a stream, the relay
 itself tries again, with backoff, and repeats what Envoy has said; Envoy waits on its open stream
@@ -13,7 +15,7 @@ Everything else is bounded by the windows of `streams.connection`.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -21,9 +23,10 @@ from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.tasks import background
 from services.agent import metrics
+from services.agent.modules.interposer import Interposer, interposed
 from services.agent.streams.client import DialError, Target, dial
 from services.agent.streams.connection import Connection, Headers, Stream, StreamLostError
-from services.agent.streams.messages import Counter
+from services.agent.streams.messages import Counter, MessageError
 from services.agent.streams.server import accept
 
 logger = logging.getLogger(__name__)
@@ -32,7 +35,18 @@ SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 METHODS = (f"{SERVICE}DeltaAggregatedResources", f"{SERVICE}StreamAggregatedResources")
 REPLAY_BYTES = 1024 * 1024
 CANCELLED = "1"
+INTERNAL = "13"
 UNAVAILABLE = "14"
+
+
+Rewrite = Callable[[bytes, bool], Awaitable[bytes]]
+"""Returns what Envoy is to get in place of a response about extensions, delta or whole."""
+
+
+async def as_it_is(message: bytes, delta: bool) -> bytes:
+    """Return the response itself."""
+    del delta
+    return message
 
 
 class Outcome(Struct, frozen=True):
@@ -84,7 +98,7 @@ class Replay:
 class Relay:
     """Passes xDS streams on; `serve` is the handler of each."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that it stands on
         self,
         target: Target,
         token: Callable[[], str],
@@ -93,6 +107,7 @@ class Relay:
         clock: Clock | None = None,
         backoff: Backoff | None = None,
         chance: Callable[[], float] = chance,
+        rewrite: Rewrite = as_it_is,
     ) -> None:
         self._target = target
         self._token = token
@@ -100,6 +115,7 @@ class Relay:
         self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff(first=0.2, limit=5.0)
         self._chance = chance
+        self._rewrite = rewrite
 
     async def serve(self, downstream: Stream) -> None:
         """Relay one of Envoy's streams until it ends on either side."""
@@ -144,10 +160,14 @@ class Relay:
             upstream = await connection.open(headers)
         except StreamLostError as error:
             return Outcome(UNAVAILABLE, str(error))
-        async with background(_send(source, upstream)):
-            return await self._receive(upstream, source)
+        delta = source.stream.headers.get(":path", "") == METHODS[0]
+        async with (
+            background(_send(source, upstream)),
+            interposed(source.stream.write, lambda it: self._rewrite(it, delta)) as envoy,
+        ):
+            return await self._receive(upstream, source, envoy)
 
-    async def _receive(self, upstream: Stream, source: Replay) -> Outcome:
+    async def _receive(self, upstream: Stream, source: Replay, envoy: Interposer) -> Outcome:
         counter = Counter()
         first = True
         while True:
@@ -163,9 +183,11 @@ class Relay:
                 source.commit()
                 logger.info("control plane answers", extra={"address": self._target.address})
             try:
-                await source.stream.write(data)
+                await envoy.write(data)
             except StreamLostError as error:
                 return Outcome(CANCELLED, f"envoy went away: {error}")
+            except MessageError as error:
+                return Outcome(INTERNAL, str(error))
 
     def _headers(self, downstream: Stream) -> Headers:
         token = self._token()

@@ -79,6 +79,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """Address of the status, readiness and statistics ports."""
     admin_address: str = "127.0.0.1"
     """Address of Envoy's admin port. Only the pod itself may reach it."""
+    modules_from_loopback: bool = False
+    """Fetch modules of WebAssembly from loopback addresses, too: for a mesh on one machine."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

@@ -4,7 +4,7 @@ What it serves is a `Snapshot` that the test exchanges; what Envoy refuses is ke
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.events import Acked, Nacked
 from libs.xds.stream.responses import Responses
 from libs.xds.stream.sotw import SotwSession
-from libs.xds.types import SECRET, NamedResource, Snapshot, resource, resource_set
+from libs.xds.types import EXTENSION, SECRET, NamedResource, Snapshot, resource, resource_set
 from tests.support.certificates import Certificate
 
 _ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -44,10 +44,18 @@ class ControlPlane:
             for body in session.on_snapshot(snapshot, self._push):
                 outbox.put_nowait(body)
         changed = [
-            url for url in snapshot.sets if before.of(url).version != snapshot.of(url).version
+            url
+            for url in snapshot.sets
+            if before.of(url).version != snapshot.of(url).version
+            and (url != EXTENSION or self._fetched(snapshot.of(url).resources))
         ]
         self._answered.difference_update(changed)
         return changed
+
+    def _fetched(self, extensions: Collection[str]) -> bool:
+        """Tell whether any of `extensions` is asked for: only by filters that are there already."""
+        watches = (session.watches.get(EXTENSION) for session, _ in self._streams)
+        return any(watch and any(map(watch.wanted.covers, extensions)) for watch in watches)
 
     async def settled(self, type_urls: Iterable[str]) -> None:
         """Wait until Envoy answered for all of `type_urls`; refusals are answers, too."""

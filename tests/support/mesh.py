@@ -3,9 +3,11 @@
 from msgspec import Struct
 
 from libs.model.endpoint import Endpoint, EndpointSet
+from libs.model.extensions import Extension
 from libs.model.gateway import ANY_NAMESPACE, Gateway, Server, ServerHost
 from libs.model.ids import Ref, SpiffeId, ref, service_key, workload_key
 from libs.model.mesh import Key, Mesh, Table
+from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
@@ -28,6 +30,8 @@ _TABLES: dict[type[Struct], tuple[Table, str]] = {
     AccessPolicy: (Table.ACCESS_POLICY, "ref"),
     Sidecar: (Table.SIDECAR, "ref"),
     TokenPolicy: (Table.TOKEN_POLICY, "ref"),
+    PatchSet: (Table.PATCHES, "ref"),
+    Extension: (Table.EXTENSION, "ref"),
 }
 
 
@@ -184,6 +188,16 @@ def token_policy(name: str, namespace: str = "shop", **fields: object) -> TokenP
     """Return a RequestAuthentication's policy."""
     return TokenPolicy(
         ref=ref("RequestAuthentication", namespace, name),
+        namespace=namespace,
+        name=name,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def extension(name: str, namespace: str = "shop", **fields: object) -> Extension:
+    """Return a TrafficExtension's row."""
+    return Extension(
+        ref=ref("TrafficExtension", namespace, name),
         namespace=namespace,
         name=name,
         **fields,  # type: ignore[arg-type]

@@ -127,9 +127,9 @@ class Responses:
 
     def _encode_delta(self, change: Difference, new: ResourceSet, nonce: str) -> Response:
         parts = [
+            field(4, new.type_url),  # first, so that a relay knows from the start what follows
             field(1, new.version),
             *(field(2, item.delta_bytes) for item in change.upserts),
-            field(4, new.type_url),
             field(5, nonce),
             *(field(6, name) for name in change.removed),
         ]
@@ -143,9 +143,9 @@ class Responses:
     ) -> Response:
         sent = tuple(items)
         parts = [
+            field(4, new.type_url),
             field(1, new.version),
             *(field(2, item.any_bytes) for item in sent),
-            field(4, new.type_url),
             field(5, nonce),
         ]
         if self._control_plane:

@@ -34,6 +34,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """Address to connect from; empty: the system's choice."""
     tls: bool = False
     """Encrypt without verifying, as probes do."""
+    verified: tuple[str, ssl.SSLContext] | None = None
+    """Encrypt, and verify the server by this name."""
 
 
 class Response:
@@ -105,6 +107,8 @@ async def _connect(request: Request) -> tuple[asyncio.StreamReader, asyncio.Stre
     options: dict[str, Any] = {}
     if request.tls:
         options["ssl"] = unverified()
+    if request.verified:
+        options["server_hostname"], options["ssl"] = request.verified
     if request.source:
         options["local_addr"] = (request.source, 0)
     return await asyncio.open_connection(request.host, request.port, **options)

@@ -1,0 +1,118 @@
+"""What a real Envoy does with users' scripts and modules, and with patches."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from msgspec import Struct
+
+from libs.model.endpoint import Endpoint, EndpointSet
+from libs.model.extensions import Failure, Module, Phase, Traffic
+from libs.model.service import Protocol, ServicePort
+from libs.proxy.node import Interception
+from libs.proxy.scoper import Scoper
+from libs.xds import generate
+from libs.xds.types import Snapshot
+from tests.support import mesh, traffic, wasm_module
+from tests.support.certificates import TestAuthority
+from tests.support.envoy import Envoy, free_ports, running
+from tests.support.mesh import extension
+from tests.support.patches import patch_set
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OUTBOUND, SERVER = "127.68.0.1", "127.68.0.11"
+ADDS_HEADER = """
+function envoy_on_response(handle)
+  handle:headers():add("x-script", "%s")
+end
+"""
+
+
+class Client(Struct, frozen=True):
+    """A client's Envoy, the port of the service, and that of the application behind it."""
+
+    envoy: Envoy
+    http: int
+    application: int
+
+    async def answer(self, *rows: Struct) -> traffic.Answer:
+        """Have Envoy follow these rows, and return what a request brings."""
+        await self.envoy.serve(_snapshot(self.http, self.application, *rows))
+        assert await self.envoy.complaints() == []
+        return await traffic.http((OUTBOUND, self.http), "/", headers={"host": "web.shop"})
+
+
+def _snapshot(http: int, application: int, *rows: Struct) -> Snapshot:
+    web = mesh.service("web", ServicePort(http, "http", Protocol.HTTP))
+    behind = Endpoint(address=SERVER, port=application, port_name="http")
+    now = mesh.mesh(web, EndpointSet(key=web.key, endpoints=(behind,)), *rows)
+    client = mesh.proxy(interception=Interception.NONE, outbound_address=OUTBOUND)
+    return generate.snapshot(Scoper().scope(now, client))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    folder: Path = tmp_path_factory.mktemp("envoy")
+    http, application = free_ports(2)
+    certificate = TestAuthority().issue("client")
+    async with (
+        traffic.application(SERVER, application),
+        running(_snapshot(http, application), certificate, folder) as envoy,
+    ):
+        yield Client(envoy, http, application)
+
+
+async def test_a_script_acts_and_goes_again(client: Client) -> None:
+    assert "x-script" not in (await client.answer()).headers
+    with_script = await client.answer(extension("a", lua=ADDS_HEADER % "one"))
+    assert with_script.headers["x-script"] == "one"
+    changed = await client.answer(extension("a", lua=ADDS_HEADER % "two"))
+    assert changed.headers["x-script"] == "two"
+    assert "x-script" not in (await client.answer()).headers
+
+
+async def test_a_script_sees_only_the_traffic_that_it_is_for(client: Client) -> None:
+    for seen in (Traffic(client=False), Traffic(ports=(1,))):
+        answer = await client.answer(extension("a", lua=ADDS_HEADER % "one", traffic=(seen,)))
+        assert answer.status == 200
+        assert "x-script" not in answer.headers
+
+
+async def test_scripts_of_different_phases_act_in_their_order(client: Client) -> None:
+    # Responses pass the filters backwards: the first one has the last word.
+    a = extension("a", lua=ADDS_HEADER % "a", priority=9)
+    b = extension("b", lua=ADDS_HEADER % "b")
+    assert (await client.answer(a, b)).headers["x-script"] == "a"
+    early = extension("b", lua=ADDS_HEADER % "b", phase=Phase.AUTHN)
+    assert (await client.answer(a, early)).headers["x-script"] == "b"
+
+
+async def test_a_module_of_webassembly_acts(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "module.wasm"
+    file.write_bytes(wasm_module.module())
+    module = Module(url=f"file://{file}", failure=Failure.CLOSE)
+    answer = await client.answer(extension("m", module=module))
+    assert answer.headers[wasm_module.HEADER[0]] == wasm_module.HEADER[1]
+
+
+async def test_patches_act_together_with_extensions(client: Client) -> None:
+    patches = patch_set("""
+        - applyTo: HTTP_FILTER
+          match: {context: SIDECAR_OUTBOUND, listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}}
+          patch:
+            operation: INSERT_BEFORE
+            value:
+              name: patched
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
+                default_source_code: {inline_string: "function envoy_on_response(handle) handle:headers():add('x-patched', 'yes') end"}
+        - applyTo: VIRTUAL_HOST
+          match: {context: SIDECAR_OUTBOUND}
+          patch: {operation: MERGE, value: {response_headers_to_add: [{header: {key: x-host, value: patched}}]}}
+        """)  # noqa: E501 - as people write them
+    answer = await client.answer(patches, extension("a", lua=ADDS_HEADER % "one"))
+    assert answer.headers["x-patched"] == "yes"
+    assert answer.headers["x-host"] == "patched"
+    assert answer.headers["x-script"] == "one"

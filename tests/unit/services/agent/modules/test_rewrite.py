@@ -1,0 +1,112 @@
+"""Responses about extensions on their way to Envoy."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.extensions.filters.http.wasm.v3.wasm_pb2 import Wasm
+from envoy.service.discovery.v3 import discovery_pb2
+
+from libs.model.extensions import Failure, Module
+from libs.xds.stream.delta import DeltaSession
+from libs.xds.stream.responses import Responses
+from libs.xds.types import EXTENSION, Snapshot, resource_set
+from services.agent.modules.fetch import ModuleError
+from services.agent.modules.interposer import interposed
+from services.agent.modules.rewrite import LETS_THROUGH, rewritten
+from services.agent.streams.messages import pack
+from tests.support import scopes
+from tests.support.mesh import extension
+
+FILE = Path("/modules/abc.wasm")
+
+
+def response(module: Module | None, lua: str = "") -> bytes:
+    """Return what our control plane sends of an extension."""
+    row = extension("m", module=module, lua=lua)
+    made = resource_set(EXTENSION, scopes.resources(EXTENSION, row).values())
+    session = DeltaSession(Responses())
+    session.on_snapshot(Snapshot({EXTENSION: made}), 1)
+    asked = discovery_pb2.DeltaDiscoveryRequest(
+        type_url=EXTENSION, resource_names_subscribe=list(made.resources)
+    )
+    (body,) = session.on_request(asked)
+    return body
+
+
+def config(body: bytes) -> TypedExtensionConfig:
+    (item,) = discovery_pb2.DeltaDiscoveryResponse.FromString(body).resources
+    return TypedExtensionConfig.FromString(item.resource.value)
+
+
+async def found(url: str, sha256: str) -> Path:
+    assert (url, sha256) == ("https://example.com/m.wasm", "ab")
+    return FILE
+
+
+async def nothing(url: str, sha256: str) -> Path:
+    del url, sha256
+    message = "status 404"
+    raise ModuleError(message)
+
+
+MODULE = Module(url="https://example.com/m.wasm", sha256="ab", config=b'{"a":1}', name="root")
+
+
+async def test_a_file_stands_where_an_address_stood_and_all_else_is_kept() -> None:
+    before = response(MODULE)
+    after = config(await rewritten(before, delta=True, file_of=found))
+    wasm, was = Wasm(), Wasm()
+    assert after.typed_config.Unpack(wasm)
+    assert config(before).typed_config.Unpack(was)
+    assert wasm.config.vm_config.code.local.filename == str(FILE)
+    was.config.vm_config.code.CopyFrom(wasm.config.vm_config.code)
+    assert wasm == was
+    assert wasm.config.root_id == "root"
+
+
+async def test_a_module_that_is_nowhere_is_skipped_if_it_may_be() -> None:
+    body = response(Module(url="https://example.com/m.wasm", failure=Failure.OPEN))
+    after = config(await rewritten(body, delta=True, file_of=nothing))
+    assert after.typed_config.type_url == LETS_THROUGH
+    assert after.typed_config.value == b""
+
+
+@pytest.mark.parametrize("failure", [Failure.CLOSE, Failure.RELOAD])
+async def test_any_other_module_that_is_nowhere_is_refused_in_words(failure: Failure) -> None:
+    body = response(Module(url="https://example.com/m.wasm", failure=failure))
+    after = config(await rewritten(body, delta=True, file_of=nothing))
+    assert "https://example.com/m.wasm: status 404" in after.typed_config.type_url
+
+
+async def test_scripts_and_what_cannot_be_read_stay_as_they_are() -> None:
+    for body in (response(None, lua="x"), b"\xff\xff", response(Module(url="file:///m.wasm"))):
+        assert await rewritten(body, delta=True, file_of=nothing) == body
+
+
+async def test_other_messages_do_not_wait_for_a_module() -> None:
+    written: list[bytes] = []
+    go = asyncio.Event()
+    done = asyncio.Event()
+
+    async def write(data: bytes) -> None:
+        written.append(data)
+        if b"".join(written).endswith(b"rewritten"):
+            done.set()
+
+    async def slow(message: bytes) -> bytes:
+        del message
+        await go.wait()
+        return b"rewritten"
+
+    other = pack(b"another message")
+    async with interposed(write, slow) as envoy:
+        await envoy.write(pack(response(MODULE)) + other[:7])
+        go.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert b"".join(written) == other[:7]  # never into the middle of a message
+        await envoy.write(other[7:])
+        await asyncio.wait_for(done.wait(), 5)
+    assert b"".join(written) == other + pack(b"rewritten")
