@@ -1,8 +1,10 @@
 """SotwSession: the state-of-the-world protocol, for clients that do not speak delta.
 
 A request repeats everything that is wanted, so one with a stale nonce is ignored: a newer one
-comes. Types that come whole (CDS, LDS) are sent whole when anything of them changes; of the others
-only what changed. Removal can be said only by leaving out, so only for types that come whole.
+comes. Only what it leaves out is noted, because the client has dropped that: if it wants it again,
+it has to be sent again. Types that come whole (CDS, LDS) are sent whole when anything of them
+changes; of the others only what changed. Removal can be said only by leaving out, so only for
+types that come whole.
 """
 
 from envoy.service.discovery.v3 import discovery_pb2
@@ -11,7 +13,7 @@ from libs.xds.stream.difference import Difference
 from libs.xds.stream.limits import check_names, check_type
 from libs.xds.stream.responses import Response
 from libs.xds.stream.session import Session, Step
-from libs.xds.stream.subscription import NAMED_TYPES, NOTHING, Subscription, first
+from libs.xds.stream.subscription import NAMED_TYPES, NOTHING, first
 from libs.xds.stream.watch import Watch
 from libs.xds.types import ResourceSet
 
@@ -40,13 +42,14 @@ class SotwSession(Session):
     def _settle(self, watch: Watch, request: discovery_pb2.DiscoveryRequest) -> bool:
         """Record the client's answer; False if the request is to be ignored."""
         nonce = request.response_nonce
-        if not nonce:
-            return not watch.answered  # it has not seen the answer that is on its way
+        if not nonce and not watch.answered:
+            return True
         latest = nonce == watch.ledger.sent
-        if latest and not watch.ledger.waits(nonce):
-            return True  # answered before: this request only changes what is wanted
-        error = request.error_detail.message if request.HasField("error_detail") else None
-        self._record(watch, nonce, error)
+        if not latest:
+            watch.dropped |= watch.wanted.names.difference(request.resource_names)
+        if nonce and (watch.ledger.waits(nonce) or not latest):
+            error = request.error_detail.message if request.HasField("error_detail") else None
+            self._record(watch, nonce, error)
         return latest
 
     def _want(self, watch: Watch, request: discovery_pb2.DiscoveryRequest) -> list[bytes]:
@@ -55,17 +58,21 @@ class SotwSession(Session):
             wanted = NOTHING.changed(request.resource_names, ())
         else:
             wanted = before  # naming nothing, as in the first request
-        if wanted == before:
+        again = wanted.names & watch.dropped
+        watch.dropped = frozenset()
+        if wanted == before and not again:
             return []
         watch.wanted = self._responses.subscription(wanted)
-        return self._send_new(watch, before) if watch.answered else []
+        new = (wanted.names - before.names) | again
+        return self._send_new(watch, new, everything=not before.wildcard)
 
-    def _send_new(self, watch: Watch, before: Subscription) -> list[bytes]:
-        wanted = watch.wanted
-        if wanted.wildcard and not before.wildcard:
-            change = self._responses.since({}, watch.applied, wanted)
-        elif wanted.names - before.names:
-            change = self._responses.only(wanted.names - before.names, watch.applied)
+    def _send_new(self, watch: Watch, new: frozenset[str], *, everything: bool) -> list[bytes]:
+        if not watch.answered:
+            return []
+        if watch.wanted.wildcard and everything:
+            change = self._responses.since({}, watch.applied, watch.wanted)
+        elif new:
+            change = self._responses.only(new, watch.applied)
         else:
             return []
         step = Step(watch, change, watch.applied)

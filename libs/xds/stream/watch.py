@@ -15,7 +15,16 @@ class Watch:
     After the first answer the client has been sent exactly the wanted part of `applied`.
     """
 
-    __slots__ = ("answered", "applied", "ledger", "left", "reported", "type_url", "wanted")
+    __slots__ = (
+        "answered",
+        "applied",
+        "dropped",
+        "ledger",
+        "left",
+        "reported",
+        "type_url",
+        "wanted",
+    )
 
     def __init__(self, type_url: str, wanted: Subscription) -> None:
         self.type_url = type_url
@@ -23,6 +32,7 @@ class Watch:
         self.answered = False
         self.applied: ResourceSet = resource_set(type_url, ())
         self.left = self.applied  # what it had been sent when it left the wildcard
+        self.dropped: frozenset[str] = frozenset()  # left out of requests that were ignored
         self.reported: Mapping[str, str] = {}  # versions by name, until the first answer
         self.ledger = Ledger()
 

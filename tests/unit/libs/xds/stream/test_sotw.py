@@ -90,6 +90,18 @@ def test_a_request_with_a_stale_nonce_is_ignored() -> None:
     assert session.take_events() == [Acked(CLUSTER, "2", 2)]
 
 
+def test_what_was_dropped_in_an_ignored_request_is_sent_when_it_is_wanted_again() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({ROUTE: {"80": "1", "81": "1"}}), 1)
+    (first,) = _ask(session, ROUTE, "80", "81")
+    (second,) = _read(session.on_snapshot(snapshot({ROUTE: {"80": "2", "81": "1"}}), 2))
+
+    assert _ask(session, ROUTE, "80", to=first) == []
+    assert _ask(session, ROUTE, "80", "81", to=first) == []
+    (again,) = _ask(session, ROUTE, "80", "81", to=second)
+    assert _values(again) == [b"81:1"]
+
+
 def test_a_refusal_is_recorded_and_not_answered() -> None:
     session = _session()
     session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 1)
