@@ -22,6 +22,7 @@ class MatchKind(StrEnum):
     SUFFIX = "suffix"
     REGEX = "regex"
     PRESENT = "present"
+    SEGMENTS = "segments"  # a prefix of a path that ends where a segment does
 
 
 class StringMatch(Struct, frozen=True, gc=False, omit_defaults=True):

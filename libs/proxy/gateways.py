@@ -143,7 +143,7 @@ class GatewayIndex:
     def routings(self, names: Iterable[str], namespace: str) -> list[Routing]:
         """Return the routings bound to gateways that `namespace` sees, oldest first, each once."""
         found = {
-            routing.ref: routing
+            (routing.ref, routing.hosts): routing  # an Ingress has one for each of its hosts
             for name in names
             for routing, seen_by in self._routings.get(name, ())
             if PUBLIC in seen_by or namespace in seen_by

@@ -9,9 +9,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from libs.api.ingress import Ingress
 from libs.api.kubernetes import EndpointSlice
 from libs.api.networking.service_entry import ServiceEntry
 from libs.api.resource import Resource
+from libs.api.secret import Secret
 from libs.model.gateway import Gateway
 from libs.model.mesh import Table
 from libs.model.security import PeerPolicy
@@ -27,6 +29,10 @@ MULTI_CLUSTER_NAME = "multicluster.kubernetes.io/service-name"
 """The label of slices that were imported from another cluster, for another host."""
 
 
+ANY_HOST = "*"
+"""The host of an Ingress' rule that names none."""
+
+
 class Group(StrEnum):
     """The groups; the comment names the members and the key."""
 
@@ -38,6 +44,8 @@ class Group(StrEnum):
     ENTRIES = "workload entries by label"  # those of them that are no pods, by the same
     ROUTINGS = "routings by host"  # Routing rows of sidecars, by host
     GATEWAYS = "gateways"  # all Gateway rows, by ""
+    INGRESSES = "ingresses by host"  # Ingresses, by host as written, `*` if there is none
+    SECRETS = "secrets by name"  # Secrets of all namespaces, by name
     HOST_POLICIES = "host policies by host"  # HostPolicy rows, by host as written, maybe a pattern
     WIDE_PEER_POLICIES = "peer policies by namespace"  # those without a selector, by namespace
 
@@ -47,15 +55,38 @@ Membership = tuple[Group, str]
 
 def of_resource(resource: Resource) -> Iterator[Membership]:
     """Yield the groups that a resource belongs to."""
-    if isinstance(resource, EndpointSlice):
-        labels = resource.metadata.labels
-        name = labels.get(SERVICE_NAME)
-        if name and MULTI_CLUSTER_NAME not in labels:
-            yield Group.SLICES, f"{resource.metadata.namespace}/{name}"
-    elif isinstance(resource, ServiceEntry):
-        for claim in auto_addresses.claims(resource):
-            for number in claim.choices():
-                yield Group.CLAIMS, str(number)
+    grouping = _OF_RESOURCE.get(type(resource))
+    return grouping(resource) if grouping else iter(())
+
+
+def _endpoint_slice(resource: EndpointSlice) -> Iterator[Membership]:
+    labels = resource.metadata.labels
+    name = labels.get(SERVICE_NAME)
+    if name and MULTI_CLUSTER_NAME not in labels:
+        yield Group.SLICES, f"{resource.metadata.namespace}/{name}"
+
+
+def _ingress(resource: Ingress) -> Iterator[Membership]:
+    for host in {rule.host or ANY_HOST for rule in resource.spec.rules}:
+        yield Group.INGRESSES, host
+
+
+def _secret(resource: Secret) -> Iterator[Membership]:
+    yield Group.SECRETS, resource.metadata.name
+
+
+def _service_entry(resource: ServiceEntry) -> Iterator[Membership]:
+    for claim in auto_addresses.claims(resource):
+        for number in claim.choices():
+            yield Group.CLAIMS, str(number)
+
+
+_OF_RESOURCE: Mapping[type[Resource], Callable[[Any], Iterator[Membership]]] = {
+    EndpointSlice: _endpoint_slice,
+    Ingress: _ingress,
+    Secret: _secret,
+    ServiceEntry: _service_entry,
+}
 
 
 def of_row(table: Table, row: Struct) -> Iterator[Membership]:

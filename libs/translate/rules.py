@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from libs.api import kubernetes
 from libs.api.extensions.traffic_extension import TrafficExtension
 from libs.api.extensions.wasm_plugin import WasmPlugin
+from libs.api.ingress import Ingress
 from libs.api.networking.destination_rule import DestinationRule
 from libs.api.networking.envoy_filter import EnvoyFilter
 from libs.api.networking.gateway import Gateway
@@ -31,6 +32,7 @@ from libs.translate import (
     gateways,
     host_policies,
     host_policy_conflicts,
+    ingress,
     namespaces,
     patches,
     peers,
@@ -69,6 +71,8 @@ RULES = (
     Rule("sidecars", Sidecar, sidecars.derive),
     Rule("routing", VirtualService, routing.derive),
     Rule("gateways", Gateway, gateways.derive),
+    Rule("gateways of ingresses", Ingress, ingress.gateway),
+    Rule("routing of ingresses", Ingress, ingress.routings),
     Rule("host policies", DestinationRule, host_policies.derive),
     Rule("peers", PeerAuthentication, peers.derive),
     Rule("access", AuthorizationPolicy, access.derive),

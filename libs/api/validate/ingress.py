@@ -11,8 +11,6 @@ from libs.api.validate.hosts import is_address, wrong_pattern
 from libs.api.validate.ports import check_port
 
 SPEC: Path = (None, "spec")
-EFFECTIVE = False
-"""Whether translation understands Ingresses; until then, those of the mesh say so."""
 
 
 def check(resource: Ingress, report: Report) -> None:
@@ -33,9 +31,6 @@ def check(resource: Ingress, report: Report) -> None:
 
 
 def _warn(resource: Ingress, report: Report) -> None:
-    if not EFFECTIVE:
-        text = "Ingress is not supported yet, and has no effect: use a Gateway"
-        report.warning("kind", reasons.UNSUPPORTED_KIND, text)
     if resource.spec.default_backend:
         text = "is left out, as Istio does: write a rule without host"
         report.warning((SPEC, "defaultBackend"), reasons.NO_EFFECT, text)

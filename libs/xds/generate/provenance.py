@@ -19,6 +19,7 @@ _GROUPS = {
     "VirtualService": _NETWORKING,
     "DestinationRule": _NETWORKING,
     "Gateway": _NETWORKING,
+    "Ingress": "networking.k8s.io/v1",
     "ServiceEntry": _NETWORKING,
     "Sidecar": _NETWORKING,
     "WorkloadEntry": _NETWORKING,

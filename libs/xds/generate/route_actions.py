@@ -10,6 +10,7 @@ from envoy.config.route.v3.route_components_pb2 import (
     RedirectAction,
     Route,
     RouteAction,
+    RouteMatch,
     WeightedCluster,
 )
 from envoy.type.v3.percent_pb2 import FractionalPercent
@@ -130,11 +131,15 @@ def _operation(route: Route, routing: str, port: int) -> str:
     """Return what traces call the route: the service if there is one, else the routing."""
     match = route.match
     kind = match.WhichOneof("path_specifier")
-    path = match.safe_regex.regex if kind == "safe_regex" else match.path or f"{match.prefix}*"
+    path = match.safe_regex.regex if kind == "safe_regex" else match.path or f"{_prefix(match)}*"
     cluster = names.parse_cluster(route.route.cluster)
     if cluster is not None:
         return f"{cluster.host}:{cluster.port}{path}"
     return f"{routing}:{port}{path}"
+
+
+def _prefix(match: RouteMatch) -> str:
+    return match.prefix or match.path_separated_prefix
 
 
 def _redirect(route: Route, wanted: Redirect, port: int) -> None:

@@ -71,6 +71,8 @@ def _path(found: RouteMatch, uri: StringMatch | None) -> None:
         found.prefix = "/"
     elif uri.kind is MatchKind.EXACT:
         found.path = uri.value
+    elif uri.kind is MatchKind.SEGMENTS:
+        found.path_separated_prefix = uri.value
     elif uri.kind is MatchKind.REGEX:
         found.safe_regex.regex = uri.value
     else:
