@@ -22,8 +22,8 @@ from libs.model.service import Protocol
 from libs.model.settings import MeshSettings
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import InboundPort, InboundScope
-from libs.xds.generate import extensions, telemetry, typed
-from libs.xds.generate.filters import order
+from libs.xds.generate import extensions, metrics, telemetry, typed
+from libs.xds.generate.filters import order, peer_metadata
 from libs.xds.generate.metrics import Direction
 
 NAME = "envoy.filters.network.http_connection_manager"
@@ -59,7 +59,7 @@ def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
         use_remote_address=BoolValue(value=False),
         stream_idle_timeout=_NEVER,
         access_log=telemetry.http_access_logs(own, direction, port.service if port else None),
-        http_filters=order.http([*filters, _router()], added),
+        http_filters=order.http([*_telling(own, direction), *filters, _router()], added),
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         request_id_extension=_request_id(),
         proxy_100_continue=True,
@@ -76,6 +76,13 @@ def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
     else:
         manager.route_config.CopyFrom(routes)
     return typed.network_filter(NAME, manager)
+
+
+def _telling(own: InboundScope, direction: Direction) -> Iterable[hcm.HttpFilter]:
+    """Return the filters by which proxies tell each other what metrics say of them."""
+    if direction == "inbound":
+        return peer_metadata.SERVER_FILTERS
+    return [peer_metadata.writing(metrics.told(own))]
 
 
 def _router() -> hcm.HttpFilter:

@@ -132,7 +132,10 @@ def _describe(found: LbEndpoint, endpoint: Endpoint, cluster_id: str) -> None:
     parts = (name, endpoint.namespace, canonical, shown, cluster_id)
     fields = found.metadata.filter_metadata["istio"].fields
     fields["workload"].string_value = ";".join(parts)
-    for key, part in (("name", name), ("canonical", canonical), ("revision", shown)):
+    labels = endpoint.labels
+    told = {"name": name, "canonical": canonical, "revision": shown}
+    told |= {"app": labels.get("app", ""), "version": labels.get("version", "")}
+    for key, part in told.items():
         if part:
             fields[key].string_value = part
 

@@ -1,5 +1,8 @@
 """Istio's standard metrics, counted by Envoy itself: `istio_requests_total` and its kin.
 
+Two of them are missing: `istio_request_messages_total` and `istio_response_messages_total`. Envoy
+counts the messages of gRPC, but shows both numbers only as one text, which no format takes apart.
+
 The loggers below turn each request or connection into counters and histograms whose tags are
 formats of the access log. Envoy writes them as `envoy_istio_…`; whoever merges metrics takes the
 first word off. How many series a logger may make is bounded, so that whoever varies what ends up in
@@ -7,8 +10,9 @@ a tag cannot fill Envoy's memory: what is over the limit is not counted. A serie
 listener that counted into it, once that has drained; a scope that is shared by name would keep it,
 but Envoy 1.40 ends with a segmentation fault when it validates such a configuration.
 
-Of its own side a proxy knows everything; of its peer only what the peer's certificate proves and,
-as a client, what the endpoint says. The rest is `unknown`.
+Of its own side a proxy knows everything. Of its peer, as a server, what the certificate proves and,
+for requests, what `peer_metadata` believes; as a client, what the endpoint says. The rest is
+`unknown`.
 """
 
 import json
@@ -24,6 +28,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value, UInt64Value
 from libs.proxy.scope import InboundScope
 from libs.xds import names
 from libs.xds.generate import typed
+from libs.xds.generate.filters import peer_metadata
 from libs.xds.types import field
 
 Direction = Literal["inbound", "outbound"]
@@ -86,11 +91,19 @@ def side(own: InboundScope) -> Side:
     )
 
 
+def told(own: InboundScope) -> tuple[str, ...]:
+    """Return what a proxy tells servers of its own workload, in the order of the fields."""
+    known = side(own)._asdict()
+    known["workload_namespace"] = known["namespace"]
+    values = (known[field] for field in peer_metadata.FIELDS)
+    return tuple("" if value == UNKNOWN else value for value in values)
+
+
 @lru_cache(maxsize=4096)
 def of_requests(own: Side, direction: Direction, called: Called | None = None) -> tuple[AccessLog]:
     """Return the logger that counts requests. `called` is missing for ports without a service."""
     labels = {
-        **_labels(own, direction, called),
+        **_labels(own, direction, called, http=True),
         "request_protocol": f"%CEL({_IS_GRPC} ? 'grpc' : 'http')%",
         "response_code": "%RESPONSE_CODE%",
         "grpc_response_status": "%GRPC_STATUS_NUMBER%",
@@ -131,18 +144,20 @@ def of_connections(
     )
 
 
-def _labels(own: Side, direction: Direction, called: Called | None) -> _Labels:
+def _labels(
+    own: Side, direction: Direction, called: Called | None, *, http: bool = False
+) -> _Labels:
     if direction == "inbound":
-        return {"reporter": "destination", **_of_server(own, called)}
+        return {"reporter": "destination", **_of_server(own, called, http=http)}
     return {"reporter": "source", **_of_client(own)}
 
 
-def _of_server(own: Side, called: Called | None) -> _Labels:
+def _of_server(own: Side, called: Called | None, *, http: bool) -> _Labels:
     """Return labels of what comes in. A port without a service is called by its cluster."""
     host = called.host if called else own.canonical_service
     name = called.name if called else names.INBOUND_PASSTHROUGH_CLUSTER
     return {
-        **_side("source", canonical_revision=_NO_REVISION),
+        **(_peer() if http else _side("source", canonical_revision=_NO_REVISION)),
         "source_principal": _proved("uri_san_peer_certificate"),
         **_own_side("destination", own),
         "destination_principal": _proved("uri_san_local_certificate"),
@@ -163,9 +178,11 @@ def _of_client(own: Side) -> _Labels:
             "destination",
             workload=_of_endpoint("name"),
             workload_namespace=_first(_cel(f"{_SERVICE}.namespace")),
+            app=_of_endpoint("app"),
+            version=_of_endpoint("version"),
             canonical_service=_of_endpoint("canonical"),
             canonical_revision=_of_endpoint("revision", _NO_REVISION),
-            cluster=_literal(own.cluster),
+            cluster=_first(_cel(f"{peer_metadata.IN_MESH} ? {_quoted(own.cluster)} : '{UNKNOWN}'")),
         ),
         "destination_principal": _first(_operator("UPSTREAM_PEER_URI_SAN")),
         "destination_service": _first(_cel(f"{_SERVICE}.host"), _operator("REQ", ":authority")),
@@ -175,6 +192,19 @@ def _of_client(own: Side) -> _Labels:
         "destination_service_namespace": _first(_cel(f"{_SERVICE}.namespace")),
         "connection_security_policy": UNKNOWN,
     }
+
+
+def _peer() -> _Labels:
+    """Return labels of the caller, as far as it has proved them."""
+    defaults = {"canonical_revision": _NO_REVISION}
+    known = {
+        field: _first(
+            _operator("FILTER_STATE", f"{peer_metadata.state(field)}:PLAIN"),
+            default=defaults.get(field, UNKNOWN),
+        )
+        for field in peer_metadata.FIELDS
+    }
+    return _side("source", **known)
 
 
 def _own_side(which: str, own: Side) -> _Labels:
@@ -202,6 +232,10 @@ def _side(which: str, **known: str) -> _Labels:
         "cluster",
     )
     return {f"{which}_{name}": known.get(name, UNKNOWN) for name in every}
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _literal(text: str) -> str:

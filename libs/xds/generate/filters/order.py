@@ -19,6 +19,7 @@ F = TypeVar("F", bound=_Named)
 
 HTTP_ORDER = (
     "istio.metadata_exchange",  # first, so that a denied request still knows its peer
+    "istio.metadata_exchange.removal",  # nobody further on may take it for the caller's own words
     "istio.ext_authz_rules",  # which requests an authorizer outside is asked about
     "envoy.filters.http.ext_authz",  # may give a request what all that follows judges by
     Phase.AUTHN,  # extensions of users: these may say who calls

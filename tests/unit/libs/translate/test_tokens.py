@@ -83,7 +83,7 @@ def test_written_keys_need_no_fetching_and_lose_their_private_part() -> None:
 
 
 def test_bad_written_keys_make_no_token_good() -> None:
-    resource = policy('{issuer: i, jwks: \'{"keys": [{"kty": "RSA"}]}\'}')
+    resource = policy('{issuer: i, jwks: \'{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}\'}')
     done = step(Upsert(resource))
     assert row(done).rules[0].keys == ""
     assert [problem.path for problem in done.problems] == ["spec.jwtRules[0]"]

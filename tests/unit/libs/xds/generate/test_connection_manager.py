@@ -72,7 +72,12 @@ def test_common_options() -> None:
 
 def test_filters_stand_in_order_with_the_router_last() -> None:
     names = [one.name for one in manager("outbound").http_filters]
-    assert names == ["istio.alpn", "envoy.filters.http.fault", "envoy.filters.http.router"]
+    assert names == [
+        "istio.metadata_exchange",
+        "istio.alpn",
+        "envoy.filters.http.fault",
+        "envoy.filters.http.router",
+    ]
 
 
 def test_routes_are_inline_or_fetched_over_ads() -> None:

@@ -186,6 +186,8 @@ def test_browsers_grpc_is_translated_behind_the_policies() -> None:
     deny = rows.access_policy("d", action=Action.DENY, rules=(AccessRule(),))
     manager = read.manager(chains(virtual(web, deny), 50)[0].filters[-1])
     assert [one.name.rpartition(".")[2] for one in manager.http_filters] == [
+        "metadata_exchange",
+        "removal",
         "rbac",
         "grpc_web",
         "router",
@@ -218,8 +220,12 @@ def test_access_policies_stand_before_everything_else_in_every_chain() -> None:
         if chain.filters[-1].name.endswith("tcp_proxy"):
             assert chain.filters[0].name == "envoy.filters.network.rbac"
         else:
-            first = read.manager(chain.filters[-1]).http_filters[0]
-            assert first.name == "envoy.filters.http.rbac"
+            names = [one.name for one in read.manager(chain.filters[-1]).http_filters]
+            assert names[:3] == [
+                "istio.metadata_exchange",  # decides nothing
+                "istio.metadata_exchange.removal",
+                "envoy.filters.http.rbac",
+            ]
 
 
 def test_the_inspectors_leave_alone_the_ports_that_do_not_need_them() -> None:

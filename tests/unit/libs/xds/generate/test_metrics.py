@@ -48,7 +48,7 @@ def test_a_server_knows_itself_and_of_its_peer_only_what_is_proved() -> None:
     assert found["reporter"] == "destination"
     assert found["destination_workload"] == "web"
     assert found["destination_service"] == CALLED.host
-    assert found["source_workload"] == "unknown"
+    assert "istio.peer.workload:PLAIN" in found["source_workload"]
     assert "uri_san_peer_certificate" in found["source_principal"]
 
 
