@@ -15,6 +15,8 @@ from services.local.processes import Died
 from services.local.rows import Mark
 from services.local.screen import Screen
 
+_MAX_EXAMPLES = 10
+
 
 class Reporter:
     """Knows what was said already."""
@@ -27,6 +29,7 @@ class Reporter:
         self._receipts: set[tuple[int, float]] = set()
         self._from: float | None = None
         self._ending = False
+        self._told_lost = 0
         self._down: dict[str, float] = {}
 
     def end(self) -> None:
@@ -82,7 +85,11 @@ class Reporter:
             self._screen.good(f"{name} is ready again{who} after {seconds:.1f} s; {told}")
 
     def show(self) -> None:
-        """Draw the table."""
+        """Draw the table, and tell of calls that were lost since the last time."""
+        lost = self._observer.lost
+        for example in lost[self._told_lost :][:_MAX_EXAMPLES]:
+            self._screen.bad(f"lost: {example}")
+        self._told_lost = len(lost)
         self._screen.show(self.table())
 
     def table(self) -> RenderableType:
@@ -117,6 +124,4 @@ class Reporter:
                 self._screen.bad(f"{split.host} {split.version} is {split.mark}: {text}")
         for missing in observer.uncovered():
             self._screen.bad(f"never seen: {missing}")
-        for example in observer.lost[:10]:
-            self._screen.bad(f"lost: {example}")
         return False

@@ -27,7 +27,7 @@ _SIGNS = {
     Mark.WAITING: "[yellow]…[/]",
 }
 _PLAIN_WIDTH = 150
-_MAX_CAUSES = 3
+_MAX_CAUSES = 6
 
 
 class Screen:

@@ -11,12 +11,14 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
+from libs.runtime import localmesh
 from services.local import mode as modes
 from services.local import rundir
 from services.local.mode import Mode
@@ -109,10 +111,6 @@ async def _demo(tmp_path: Path, mode: Mode, *arguments: str) -> AsyncIterator[De
                 await process.wait()
 
 
-def _links() -> set[str]:
-    return {path.name for path in Path("/sys/class/net").iterdir()}
-
-
 @pytest.fixture(params=list(Mode))
 async def mode(request: pytest.FixtureRequest) -> Mode:
     """Each mode that this process may run in."""
@@ -124,16 +122,22 @@ async def mode(request: pytest.FixtureRequest) -> Mode:
     return wanted
 
 
-@pytest.fixture(autouse=True)
-def _links_stay() -> Iterator[None]:
-    before = _links()
-    yield
-    assert _links() == before
+class Left:
+    """What a demo could leave behind, noted while it runs."""
 
+    def __init__(self, demo: Demo) -> None:
+        self._run = demo.run
+        self._sessions = demo.sessions
+        mesh = localmesh.load(demo.run / localmesh.STATE_FILE)
+        address = IPv4Address(next(iter(mesh.workloads.values())).address)
+        self._link = Path("/sys/class/net", f"seine-{address.packed.hex()[:4]}")
+        assert self._link.exists() == (mesh.mode == Mode.NAMESPACES)
+        assert len(self._sessions) >= 20  # control plane, Redis, ten agents, eleven programs
 
-def _nothing_left(demo: Demo, sessions: list[int]) -> None:
-    assert [pid for session in sessions for pid in rundir.members(session)] == []
-    assert not demo.run.exists()
+    def nothing(self) -> bool:
+        """No process, and with it no namespace; no address on a link; no file."""
+        left = [pid for session in self._sessions for pid in rundir.members(session)]
+        return not left and not self._link.exists() and not self._run.exists()
 
 
 async def test_every_row_is_right_and_nothing_is_left(tmp_path: Path, mode: Mode) -> None:
@@ -141,12 +145,11 @@ async def test_every_row_is_right_and_nothing_is_left(tmp_path: Path, mode: Mode
     async with _demo(tmp_path, mode, "--once") as demo:
         what = "network namespace" if mode is Mode.NAMESPACES else "loopback address"
         await demo.printed(f"mode .*{what} per workload")
-        await demo.printed("^  workloads ")
-        sessions = demo.sessions
-        assert len(sessions) >= 20  # control plane, ten agents, eleven programs, some yet to start
+        await demo.printed("^  logs ")
+        left = Left(demo)
         assert await demo.ended() == 0, "\n".join(demo.lines)
         await demo.printed("every row is right")
-        _nothing_left(demo, sessions)
+        assert left.nothing()
     assert {path: path.read_bytes() for path in SAMPLE.iterdir()} == before
 
 
@@ -160,10 +163,10 @@ async def test_killing_services_loses_no_call(tmp_path: Path, mode: Mode) -> Non
             line = await demo.printed(rf"{name} is ready again", after=seen)
             assert "no call was lost" in demo.lines[line]
             await _push_a_change(demo, weight=30 + len(demo.lines) % 30)
-        sessions = demo.sessions
+        left = Left(demo)
         assert await demo.ended(by=signal.SIGINT) == 0
         await demo.printed("calls between workloads, none lost")
-        _nothing_left(demo, sessions)
+        assert left.nothing()
 
 
 async def test_saving_a_file_takes_effect_and_a_broken_one_is_told(
@@ -193,10 +196,10 @@ async def test_saving_a_file_takes_effect_and_a_broken_one_is_told(
 
         broken.write_text(good)
         await demo.printed("mended: VirtualService/bookshop/reviews", after=seen)
-        sessions = demo.sessions
+        left = Left(demo)
         assert await demo.ended(by=signal.SIGTERM) == 0
         await demo.printed("none lost")
-        _nothing_left(demo, sessions)
+        assert left.nothing()
 
 
 async def test_pods_come_and_go_while_it_runs(tmp_path: Path, mode: Mode) -> None:
@@ -207,32 +210,33 @@ async def test_pods_come_and_go_while_it_runs(tmp_path: Path, mode: Mode) -> Non
         added = demo.manifests / "reviews-v4.yaml"
         added.write_text(pod.replace("v3", "v4"))
         await demo.printed(r"reviews-v4\.bookshop runs")
-        # It serves: all requests go there, and the row is right.
+        # It serves: all requests of one version go there instead, and then again where they went.
         weights = demo.manifests / "reviews-weights.yaml"
-        text = weights.read_text().replace("v3", "v4").replace("weight: 10", "weight: 100")
-        weights.write_text(re.sub(r"weight: [36]0", "weight: 0", text))
+        before = weights.read_text()
+        subset = "    - name: v4\n      labels:\n        version: v4\n"
+        weights.write_text(before.replace("subset: v3", "subset: v4") + subset)
         await demo.printed(r"✓ change \d+ .*VirtualService/bookshop/reviews.* 0 rejected")
-        weights.write_text(weights.read_text().replace("v4", "v3"))
         seen = len(demo.lines)
-        await demo.printed(r"✓ change \d+ .*VirtualService/bookshop/reviews", after=seen - 1)
+        weights.write_text(before + subset)
+        await demo.printed(r"✓ change \d+ .*VirtualService/bookshop/reviews", after=seen)
         added.unlink()
         await demo.printed(r"reviews-v4\.bookshop has ended")
-        sessions = demo.sessions
+        left = Left(demo)
         assert await demo.ended(by=signal.SIGINT) == 0
         await demo.printed("none lost")
-        _nothing_left(demo, sessions)
+        assert left.nothing()
 
 
 async def test_what_a_killed_demo_left_is_cleaned_by_the_next(tmp_path: Path, mode: Mode) -> None:
     async with _demo(tmp_path, mode) as demo:
-        await demo.printed("^  workloads ")
-        sessions = demo.sessions
+        await demo.printed("^  logs ")
+        left = Left(demo)
         assert await demo.ended(by=signal.SIGKILL) == -signal.SIGKILL
         assert demo.run.exists()
     async with _demo(tmp_path, mode, "--once") as again:
         assert await again.ended() == 0, "\n".join(again.lines)
         assert not again.run.exists()
-    assert [pid for session in sessions for pid in rundir.members(session)] == []
+    assert left.nothing()
 
 
 async def test_a_second_demo_in_the_same_place_is_refused(tmp_path: Path) -> None:
