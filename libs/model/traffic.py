@@ -295,6 +295,27 @@ class Keepalive(Struct, frozen=True, gc=False, omit_defaults=True):
     interval: int | None = None
 
 
+class H2Ping(Struct, frozen=True, gc=False, omit_defaults=True):
+    """How often an HTTP/2 connection is asked whether it lives, and how long it may take."""
+
+    interval: int | None = None
+    timeout: int | None = None
+
+
+class RetryBudget(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A limit of concurrent retries: a share of the concurrent requests, but `least` at least."""
+
+    percent: float | None = None
+    least: int = 0
+
+
+class Tunnel(Struct, frozen=True, gc=False, omit_defaults=True):
+    """An HTTP proxy's request (CONNECT, or POST) in which connections go on to `target`."""
+
+    target: str  # `<host>:<port>`
+    post: bool = False
+
+
 class ConnectionPool(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Limits of a client's connections to one host."""
 
@@ -311,6 +332,7 @@ class ConnectionPool(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=
     h2_upgrade: str = ""  # "", DEFAULT, DO_NOT_UPGRADE, UPGRADE
     use_client_protocol: bool | None = None
     max_concurrent_streams: int | None = None
+    h2_ping: H2Ping | None = None
 
 
 class OutlierDetection(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -324,6 +346,7 @@ class OutlierDetection(Struct, frozen=True, gc=False, omit_defaults=True, kw_onl
     base_ejection_time: int | None = None
     max_ejection_percent: int | None = None
     min_health_percent: int | None = None
+    error_statuses: tuple[int, ...] = ()  # that count as failures in place of 5xx
 
 
 class TlsMode(StrEnum):
@@ -358,6 +381,8 @@ class TrafficPolicy(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     tls: ClientTls | None = None
     ports: dict[int, "TrafficPolicy"] = {}  # an entry replaces the whole policy at its port
     proxy_protocol: str = ""
+    tunnel: Tunnel | None = None
+    retry_budget: RetryBudget | None = None
 
 
 class Subset(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -190,6 +190,8 @@ def at_port(host: TrafficPolicy | None, subset: TrafficPolicy | None, port: int)
         or (None if replaces else below.outlier_detection),
         tls=above.tls or (None if replaces else below.tls),
         proxy_protocol=above.proxy_protocol or below.proxy_protocol,
+        tunnel=above.tunnel or below.tunnel,
+        retry_budget=above.retry_budget or below.retry_budget,
     )
 
 
@@ -204,5 +206,9 @@ def _port_entry(policy: TrafficPolicy | None, port: int) -> tuple[TrafficPolicy,
         connection_pool=entry.connection_pool,
         outlier_detection=entry.outlier_detection,
         tls=entry.tls,
+        # Nothing of this can be said at a port, so it is not replaced either.
+        proxy_protocol=policy.proxy_protocol,
+        tunnel=policy.tunnel,
+        retry_budget=policy.retry_budget,
     )
     return kept, True

@@ -19,7 +19,26 @@ def policy(written: api.TrafficPolicy | None) -> model.TrafficPolicy | None:
         tls=_tls(written.tls),
         ports={it.port.number: _port_policy(it) for it in written.port_level_settings if it.port},
         proxy_protocol=written.proxy_protocol.version if written.proxy_protocol else "",
+        tunnel=_tunnel(written.tunnel),
+        retry_budget=_retry_budget(written.retry_budget),
     )
+
+
+def _tunnel(written: api.Tunnel | None) -> model.Tunnel | None:
+    if written is None:
+        return None
+    host = f"[{written.target_host}]" if ":" in written.target_host else written.target_host
+    return model.Tunnel(f"{host}:{written.target_port}", written.protocol.upper() == "POST")
+
+
+def _retry_budget(written: api.RetryBudget | None) -> model.RetryBudget | None:
+    if written is None:
+        return None
+    return model.RetryBudget(written.percent, written.min_retry_concurrency)
+
+
+def _h2_ping(written: api.ConnectionKeepalive | None) -> model.H2Ping | None:
+    return model.H2Ping(written.interval, written.timeout) if written else None
 
 
 def _port_policy(written: api.PortTrafficPolicy) -> model.TrafficPolicy:
@@ -122,6 +141,7 @@ def connection_pool(written: api.ConnectionPool | None) -> model.ConnectionPool 
         h2_upgrade="" if upgrade is api.H2UpgradePolicy.DEFAULT else upgrade,
         use_client_protocol=http.use_client_protocol or None,
         max_concurrent_streams=http.max_concurrent_streams or None,
+        h2_ping=_h2_ping(http.http2_keep_alive),
     )
 
 
@@ -137,6 +157,7 @@ def _outlier_detection(written: api.OutlierDetection | None) -> model.OutlierDet
         base_ejection_time=written.base_ejection_time,
         max_ejection_percent=written.max_ejection_percent or None,
         min_health_percent=written.min_health_percent or None,
+        error_statuses=tuple(sorted(set(written.outlier_detection_http_error_codes))),
     )
 
 

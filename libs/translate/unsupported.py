@@ -48,10 +48,8 @@ def of_host_policy(_: View, resource: DestinationRule) -> Derived:
 
 
 def _unread(policy: TrafficPolicy) -> Iterator[str]:
-    if policy.tunnel:
-        yield "tunnel"
-    if policy.retry_budget:
-        yield "retryBudget"
+    if policy.retry_budget and policy.retry_budget.budget_interval is not None:
+        yield "retryBudget.budgetInterval"
     yield from _unread_anywhere(policy)
     for index, port in enumerate(policy.port_level_settings):
         yield from (f"portLevelSettings[{index}].{field}" for field in _unread_anywhere(port))
@@ -60,11 +58,6 @@ def _unread(policy: TrafficPolicy) -> Iterator[str]:
 def _unread_anywhere(policy: TrafficPolicy | PortTrafficPolicy) -> Iterator[str]:
     if policy.load_balancer and policy.load_balancer.zone_aware_lb_setting:
         yield "loadBalancer.zoneAwareLbSetting"
-    http = policy.connection_pool.http if policy.connection_pool else None
-    if http and http.http2_keep_alive:
-        yield "connectionPool.http.http2KeepAlive"
-    if policy.outlier_detection and policy.outlier_detection.outlier_detection_http_error_codes:
-        yield "outlierDetection.outlierDetectionHttpErrorCodes"
 
 
 def _problem(ref: Ref, path: str, text: str, *, severity: Severity = Severity.ERROR) -> Problem:

@@ -156,7 +156,7 @@ def _apply_policy(cluster: Cluster, target: _Target) -> None:
     http2 = connection_pool.upgrades_to_http2(protocol, pool, settings)
     sniffed = protocol is Protocol.AUTO and target.scope.type is ProxyType.SIDECAR
     explicit = http2 and not (pool and pool.use_client_protocol) and not sniffed
-    connection_pool.limit(cluster, pool, settings)
+    connection_pool.limit(cluster, pool, settings, policy.retry_budget)
     connection_pool.detect_outliers(cluster, policy.outlier_detection)
     if locality.in_force(target.service, policy, settings).weighted:
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
@@ -166,6 +166,7 @@ def _apply_policy(cluster: Cluster, target: _Target) -> None:
     if policy.proxy_protocol:
         tls_client.wrap_in_proxy_protocol(cluster, policy.proxy_protocol)
     options = connection_pool.http_options(protocol, pool, http2=http2, sniffed=sniffed)
+    options = connection_pool.count_errors(options, policy.outlier_detection)
     connection_pool.set_http_options(cluster, _verified(options, policy, server))
     follows_client = sniffed or bool(pool and pool.use_client_protocol)
     if protocol.is_http and not follows_client:

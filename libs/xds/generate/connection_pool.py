@@ -7,18 +7,26 @@ client pod has its own counters.
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.cluster.v3.outlier_detection_pb2 import OutlierDetection as EnvoyOutlierDetection
+from envoy.config.common.matcher.v3.matcher_pb2 import MatchPredicate
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from libs.model.service import Protocol
 from libs.model.settings import MeshSettings
-from libs.model.traffic import ConnectionPool, Keepalive, OutlierDetection
+from libs.model.traffic import (
+    ConnectionPool,
+    H2Ping,
+    Keepalive,
+    OutlierDetection,
+    RetryBudget,
+)
 from libs.xds.generate import typed
 
 PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 _UNLIMITED = 2**32 - 1
+_PING_TIMEOUT = 20_000  # milliseconds; Envoy wants one
 _HTTP2 = frozenset({Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB})
 _NO_LIMITS = ConnectionPool()
 
@@ -37,7 +45,12 @@ def upgrades_to_http2(
     return settings.h2_upgrade and protocol.is_http
 
 
-def limit(cluster: Cluster, pool: ConnectionPool | None, settings: MeshSettings) -> None:
+def limit(  # noqa: PLR0917 - all that limits a cluster
+    cluster: Cluster,
+    pool: ConnectionPool | None,
+    settings: MeshSettings,
+    budget: RetryBudget | None = None,
+) -> None:
     """Set the limits, timeouts and keepalive of `cluster`."""
     wanted = pool or _NO_LIMITS
     connect_timeout = wanted.connect_timeout
@@ -45,6 +58,8 @@ def limit(cluster: Cluster, pool: ConnectionPool | None, settings: MeshSettings)
         settings.connect_timeout if connect_timeout is None else connect_timeout
     )
     cluster.circuit_breakers.thresholds.append(_thresholds(wanted))
+    if budget is not None:
+        _limit_retries(cluster.circuit_breakers.thresholds[0], budget)
     for keepalive in (settings.tcp_keepalive, wanted.keepalive):
         if keepalive is not None:
             _keep_alive(cluster, keepalive)
@@ -64,11 +79,36 @@ def http_options(
     elif http2:
         options.explicit_http_config.http2_protocol_options.SetInParent()
     _common(options, wanted)
+    if wanted.h2_ping is not None:
+        _ping(options, wanted.h2_ping)
     if wanted.max_concurrent_streams and http2 and not wanted.use_client_protocol:
         streams = UInt32Value(value=wanted.max_concurrent_streams)
         explicit = options.explicit_http_config.http2_protocol_options
         explicit.max_concurrent_streams.CopyFrom(streams)
     return options if options.ByteSize() else None
+
+
+def count_errors(
+    options: HttpProtocolOptions | None, outlier: OutlierDetection | None
+) -> HttpProtocolOptions | None:
+    """Return `options` in which the statuses that a policy names are failures, in place of 5xx."""
+    if outlier is None or not outlier.error_statuses:
+        return options
+    options = options or HttpProtocolOptions()
+    rules = [_status(code) for code in outlier.error_statuses]
+    found = options.outlier_detection.error_matcher
+    if len(rules) == 1:
+        found.CopyFrom(rules[0])
+    else:
+        found.or_match.rules.extend(rules)
+    return options
+
+
+def _status(code: int) -> MatchPredicate:
+    found = MatchPredicate()
+    header = found.http_response_headers_match.headers.add(name=":status")
+    header.string_match.exact = str(code)
+    return found
 
 
 def set_http_options(cluster: Cluster, options: HttpProtocolOptions | None) -> None:
@@ -151,6 +191,28 @@ def _common(options: HttpProtocolOptions, wanted: ConnectionPool) -> None:
         common.max_requests_per_connection.value = wanted.max_requests_per_connection
     if wanted.max_connection_duration is not None:
         common.max_connection_duration.FromMilliseconds(wanted.max_connection_duration)
+
+
+def _limit_retries(thresholds: CircuitBreakers.Thresholds, budget: RetryBudget) -> None:
+    """Envoy's own defaults, 20 % and three retries, are those of the policy."""
+    found = thresholds.retry_budget
+    found.SetInParent()
+    if budget.percent is not None:
+        found.budget_percent.value = budget.percent
+    if budget.least:
+        found.min_retry_concurrency.value = budget.least
+    thresholds.ClearField("max_retries")  # which would count for nothing
+
+
+def _ping(options: HttpProtocolOptions, wanted: H2Ping) -> None:
+    kinds = (options.explicit_http_config, options.use_downstream_protocol_config)
+    for kind in kinds:
+        if kind.HasField("http2_protocol_options"):
+            alive = kind.http2_protocol_options.connection_keepalive
+            timeout = _PING_TIMEOUT if wanted.timeout is None else wanted.timeout
+            alive.timeout.FromMilliseconds(timeout)
+            if wanted.interval is not None:
+                alive.interval.FromMilliseconds(wanted.interval)
 
 
 def _follow_client(options: HttpProtocolOptions) -> None:

@@ -203,6 +203,7 @@ class _Builder:
             idle_timeout=pool.tcp_idle_timeout if pool else None,
             max_duration=pool.max_connection_duration if pool else None,
             hash_by_source=chain.hash_by_source,
+            tunnel=chain.tunnel,
         )
         if chain.resolve_port:
             scope = self._scope

@@ -18,6 +18,7 @@ from libs.model.traffic import (
     StreamMatch,
     StreamRoute,
     TrafficPolicy,
+    Tunnel,
     WeightedDestination,
 )
 from libs.proxy.scope import OutboundScope, ScopedService
@@ -74,6 +75,7 @@ class Chain(NamedTuple):
     protocol: Protocol = Protocol.TCP
     source: Ref = Ref("")  # of the routing that asked for the chain
     sources: tuple[Ref, ...] = ()
+    tunnel: Tunnel | None = None
     resolve_port: int = 0  # the SNI is resolved, and this port of what it names is called
 
 
@@ -179,6 +181,7 @@ class StreamChains:
             stat_prefix=next(iter(weights)),
             pool=policy.connection_pool if policy else None,
             hash_by_source=_by_source(policy),
+            tunnel=policy.tunnel if policy else None,
             protocol=port.protocol,
             resolve_port=self._resolve_port(destinations, port),
             sources=(reached.scoped.service.ref,),

@@ -9,6 +9,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import (
 )
 
 from libs.model.service import Service
+from libs.model.traffic import Tunnel
 from libs.proxy.scope import InboundScope
 from libs.xds.generate import telemetry, typed
 from libs.xds.generate.metrics import Direction
@@ -29,13 +30,14 @@ def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
     max_duration: int | None = None,
     hash_by_source: bool = False,
     service: Service | None = None,
+    tunnel: Tunnel | None = None,
 ) -> Filter:
     """Return the network filter that forwards bytes.
 
     `own` is the workload whose proxy this is: telemetry names it. Exactly one of `cluster` and
     `weighted` (weight by cluster name) is set; times are in milliseconds. `hash_by_source` keeps a
     client at one endpoint of a cluster that balances by a hash. `service` is the one that an
-    inbound port stands for.
+    inbound port stands for. With `tunnel` the bytes go on inside a request to an HTTP proxy.
     """
     proxy = TcpProxy(
         stat_prefix=stat_prefix,
@@ -56,6 +58,9 @@ def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
         proxy.idle_timeout.CopyFrom(typed.milliseconds(idle_timeout))
     if max_duration is not None:
         proxy.max_downstream_connection_duration.CopyFrom(typed.milliseconds(max_duration))
+    if tunnel is not None:
+        proxy.tunneling_config.hostname = tunnel.target
+        proxy.tunneling_config.use_post = tunnel.post
     if hash_by_source:
         proxy.hash_policy.add().source_ip.SetInParent()
     return typed.network_filter(NAME, proxy)

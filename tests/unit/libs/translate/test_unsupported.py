@@ -40,21 +40,19 @@ def test_parts_of_policies_at_each_place() -> None:
 spec:
   host: web
   trafficPolicy:
-    tunnel: {targetHost: proxy, targetPort: 3128}
-    retryBudget: {minRetryConcurrency: 5}
+    retryBudget: {minRetryConcurrency: 5, budgetInterval: 1s}
     loadBalancer: {zoneAwareLbSetting: {enabled: true}}
     portLevelSettings:
-    - {port: {number: 80}, connectionPool: {http: {http2KeepAlive: {interval: 1s}}}}
+    - {port: {number: 80}, loadBalancer: {zoneAwareLbSetting: {enabled: true}}}
   subsets:
   - name: v1
-    trafficPolicy: {outlierDetection: {outlierDetectionHttpErrorCodes: [500]}}
+    trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true}}}
 """
     expected = [
-        "spec.subsets[0].trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
+        "spec.subsets[0].trafficPolicy.loadBalancer.zoneAwareLbSetting",
         "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting",
-        "spec.trafficPolicy.portLevelSettings[0].connectionPool.http.http2KeepAlive",
-        "spec.trafficPolicy.retryBudget",
-        "spec.trafficPolicy.tunnel",
+        "spec.trafficPolicy.portLevelSettings[0].loadBalancer.zoneAwareLbSetting",
+        "spec.trafficPolicy.retryBudget.budgetInterval",
     ]
     assert found("DestinationRule", spec) == [
         (path, "UnsupportedField", "warning") for path in expected
