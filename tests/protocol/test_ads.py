@@ -6,10 +6,13 @@ from pathlib import Path
 import grpc
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
+from msgspec import structs
 
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
+from libs.rpc.limits import Limits as ServerLimits
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from services.config_push.ads import SERVICE
+from services.config_push.settings import Settings
 from tests.support.mesh import (
     access_policy,
     endpoints,
@@ -151,6 +154,29 @@ async def test_who_reconnects_with_versions_gets_only_what_differs(running: Runn
 
     assert response.type_url == CLUSTER
     assert [item.name for item in response.resources] == [f"outbound|9080||{fqdn('ratings')}"]
+
+
+async def test_a_reconnect_with_sixty_thousand_versions_is_one_stream_and_not_a_loop(
+    tmp_path: Path,
+) -> None:
+    defaults = {field.name: field.default for field in structs.fields(Settings)}
+    limits = ServerLimits(message_bytes=defaults["max_request_bytes"])
+    async with running_plane(tmp_path, server_limits=limits) as running:
+        running.change(WORLD)
+        client = DeltaClient(node())
+        client.subscribe(CLUSTER)
+        client.versions[CLUSTER] = {
+            f"outbound|80||service-{number}.some-namespace.svc.cluster.local": "0" * 16
+            for number in range(60_000)
+        }
+        async with running.stream(client, identity()) as proxy:
+            (first,) = client.connect()
+            assert first.ByteSize() > 4 * 1024 * 1024
+            await proxy.send(first)
+            await proxy.receive()
+
+    assert REVIEWS_CLUSTER in client.versions[CLUSTER]
+    assert len(client.versions[CLUSTER]) < 10
 
 
 async def test_state_of_the_world_is_served_as_well(running: RunningPlane) -> None:

@@ -30,7 +30,7 @@ from services.config_push.ads import SERVICE, AdsService, StreamLimits
 from services.config_push.authn import Authenticate
 from services.config_push.classes import Generator
 from services.config_push.plane import Plane
-from services.config_push.push import InlineWorker, ThreadWorker
+from services.config_push.push import InlineWorker, Shared, ThreadWorker
 from tests.support.xds_client import DeltaClient, Verdict, accept
 
 LIMITS = StreamLimits(streams=2000, first_request=1.0, stall=5.0, session=Limits())
@@ -185,11 +185,12 @@ async def running_plane(
     threaded: bool = False,
     generators: Mapping[str, Generator] = GENERATORS,
     authenticate: Authenticate = identity_from_header,
+    shared: Shared | None = None,
 ) -> AsyncIterator[RunningPlane]:
     """Run a plane with an empty mesh that has not been served yet."""
     clock = SystemClock()
     worker = ThreadWorker() if threaded else InlineWorker()
-    plane = Plane(generators, clock=clock, worker=worker)
+    plane = Plane(generators, clock=clock, worker=worker, shared=shared)
     ads = AdsService(plane, authenticate, limits=limits, clock=clock)
     socket = folder / "xds.sock"
     async with (
