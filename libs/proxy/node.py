@@ -23,6 +23,7 @@ class ProxyType(StrEnum):
 
     SIDECAR = "sidecar"
     ROUTER = "router"
+    PROXYLESS = "proxyless"  # a sidecar by its id: a gRPC program that needs no proxy
 
 
 class Interception(StrEnum):
@@ -97,7 +98,7 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
         )
     return Proxy(
         id=node_id,
-        type=kind,
+        type=_proxyless(kind, metadata),
         name=name,
         namespace=namespace,
         identity=identity,
@@ -135,6 +136,11 @@ def _split(node_id: str) -> tuple[ProxyType, str, str, str, str]:
         message = f"a node id names its pod as <name>.<namespace>, not {instance[:256]!r}"
         raise NodeError(message)
     return ProxyType(kind), address, name, namespace, domain
+
+
+def _proxyless(kind: ProxyType, metadata: Mapping[str, object]) -> ProxyType:
+    grpc = kind is ProxyType.SIDECAR and _text(metadata, "GENERATOR") == "grpc"
+    return ProxyType.PROXYLESS if grpc else kind
 
 
 def _agree(what: str, claimed: str, proved: str) -> None:

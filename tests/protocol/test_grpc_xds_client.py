@@ -4,16 +4,8 @@ It is stricter than Envoy: it looks at versions, wants an API listener by the na
 weight for each locality, and tells what it dislikes.
 """
 
-import asyncio
-import json
-import os
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import grpc
-import grpc.aio
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import Address, SocketAddress
 from envoy.config.core.v3.base_pb2 import Locality
@@ -38,8 +30,9 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from libs.proxy.scope import ProxyScope
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, NamedResource, resource, resource_set
+from tests.support.grpc_xds import backend, calling
 from tests.support.mesh import mesh, service
-from tests.support.push_plane import RunningPlane, identity, node, running_plane
+from tests.support.push_plane import RunningPlane, identity, running_plane
 
 TARGET = "greeter.shop:80"
 ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
@@ -107,63 +100,6 @@ class Greeter:
         return resource_set(ENDPOINT, [_named(ENDPOINT, "greeter", _endpoints(self.port))])
 
 
-@asynccontextmanager
-async def _backend(name: bytes) -> AsyncIterator[int]:
-    async def who(_request: bytes, _context: object) -> bytes:
-        return name
-
-    server = grpc.aio.server()
-    handlers = {"Who": grpc.unary_unary_rpc_method_handler(who)}
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", handlers)])
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    yield port
-    await server.stop(None)
-
-
-class Caller:
-    """The program that calls."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def call(self) -> str:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(b"\n")
-        await self._process.stdin.drain()
-        async with asyncio.timeout(20):
-            return (await self._process.stdout.readline()).decode().strip()
-
-
-@asynccontextmanager
-async def _caller(folder: Path, address: str) -> AsyncIterator[Caller]:
-    claimed = node()
-    bootstrap = {
-        "xds_servers": [
-            {
-                "server_uri": address,
-                "channel_creds": [{"type": "insecure"}],
-                "server_features": ["xds_v3"],
-            }
-        ],
-        "node": {"id": claimed.id, "metadata": {"NAMESPACE": "shop", "GENERATOR": "grpc"}},
-    }
-    path = folder / "bootstrap.json"
-    path.write_text(json.dumps(bootstrap))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.grpc_xds_caller", f"xds:///{TARGET}"),
-        env={**os.environ, "GRPC_XDS_BOOTSTRAP": str(path)},  # noqa: TID251  # a child's
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield Caller(process)
-    finally:
-        process.kill()
-        await process.communicate()
-
-
 def _touch(running: RunningPlane, number: int) -> int:
     """Make the mesh differ, so that everything is made again."""
     return running.change(mesh(service(f"s{number}"), before=running.mesh), "Service/x/y").change
@@ -175,12 +111,12 @@ async def test_a_call_is_routed_follows_its_endpoints_and_survives_a_bad_cluster
     greeter = Greeter()
     authenticate = lambda _: identity()  # noqa: E731
     async with (
-        _backend(b"one") as one,
-        _backend(b"two") as two,
+        backend(b"one") as one,
+        backend(b"two") as two,
         running_plane(
             tmp_path, generators=greeter.generators, authenticate=authenticate
         ) as running,
-        _caller(tmp_path, running.address) as caller,
+        calling(tmp_path, running.address, TARGET) as caller,
     ):
         greeter.port = one
         _touch(running, 1)
@@ -189,7 +125,7 @@ async def test_a_call_is_routed_follows_its_endpoints_and_survives_a_bad_cluster
         greeter.port = two
         moved = await running.receipt(_touch(running, 2))
         assert (moved.sent, moved.acknowledged) == (1, 1)
-        assert await caller.call() == "two"
+        await caller.until("two")
 
         greeter.policy = Cluster.LbPolicy.MAGLEV
         refused = await running.receipt(_touch(running, 3))

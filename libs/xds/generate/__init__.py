@@ -5,8 +5,17 @@ Each takes the scope and nothing else, so the scope is the key under which resul
 
 from collections.abc import Callable, Mapping
 
+from libs.proxy.node import ProxyType
 from libs.proxy.scope import ProxyScope
-from libs.xds.generate import clusters, endpoints, extensions, inbound_clusters, listeners, routes
+from libs.xds.generate import (
+    clusters,
+    endpoints,
+    extensions,
+    inbound_clusters,
+    listeners,
+    proxyless,
+    routes,
+)
 from libs.xds.generate.patches.sets import patched
 from libs.xds.types import (
     CLUSTER,
@@ -22,6 +31,8 @@ from libs.xds.types import (
 
 def cluster_set(scope: ProxyScope) -> ResourceSet:
     """Return all clusters of a proxy."""
+    if scope.outbound.type is ProxyType.PROXYLESS:
+        return resource_set(CLUSTER, proxyless.cluster_list(scope.outbound))
     inbound = inbound_clusters.generate(scope.inbound)
     return patched(scope, CLUSTER, [*clusters.generate(scope.outbound), *inbound])
 
@@ -33,16 +44,22 @@ def endpoint_set(scope: ProxyScope) -> ResourceSet:
 
 def listener_set(scope: ProxyScope) -> ResourceSet:
     """Return all listeners of a proxy."""
+    if scope.outbound.type is ProxyType.PROXYLESS:
+        return resource_set(LISTENER, proxyless.listener_list(scope.outbound))
     return patched(scope, LISTENER, listeners.generate(scope))
 
 
 def route_set(scope: ProxyScope) -> ResourceSet:
     """Return the routes that the listeners of a proxy fetch by name."""
+    if scope.outbound.type is ProxyType.PROXYLESS:
+        return resource_set(ROUTE, proxyless.route_list(scope.outbound))
     return patched(scope, ROUTE, routes.generate(scope.outbound))
 
 
 def extension_set(scope: ProxyScope) -> ResourceSet:
     """Return the configurations that filters of the listeners fetch by name."""
+    if scope.outbound.type is ProxyType.PROXYLESS:
+        return resource_set(EXTENSION, ())
     return patched(scope, EXTENSION, extensions.generate(scope.inbound))
 
 

@@ -1,0 +1,81 @@
+"""gRPC programs that speak xDS: one that answers, one that is configured by us and calls."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from tests.support.push_plane import node
+
+
+@asynccontextmanager
+async def backend(name: bytes, address: str = "127.0.0.1") -> AsyncIterator[int]:
+    """Answer every call with `name`; yield the port."""
+
+    async def who(_request: bytes, _context: object) -> bytes:
+        return name
+
+    server = grpc.aio.server()
+    handlers = {"Who": grpc.unary_unary_rpc_method_handler(who)}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", handlers)])
+    port = server.add_insecure_port(f"{address}:0")
+    await server.start()
+    yield port
+    await server.stop(None)
+
+
+class Caller:
+    """The program that calls."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def until(self, answer: str) -> None:
+        """Call until `answer` comes: a client accepts a configuration before it follows it."""
+        async with asyncio.timeout(20):
+            while await self.call() != answer:
+                pass
+
+    async def call(self) -> str:
+        """Have it call once; return the answer, or the error."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"\n")
+        await self._process.stdin.drain()
+        async with asyncio.timeout(20):
+            return (await self._process.stdout.readline()).decode().strip()
+
+
+@asynccontextmanager
+async def calling(folder: Path, address: str, target: str) -> AsyncIterator[Caller]:
+    """Run a program whose channel to `target` is configured by who listens at `address`."""
+    claimed = node()
+    bootstrap = {
+        "xds_servers": [
+            {
+                "server_uri": address,
+                "channel_creds": [{"type": "insecure"}],
+                "server_features": ["xds_v3"],
+            }
+        ],
+        "node": {"id": claimed.id, "metadata": {"NAMESPACE": "shop", "GENERATOR": "grpc"}},
+    }
+    path = folder / "bootstrap.json"
+    path.write_text(json.dumps(bootstrap))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.grpc_xds_caller", f"xds:///{target}"),
+        env={**os.environ, "GRPC_XDS_BOOTSTRAP": str(path)},  # noqa: TID251  # a child's
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Caller(process)
+    finally:
+        process.kill()
+        await process.communicate()
