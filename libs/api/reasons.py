@@ -62,6 +62,8 @@ DELEGATE_NOT_FOUND = _reason(
 )
 PORT_NOT_FOUND = _reason("PortNotFound", "The host has no such port.")
 PORT_AMBIGUOUS = _reason("PortAmbiguous", "The host has several ports, and none of them is named.")
+GATEWAY_NOT_FOUND = _reason("GatewayNotFound", "There is no such Gateway.")
+SECRET_NOT_FOUND = _reason("SecretNotFound", "There is no Secret of that name in any namespace.")
 CONFLICTING_HOST = _reason(
     "ConflictingHost", "An older resource routes the same host for sidecars, or declares it."
 )

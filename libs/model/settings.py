@@ -37,6 +37,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     providers: tuple[Provider, ...] = ()
     trusted_proxies: int = 0  # in front of gateways: whose X-Forwarded-For counts
     forward_client_cert: str = "SANITIZE_SET"  # of gateways
+    accept_proxy_protocol: bool = False  # at gateways
     ingress: str = "STRICT"  # which Ingresses count: STRICT, DEFAULT or OFF
     ingress_class: str = "istio"
     ingress_selector: str = "ingressgateway"

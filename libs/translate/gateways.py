@@ -13,6 +13,7 @@ from libs.api.networking.server_tls import ServerTls as ApiTls
 from libs.api.networking.server_tls import ServerTlsMode as ApiMode
 from libs.api.networking.server_tls import TlsVersion
 from libs.api.problem import Problem, Severity
+from libs.api.secret import Secret
 from libs.model import gateway as model
 from libs.model.mesh import Key, Table
 from libs.model.service import Protocol
@@ -51,7 +52,8 @@ def check(view: View, resource: api.Gateway) -> Derived:
         Problem(own.ref, *_place(own, conflict.server, conflict.host, kept=conflict.kept))
         for conflict in conflicts
     ]
-    return Derived(problems=(*problems, *_without_effect(resource)))
+    missing = _missing_secrets(view, resource)
+    return Derived(problems=(*problems, *missing, *_without_effect(resource)))
 
 
 def _server(server: api.Server, namespace: str) -> model.Server:
@@ -120,6 +122,23 @@ def _place(own: model.Gateway, server: int, host: str, *, kept: str) -> tuple[st
     names = [one.name for one in own.servers[server].hosts]
     text = f"{kept} is older and has TLS for {host} on port {number}; other hosts are kept"
     return f"{place}.hosts[{names.index(host)}]", reasons.CONFLICTING_HOST, text
+
+
+def _missing_secrets(view: View, resource: api.Gateway) -> Iterator[Problem]:
+    """Yield credentials that no namespace has. In whose it must be is a matter of the proxies."""
+    for index, server in enumerate(resource.spec.servers):
+        for field, name in _credentials(server.tls or ApiTls()):
+            if "://" not in name and not view.resources(Secret, Group.SECRETS, name):
+                text = f"there is no Secret {name!r}: the port stays closed until there is one"
+                path = f"spec.servers[{index}].tls.{field}"
+                yield Problem(resource.ref, path, reasons.SECRET_NOT_FOUND, text, Severity.WARNING)
+
+
+def _credentials(tls: ApiTls) -> Iterator[tuple[str, str]]:
+    if tls.credential_name:
+        yield "credentialName", tls.credential_name
+    for at, name in enumerate(tls.credential_names):
+        yield f"credentialNames[{at}]", name
 
 
 def _without_effect(resource: api.Gateway) -> Iterator[Problem]:

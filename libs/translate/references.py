@@ -11,9 +11,10 @@ from libs.api import reasons
 from libs.api.networking import virtual_service as api
 from libs.api.problem import Problem, Severity
 from libs.model.hosts import is_wildcard
+from libs.model.ids import ref
 from libs.model.mesh import Table
 from libs.model.service import Resolution, Service
-from libs.model.traffic import Destination, HostPolicy, Routing
+from libs.model.traffic import MESH_GATEWAY, Destination, HostPolicy, Routing
 from libs.translate.groups import Group
 from libs.translate.http_routes import destination
 from libs.translate.names import Names
@@ -44,7 +45,18 @@ def check(view: View, resource: api.VirtualService) -> Derived:
         for path, to in _references(resource.spec, names)
         for fault in _faults(view, to, resource.metadata.namespace)
     ]
-    return Derived(problems=(*problems, *_conflicts(view, resource, names)))
+    missing = _missing_gateways(view, resource, names)
+    return Derived(problems=(*problems, *missing, *_conflicts(view, resource, names)))
+
+
+def _missing_gateways(view: View, resource: api.VirtualService, names: Names) -> Iterator[Problem]:
+    for index, written in enumerate(resource.spec.gateways):
+        name = names.gateway(written)
+        if name != MESH_GATEWAY and not view.row(
+            Table.GATEWAY, ref("Gateway", *name.split("/", 1))
+        ):
+            text = f"there is no Gateway {name}: nothing of this is served there"
+            yield Problem(resource.ref, f"spec.gateways[{index}]", reasons.GATEWAY_NOT_FOUND, text)
 
 
 def _references(spec: api.VirtualServiceSpec, names: Names) -> Iterator[_Reference]:

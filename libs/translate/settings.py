@@ -10,7 +10,9 @@ from msgspec.structs import replace
 
 from libs.api import mesh_config as api
 from libs.api.kubernetes import ConfigMap
+from libs.api.mesh_parts import IngressMode
 from libs.api.networking.destination_rule import H2UpgradePolicy
+from libs.api.proxy_defaults import ForwardClientCertDetails
 from libs.model.mesh import Key, Table
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import AccessLog
@@ -53,7 +55,7 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
         "providers": providers(config.extension_providers or ()),
     }
     written = {name: value for name, value in plain.items() if value is not None}
-    return written | _policies(config) | _access_log(config, base)
+    return written | _policies(config) | _edge(config) | _access_log(config, base)
 
 
 def _policies(config: api.MeshConfig) -> dict[str, Any]:
@@ -74,6 +76,24 @@ def _policies(config: api.MeshConfig) -> dict[str, Any]:
         written["h2_upgrade"] = config.h2_upgrade_policy is H2UpgradePolicy.UPGRADE
     if config.default_config and config.default_config.mesh_id:
         written["mesh_id"] = config.default_config.mesh_id
+    return written
+
+
+def _edge(config: api.MeshConfig) -> dict[str, Any]:
+    """Settings of gateways, and of the Ingresses that become gateways."""
+    written: dict[str, Any] = {}
+    if config.ingress_class is not None:
+        written["ingress_class"] = config.ingress_class
+    if config.ingress_controller_mode not in {None, IngressMode.UNSPECIFIED}:
+        written["ingress"] = str(config.ingress_controller_mode)
+    if selector := config.ingress_selector or config.ingress_service:
+        written["ingress_selector"] = selector
+    topology = config.default_config.gateway_topology if config.default_config else None
+    if topology is not None:
+        written["trusted_proxies"] = topology.num_trusted_proxies
+        written["accept_proxy_protocol"] = topology.proxy_protocol is not None
+        if topology.forward_client_cert_details is not ForwardClientCertDetails.UNDEFINED:
+            written["forward_client_cert"] = str(topology.forward_client_cert_details)
     return written
 
 

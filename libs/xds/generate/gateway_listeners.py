@@ -95,6 +95,8 @@ class _Builder:
             access_log=telemetry.listener_access_logs(self._own),
         )
         found.filter_chains.extend(map(_message, chains))
+        if self._own.settings.accept_proxy_protocol:
+            found.listener_filters.append(listener_filters.proxy_protocol())
         if any(chain.tls for chain in chains):
             found.listener_filters.append(listener_filters.tls_inspector())
         body = found.SerializeToString(deterministic=True)

@@ -14,6 +14,7 @@ from envoy.config.listener.v3.listener_components_pb2 import (
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
 from envoy.extensions.filters.listener.original_src.v3.original_src_pb2 import OriginalSrc
+from envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2 import ProxyProtocol
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from envoy.type.v3.range_pb2 import Int32Range
 from google.protobuf.wrappers_pb2 import UInt32Value
@@ -60,6 +61,11 @@ def tls_inspector() -> ListenerFilter:
     """Find out whether a connection is TLS, its server name and its ALPN."""
     config = TlsInspector(initial_read_buffer_size=UInt32Value(value=_FIRST_READ))
     return typed.listener_filter("envoy.filters.listener.tls_inspector", config)
+
+
+def proxy_protocol() -> ListenerFilter:
+    """Read who the client is from what the proxy in front says before everything else."""
+    return typed.listener_filter("envoy.filters.listener.proxy_protocol", ProxyProtocol())
 
 
 def http_inspector() -> ListenerFilter:

@@ -88,7 +88,7 @@ def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "ingress_class: x",
+        "outbound_cluster_stat_name: x",
         "tlsDefaults: {minProtocolVersion: TLSV1_3}",
         "meshMTLS: {minProtocolVersion: TLSV1_3}",
         "discoverySelectors: [{matchLabels: {a: b}}]",

@@ -1,9 +1,18 @@
 import pytest
 
 from libs.api.problem import Problem, Severity
-from libs.translate.apply import Remove, apply
+from libs.translate.apply import Remove, Upsert, apply
 from tests.support.resources import resources, translated
 
+GATEWAY = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {istio: edge}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+---
+"""
 SERVICE = """
 apiVersion: v1
 kind: Service
@@ -131,7 +140,15 @@ def test_the_newer_of_two_routings_for_a_host_is_a_problem() -> None:
 def test_routings_that_no_sidecar_sees_together_do_not_conflict(more: str) -> None:
     old = routing("{host: reviews}", "old", 1, more)
     new = routing("{host: reviews}", "new", 2, ", exportTo: ['.']")
-    assert translated(SERVICE + new + old).problems == ()
+    assert translated(GATEWAY + SERVICE + new + old).problems == ()
+
+
+def test_a_gateway_that_is_not_there_is_said_until_it_comes() -> None:
+    bound = routing("{host: reviews}", more=", gateways: [mesh, edge]")
+    step = translated(SERVICE + bound)
+    (problem,) = step.problems
+    assert (problem.path, problem.reason) == ("spec.gateways[1]", "GatewayNotFound")
+    assert apply(step.state, [Upsert(resources(GATEWAY)[0])]).problems == ()
 
 
 def test_each_destination_is_looked_at() -> None:
