@@ -6,6 +6,7 @@ up; without, only the loopback mode.
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -202,6 +203,49 @@ async def test_saving_a_file_takes_effect_and_a_broken_one_is_told(
         assert left.nothing()
 
 
+async def test_seinectl_sees_the_running_mesh(tmp_path: Path, mode: Mode) -> None:
+    async with _demo(tmp_path, mode) as demo:
+        await demo.printed("Ctrl-C ends everything")
+        status, text = await _seinectl(demo, "check")
+        assert status == 0, text
+        status, text = await _seinectl(demo, "proxy-status", "-o", "json")
+        rows = json.loads(text)
+        assert (status, len(rows)) == (0, 10)
+        assert {row[name] for row in rows for name in ("CDS", "LDS", "EDS", "RDS")} == {"SYNCED"}
+
+        for kind, known in (
+            ("cluster", "outbound|9080|v2|reviews.bookshop.svc.cluster.local"),
+            ("listener", "9080"),
+            ("route", "VirtualService/bookshop/reviews"),
+            ("endpoint", "outbound|7000||inventory.bookshop.svc.cluster.local"),
+            ("secret", "spiffe://cluster.local/ns/bookshop/sa/storefront"),
+        ):
+            words = ("proxy-config", kind, "storefront", "-o", "json")
+            status, text = await _seinectl(demo, *words)
+            assert (status, known in text) == (0, True), text
+            assert json.loads(text)
+            status, text = await _seinectl(demo, *words[:3])
+            assert status == 0, text
+
+        await _push_a_change(demo, weight=50)
+        status, text = await _seinectl(
+            demo, "receipts", "VirtualService/bookshop/reviews", "-o", "json"
+        )
+        latest = json.loads(text)[-1]
+        assert (status, latest["sent"], latest["rejected"]) == (0, latest["acknowledged"], 0)
+        assert await _seinectl(demo, "problems", "-o", "json") == (0, "[]\n")
+
+        curl = ("curl", "-s", "-m", "10")
+        status, text = await _seinectl(
+            demo, "exec", "catalog", "--", *curl, "http://storefront:9080/"
+        )
+        trail = json.loads(text)["trail"]
+        assert trail["caller"] == "spiffe://cluster.local/ns/bookshop/sa/catalog"
+        words = ("-X", "DELETE", "http://reviews:9080/reviews/1")
+        status, text = await _seinectl(demo, "exec", "storefront", "--", *curl, *words)
+        assert text == "RBAC: access denied"
+
+
 async def test_pods_come_and_go_while_it_runs(tmp_path: Path, mode: Mode) -> None:
     async with _demo(tmp_path, mode) as demo:
         await demo.printed("Ctrl-C ends everything")
@@ -245,6 +289,20 @@ async def test_a_second_demo_in_the_same_place_is_refused(tmp_path: Path) -> Non
         async with _demo(tmp_path, Mode.LOOPBACK, "--mode", "loopback") as second:
             assert await second.ended() == 2
             await second.printed(rf"already runs in .* \(process {first.process.pid}\)")
+
+
+async def _seinectl(demo: Demo, *words: str) -> tuple[int, str]:
+    """Return status and output of a command, run as the demo's own user runs it."""
+    state = str(demo.run / localmesh.STATE_FILE)
+    command, *rest = words
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.ctl", command, "--mesh", state, *rest),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
 
 
 def _pid(demo: Demo, name: str) -> int:
