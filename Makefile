@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt golden protos lock bench docs clean
+.PHONY: help setup demo test check fmt golden protos crds tools lock bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ protos: setup ## Regenerate the modules beside each .proto
 
 docs: setup ## Regenerate docs/reference
 	$(BIN)/python -m tests.tools.reference
+
+crds: setup ## Regenerate deploy/crds from the types of libs/api
+	$(BIN)/python -m tests.tools.crds
+
+tools: setup ## Build etcd and kube-apiserver for tests/apiserver (four minutes, once; needs Go)
+	$(BIN)/python tests/tools/kubernetes/build.py
 
 lock: setup ## Compile requirements/*.txt anew from pyproject.toml
 	$(BIN)/python tests/tools/lock.py

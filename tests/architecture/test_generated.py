@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.tools import protos, reference
+from tests.tools import crds, protos, reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,3 +18,11 @@ def test_proto_modules_are_current(tmp_path: Path) -> None:
 def test_reference_pages_are_current() -> None:
     for page, text in reference.pages().items():
         assert (ROOT / page).read_text() == text, f"{page} is stale: run make docs"
+
+
+def test_custom_resource_definitions_are_current() -> None:
+    made = crds.files()
+    for name, text in made.items():
+        assert (ROOT / name).read_text() == text, f"{name} is stale: run make crds"
+    committed = {str(path.relative_to(ROOT)) for path in (ROOT / crds.FOLDER).glob("*.yaml")}
+    assert committed == set(made), "a kind is gone: run make crds"

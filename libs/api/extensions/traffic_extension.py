@@ -68,4 +68,4 @@ class TrafficExtensionSpec(Message, frozen=True):
 class TrafficExtension(IstioResource, frozen=True):
     """The kind."""
 
-    spec: TrafficExtensionSpec = TrafficExtensionSpec()
+    spec: TrafficExtensionSpec

@@ -82,7 +82,7 @@ class Rule(Message, frozen=True):
     from_: Annotated[tuple[From, ...], Meta(max_length=512)] | None = field(
         default=None, name="from"
     )
-    to: Annotated[tuple[To, ...], Meta(max_length=512)] | None = None
+    to: tuple[To, ...] | None = None
     when: tuple[Condition, ...] = ()
 
 
