@@ -40,6 +40,7 @@ class Endpoint(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     node: str = ""
     network: str = ""
     weight: int = 1
+    others: tuple[str, ...] = ()  # the same workload's addresses in further families
 
 
 class EndpointSet(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -6,7 +6,6 @@ endpoints move, only the scopes of their own services are made anew.
 """
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from typing import NamedTuple
 
 from msgspec import structs
@@ -19,10 +18,11 @@ from libs.model.service import Protocol, Resolution
 from libs.model.settings import MeshSettings
 from libs.model.traffic import LocalityBalancing, Simple, TlsMode, TrafficPolicy
 from libs.proxy import locality
+from libs.proxy.address_families import reachable
 from libs.proxy.cluster_name import ClusterName, parse_cluster
 from libs.proxy.gateways import passed_by_name
 from libs.proxy.memo import WeakMemo, same
-from libs.proxy.node import Interception, Proxy, ProxyType
+from libs.proxy.node import Families, Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies
 from libs.proxy.scope import EndpointScope, OutboundScope, ScopedService, ScopedSubset
 
@@ -84,7 +84,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self.inputs: tuple[object, ...] = ()
-        self.by_place: dict[Whereabouts, tuple[EndpointScope, ...]] = {}
+        self.by_place: dict[tuple[Whereabouts, Families], tuple[EndpointScope, ...]] = {}
         self.settings: MeshSettings | None = None
         self.needs = _NOTHING
 
@@ -166,10 +166,12 @@ class EndpointScoper:
         if not same(kept.inputs, inputs):
             kept.inputs, kept.by_place = inputs, {}
         place = kept.needs_of(scoped, outbound.settings).of(client)
-        scopes = kept.by_place.get(place)
+        key = (place, outbound.families)
+        scopes = kept.by_place.get(key)
         if scopes is None:
-            scopes = tuple(_scopes(scoped, row, self._peers, outbound.settings, place))
-            kept.by_place[place] = scopes
+            reached = reachable(row, outbound.families)
+            scopes = tuple(_scopes(scoped, reached, self._peers, outbound.settings, place))
+            kept.by_place[key] = scopes
         return scopes + _by_name(scopes) if passed_by_name(outbound, scoped) else scopes
 
 
@@ -239,7 +241,7 @@ def _scopes(  # noqa: PLR0917 - the inputs of one memo entry
     client: Whereabouts,
 ) -> Iterator[EndpointScope]:
     service = scoped.service
-    live = [e for e in row.endpoints if _reachable(e) and _near(scoped, e, client.node)]
+    live = [e for e in row.endpoints if _near(scoped, e, client.node)]
     for port in service.ports:
         if port.protocol is Protocol.UDP:
             continue
@@ -268,16 +270,6 @@ def _scopes(  # noqa: PLR0917 - the inputs of one memo entry
 
 def _near(scoped: ScopedService, endpoint: Endpoint, node: str) -> bool:
     return not scoped.service.node_local or (bool(node) and endpoint.node == node)
-
-
-def _reachable(endpoint: Endpoint) -> bool:
-    if endpoint.address.startswith("unix://"):
-        return True
-    try:
-        ip_address(endpoint.address)
-    except ValueError:
-        return False
-    return True
 
 
 def _chosen(  # noqa: PLR0917 - the parts of one cluster

@@ -95,24 +95,44 @@ def slices_of(service: Service, pods: Iterable[Pod]) -> list[EndpointSlice]:
     """
     if service.spec.type is ServiceType.EXTERNAL_NAME:
         return []
-    alike: dict[Ports, list[Pod]] = defaultdict(list)
+    alike: dict[tuple[AddressType, Ports], list[tuple[Pod, str]]] = defaultdict(list)
     for pod in pods:
-        if addresses(pod) and not has_ended(pod):
-            alike[_ports(service, pod)].append(pod)
+        for address in () if has_ended(pod) else _addresses(service, pod):
+            alike[_family(address), _ports(service, pod)].append((pod, address))
     return [
-        _slice(service, ports, members, name=f"{service.metadata.name}-from-pods-{index}")
-        for index, (ports, members) in enumerate(alike.items())
+        _slice(service, family, members, name=f"{service.metadata.name}-from-pods-{index}")
+        for index, (family, members) in enumerate(alike.items())
     ]
 
 
-def _slice(service: Service, ports: Ports, pods: list[Pod], *, name: str) -> EndpointSlice:
+def _addresses(service: Service, pod: Pod) -> tuple[str, ...]:
+    """A pod's address in each family of the service, or its primary one."""
+    own = addresses(pod)
+    families = {_family(address) for address in service.spec.cluster_ips}
+    if len(families) < 2:
+        return own[:1]
+    first = {_family(address): address for address in reversed(own)}
+    return tuple(first[family] for family in sorted(first))
+
+
+def _family(address: str) -> AddressType:
+    return AddressType.IPV6 if ":" in address else AddressType.IPV4
+
+
+def _slice(
+    service: Service,
+    alike: tuple[AddressType, Ports],
+    pods: list[tuple[Pod, str]],
+    *,
+    name: str,
+) -> EndpointSlice:
     labels = {SERVICE_NAME: service.metadata.name, MANAGED_BY: AUTHOR}
-    family = AddressType.IPV6 if ":" in addresses(pods[0])[0] else AddressType.IPV4
+    family, ports = alike
     return EndpointSlice(
         metadata=Metadata(name=name, namespace=service.metadata.namespace, labels=labels),
         address_type=family,
         ports=ports,
-        endpoints=tuple(_endpoint(service, pod) for pod in pods),
+        endpoints=tuple(_endpoint(service, pod, address) for pod, address in pods),
     )
 
 
@@ -132,11 +152,11 @@ def _number(port: ServicePort, named: dict[str, int]) -> int | None:
     return named.get(target) if isinstance(target, str) else target
 
 
-def _endpoint(service: Service, pod: Pod) -> SliceEndpoint:
+def _endpoint(service: Service, pod: Pod, address: str) -> SliceEndpoint:
     serving, leaving = is_ready(pod), pod.metadata.deletion_timestamp is not None
     ready = service.spec.publish_not_ready_addresses or (serving and not leaving)
     return SliceEndpoint(
-        addresses=addresses(pod)[:1],
+        addresses=(address,),
         conditions=EndpointConditions(ready=ready, serving=serving, terminating=leaving),
         hostname=pod.spec.hostname,
         node_name=pod.spec.node_name,

@@ -111,6 +111,9 @@ def _endpoint(
 ) -> LbEndpoint:
     found = LbEndpoint(health_status=_STATUS[endpoint.health])
     found.endpoint.address.CopyFrom(address(endpoint.address, endpoint.port))
+    for other in endpoint.others:
+        further = found.endpoint.additional_addresses.add()
+        further.address.CopyFrom(address(other, endpoint.port))
     found.load_balancing_weight.value = endpoint.weight
     speaks = endpoint.mtls and scope.mesh_tls
     if speaks and (endpoint.address, endpoint.port) not in disabled:

@@ -4,6 +4,7 @@ import pytest
 from msgspec import Struct, structs
 
 from libs.model.endpoint import Endpoint, EndpointSet, Health, Locality
+from libs.model.ids import WorkloadKey
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution
 from libs.model.traffic import (
@@ -189,3 +190,31 @@ def test_endpoints_that_are_gone_are_gone() -> None:
     empty: tuple[Endpoint, ...] = ()
     second = mesh(EndpointSet(key=WEB.key, endpoints=empty), before=first)
     assert scoper.scope(second, proxy()).endpoints[CLUSTER].endpoints == ()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [
+        (("10.1.0.1",), [("10.0.0.1", ()), ("10.0.0.2", ()), ("unix:///s", ())]),
+        (("fd00::9",), [("fd00::1", ()), ("fd00::3", ()), ("unix:///s", ())]),
+        (
+            ("10.1.0.1", "fd00::9"),
+            [
+                ("10.0.0.1", ("fd00::1",)),
+                ("10.0.0.2", ()),
+                ("fd00::3", ()),
+                ("unix:///s", ()),
+            ],
+        ),
+    ],
+)
+def test_a_client_sees_the_endpoints_of_its_own_families(
+    addresses: tuple[str, ...], expected: list[tuple[str, tuple[str, ...]]]
+) -> None:
+    pods = {"10.0.0.1": "a", "10.0.0.2": "", "fd00::1": "a", "fd00::3": "", "unix:///s": ""}
+    found = tuple(
+        Endpoint(address=address, port=80, port_name="http-80", workload=WorkloadKey(pod))
+        for address, pod in pods.items()
+    )
+    made = scopes(WEB, EndpointSet(key=WEB.key, endpoints=found), addresses=addresses)
+    assert [(one.address, one.others) for one in made[CLUSTER].endpoints] == expected
