@@ -61,7 +61,8 @@ class RunDirectory:
     def close(self, *, keep_logs: bool = False) -> None:
         """Remove the directory, or everything in it but the logs, and let it go."""
         _clear(self.path, kept={"logs"} if keep_logs else set())
-        for empty in (self.path, self.path.parent):
+        ours = (self.path, self.path.parent) if self.path.parent.name == ".run" else (self.path,)
+        for empty in ours:
             with contextlib.suppress(OSError):
                 empty.rmdir()
         self._lock.close()

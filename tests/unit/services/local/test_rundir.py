@@ -51,10 +51,10 @@ def test_a_session_that_is_not_the_recorded_one_is_left_alone(tmp_path: Path) ->
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_nothing_stays_but_the_logs_of_a_run_that_failed(tmp_path: Path, keep: bool) -> None:
-    directory, _ = rundir.claim(tmp_path / "run" / "local")
+    directory, _ = rundir.claim(tmp_path / ".run" / "local")
     (directory.logs / "ca.log").write_text("x")
     (directory.generated / "pods.yaml").write_text("x")
     directory.pod("web.shop").mkdir(parents=True)
     directory.close(keep_logs=keep)
     left = {path.name for path in tmp_path.rglob("*")}
-    assert left == ({"run", "local", "logs", "ca.log"} if keep else set())
+    assert left == ({".run", "local", "logs", "ca.log"} if keep else set())
