@@ -16,8 +16,17 @@ from msgspec import Struct
 
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
+from libs.xds import outcomes
 from libs.xds.stream.watch import Watch
-from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE
+from libs.xds.types import (
+    CLUSTER,
+    ENDPOINT,
+    EXTENSION,
+    LISTENER,
+    ROUTE,
+    Outcome,
+    resource_set,
+)
 from services.config_push import config_dump
 from services.config_push.connection import Connection
 from services.config_push.connections import Connections
@@ -63,6 +72,7 @@ class DebugPages:
             web.get("/debug/config_dump", self._config_dump),
             web.get("/debug/push_status", self._push_status),
             web.get("/debug/receipts", self._receipts),
+            web.get("/debug/patches", self._patches),
         ]
 
     async def _syncz(self, request: web.Request) -> web.Response:
@@ -107,6 +117,26 @@ class DebugPages:
         found = self._book.receipts(request.query.get("ref", ""))
         return web.json_response(
             [MessageToDict(one, preserving_proto_field_name=True) for one in found]
+        )
+
+    async def _patches(self, request: web.Request) -> web.Response:
+        """What became of each patch of an EnvoyFilter, at all proxies that are connected here."""
+        self._only_system(request)
+        sets = {id(one): one for proxy in self._connections for one in proxy.before.values()}
+        latest = self._pusher.round
+        rows = latest.mesh.patches.values() if latest else ()
+        known = [Outcome(row.ref, patch.index, 0) for row in rows for patch in row.patches]
+        nowhere = resource_set(LISTENER, (), tuple(known))
+        return web.json_response(
+            [
+                {
+                    "ref": one.ref,
+                    "patch": f"spec.configPatches[{one.index}]",
+                    "applied": one.hits,
+                    "finding": outcomes.finding(one),
+                }
+                for one in outcomes.summed([*sets.values(), nowhere])
+            ]
         )
 
     def _only_system(self, request: web.Request) -> None:

@@ -6,6 +6,7 @@ from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution
 from libs.model.settings import MeshSettings
 from libs.model.sidecar import IngressListener, ListenerPort
+from libs.model.telemetry import MetricsRule
 from libs.model.tokens import TokenRule
 from libs.model.traffic import (
     Destination,
@@ -19,6 +20,7 @@ from libs.xds import affects, generate
 from tests.support.mesh import (
     access_policy,
     endpoints,
+    extension,
     host_policy,
     mesh,
     peer_policy,
@@ -28,9 +30,11 @@ from tests.support.mesh import (
     row_key,
     service,
     sidecar,
+    telemetry_policy,
     token_policy,
     workload,
 )
+from tests.support.patches import patch_set
 
 WEB = service("web")
 PODS = service("pods", port(5432, Protocol.TCP), resolution=Resolution.ORIGINAL)
@@ -54,9 +58,17 @@ CHANGES: tuple[Struct, ...] = (
     host_policy("p", WEB.host, subsets=(Subset("v1"),)),
     peer_policy("off", mode=MtlsMode.DISABLE),
     access_policy("a"),
+    extension("e", lua="x"),
+    patch_set(
+        "- {applyTo: CLUSTER, patch: {operation: MERGE, value: {connect_timeout: 1s}}}\n"
+        "- {applyTo: LISTENER, patch: {operation: MERGE, value: {transparent: true}}}\n"
+        "- {applyTo: VIRTUAL_HOST, patch: {operation: MERGE, value: {require_tls: ALL}}}\n"
+        "- {applyTo: EXTENSION_CONFIG, patch: {operation: ADD, value: {name: x}}}\n"
+    ),
     sidecar("s", "./nothing.example.com"),
     sidecar("i", ingress=(IngressListener(port=ListenerPort(8080, Protocol.HTTP)),)),
     token_policy("t", rules=(TokenRule(issuer="i"),)),
+    telemetry_policy("t", metrics=(MetricsRule(disabled=True),)),
 )
 
 

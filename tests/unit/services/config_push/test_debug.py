@@ -15,6 +15,7 @@ from libs.xds.types import CLUSTER, ENDPOINT
 from services.config_push import debug
 from services.config_push.debug import DebugPages, Readers
 from tests.support.mesh import endpoints, fqdn, mesh, port, service
+from tests.support.patches import patch_set
 from tests.support.push_plane import RunningPlane, running_plane
 
 WEB = service("web", port(80))
@@ -152,3 +153,30 @@ async def test_others_see_only_the_proxies_of_their_namespace(site: Site) -> Non
 
 async def test_on_this_machine_everything_can_be_read(site: Site) -> None:
     assert [(await site.get(page))[0] for page in PAGES] == [200] * 5
+
+
+async def test_each_patch_says_what_became_of_it(site: Site) -> None:
+    text = """
+        - {applyTo: CLUSTER, match: {cluster: {name: "%s"}}, patch: {operation: MERGE, value: {connect_timeout: %s}}}
+        - {applyTo: CLUSTER, match: {cluster: {name: nobody}}, patch: {operation: REMOVE}}
+        """  # noqa: E501 - as people write them
+    good = patch_set(text % (WEB_CLUSTER, "1s"), "good")
+    bad = patch_set(text % (WEB_CLUSTER, "soon"), "bad")
+    alone = patch_set(text % (WEB_CLUSTER, "1s"), "alone", "store")
+    change = site.running.change(mesh(good, bad, alone, before=site.running.mesh)).change
+    while not any(row["applied"] for row in (await site.get("patches"))[1]):
+        assert change
+    _, rows = await site.get("patches")
+    said = {(row["ref"], row["patch"]): (row["applied"], row["finding"]) for row in rows}
+    place = "spec.configPatches"
+    assert said["EnvoyFilter/shop/good", f"{place}[0]"] == (1, "")
+    assert said["EnvoyFilter/shop/good", f"{place}[1]"] == (0, "the patch matches nothing")
+    assert "connect_timeout" in said["EnvoyFilter/shop/bad", f"{place}[0]"][1]
+    assert said["EnvoyFilter/store/alone", f"{place}[0]"] == (0, "the patch matches nothing")
+
+
+async def test_patches_are_shown_to_the_control_plane_alone(site: Site, from_afar: None) -> None:
+    del from_afar
+    assert (await site.get("patches", "system"))[0] == 200
+    assert (await site.get("patches", "shop"))[0] == 403
+    assert (await site.get("patches", "forged"))[0] == 401

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct, structs
 
+from libs.model.extensions import Phase
 from libs.model.ids import service_key
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution
@@ -28,6 +29,7 @@ from libs.proxy.scoper import Scoper
 from libs.xds import generate
 from tests.support.mesh import (
     endpoints,
+    extension,
     fqdn,
     host_policy,
     mesh,
@@ -39,6 +41,7 @@ from tests.support.mesh import (
     sidecar,
     workload,
 )
+from tests.support.patches import patch_set
 
 NAMES = ("a", "b", "c")
 NAMESPACES = ("shop", "store")
@@ -118,8 +121,18 @@ def host_policies(draw: st.DrawFn) -> Struct:
     )
 
 
+PATCHES = """
+- {applyTo: CLUSTER, match: {cluster: {portNumber: %d}}, patch: {operation: MERGE, value: {connect_timeout: %ds}}}
+- {applyTo: CLUSTER, patch: {operation: ADD, value: {name: mine, connect_timeout: %ds}}}
+- {applyTo: HTTP_ROUTE, patch: {operation: INSERT_FIRST, value: {name: r, match: {prefix: /}}}}
+"""  # noqa: E501 - as people write them
 others = st.sampled_from(
     [
+        patch_set(PATCHES % (80, 1, 1), "a"),
+        patch_set(PATCHES % (81, 2, 2), "b", "istio-system"),
+        patch_set(PATCHES % (80, 3, 3), "c", priority=-1),
+        extension("a", lua="a"),
+        extension("b", "istio-system", lua="b", priority=1, phase=Phase.AUTHN),
         peer_policy("default", mode=MtlsMode.DISABLE),
         peer_policy("ports", selector={"v": "a"}, ports={80: MtlsMode.DISABLE}),
         workload("client", addresses=("10.0.0.9",), labels={"app": "x"}),
