@@ -24,9 +24,11 @@ NOTHING = Answer(0)
 
 
 @asynccontextmanager
-async def application(address: str, *ports: int) -> AsyncIterator[None]:
+async def application(
+    address: str, *ports: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """Answer HTTP with the request's own head, and anything else with its bytes in upper case."""
-    servers = [await asyncio.start_server(_serve, address, port) for port in ports]
+    servers = [await asyncio.start_server(_serve, address, port, ssl=tls) for port in ports]
     try:
         yield
     finally:
@@ -58,16 +60,17 @@ async def http(
     path: str = "/",
     *,
     tls: ssl.SSLContext | None = None,
+    server_name: str = "",
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Send one request and return the answer."""
+    """Send one request and return the answer; with TLS for `server_name`, or for no name."""
     lines = {"host": "test", "connection": "close", **(headers or {})}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode()
     try:
         async with asyncio.timeout(_SECONDS):
-            return await _request(address, request, tls)
+            return await _request(address, request, tls, server_name)
     except (OSError, asyncio.IncompleteReadError):
         return NOTHING
 
@@ -83,8 +86,10 @@ async def exchange(
         return NOTHING
 
 
-async def _request(address: tuple[str, int], request: bytes, tls: ssl.SSLContext | None) -> Answer:
-    async with _connected(address, tls) as (reader, writer):
+async def _request(
+    address: tuple[str, int], request: bytes, tls: ssl.SSLContext | None, server_name: str
+) -> Answer:
+    async with _connected(address, tls, server_name) as (reader, writer):
         writer.write(request)
         await writer.drain()
         top = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -106,9 +111,10 @@ async def _exchange(address: tuple[str, int], sent: bytes, tls: ssl.SSLContext |
 
 @asynccontextmanager
 async def _connected(
-    address: tuple[str, int], tls: ssl.SSLContext | None
+    address: tuple[str, int], tls: ssl.SSLContext | None, server_name: str = ""
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection(*address, ssl=tls)
+    name = (server_name or None) if tls else None
+    reader, writer = await asyncio.open_connection(*address, ssl=tls, server_hostname=name)
     try:
         yield reader, writer
     finally:
