@@ -1,15 +1,20 @@
 import json
 import sys
 import time
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
-from libs.api import reasons
+from libs.api import mesh_config, reasons, registry
 from libs.api.check import check, check_files, check_raw
+from libs.api.kubernetes import ConfigMap
 from libs.api.networking.virtual_service import VirtualService
 from libs.api.problem import Severity
+from libs.api.resource import Metadata
+from tests.support.shapes import shaped
 
 TEXT = """\
 apiVersion: networking.istio.io/v1
@@ -107,6 +112,15 @@ def routes(count: int, route: str) -> str:
     )
 
 
+def istio(kind: str, spec: str) -> str:
+    api_version = next(it.api_versions[0] for it in registry.KINDS if it.name == kind)
+    return f"apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: a}}\nspec:\n{spec}"
+
+
+def many(count: int, item: str) -> str:
+    return "".join(item.replace("#", str(number)) for number in range(count))
+
+
 HOSTILE = {
     "routes": routes(
         9000, "  - {match: [{uri: {prefix: /#}}], route: [{destination: {host: a}}]}\n"
@@ -119,6 +133,37 @@ HOSTILE = {
     "hosts": routes(1, "  - {}\n").replace("[a]", str([f"*.h{n}.com" for n in range(40_000)])),
     "same hosts": routes(1, "  - {}\n").replace("[a]", str(["a"] * 90_000)),
     "a long host": routes(1, "  - {}\n").replace("[a]", f"[{'a.' * 400_000}]"),
+    "servers": istio(
+        "Gateway",
+        "  servers:\n"
+        + many(9000, "  - {port: {number: 1, name: a#, protocol: TLS}, hosts: [a#]}\n"),
+    ),
+    "egress hosts": istio("Sidecar", "  egress:\n  - hosts:\n" + many(60_000, "    - n#/a.b\n")),
+    "endpoints": istio(
+        "ServiceEntry",
+        "  hosts: [a]\n  resolution: STATIC\n  ports:\n"
+        + many(256, "  - {number: #, name: a#}\n")
+        + "  endpoints:\n"
+        + many(4000, "  - {address: 1.2.3.4, ports: {a1: 1, b#: 2}}\n"),
+    ),
+    "patches": istio(
+        "EnvoyFilter",
+        "  configPatches:\n"
+        + many(9000, "  - {applyTo: CLUSTER, patch: {operation: MERGE, value: {a: {b: [#]}}}}\n"),
+    ),
+    "keys": istio(
+        "RequestAuthentication",
+        '  jwtRules:\n  - issuer: a\n    jwks: \'{"keys":['
+        + '{"kty":"oct","k":"AA"},' * 40_000
+        + "]}'\n",
+    ),
+    "filters": istio(
+        "Telemetry",
+        "  accessLogging:\n" + many(9000, "  - {filter: {expression: '((((((a # b))))))'}}\n"),
+    ),
+    "variables": istio(
+        "WasmPlugin", "  url: a\n  vmConfig:\n    env:\n" + many(30_000, "    - {name: a#}\n")
+    ),
     "dashes": routes(1, "  - {}\n").replace("[a]", f"[a{'-' * 900_000}]"),
 }
 
@@ -174,6 +219,12 @@ uri prefix exact regex sniHosts destinationSubnets trafficPolicy subsets labels 
 consistentHash localityLbSetting distribute failover from to connectionPool outlierDetection mode
 portLevelSettings workloadSelector selector matchLabels mtls portLevelMtls action provider rules
 source operation when key values principals serviceAccounts ipBlocks paths ports targetRef kind
+servers protocol bind credentialName cipherSuites ecdhCurves endpoints addresses address resolution
+ingress egress defaultEndpoint outboundTrafficPolicy egressProxy template probe httpGet exec command
+configPatches applyTo patch value listener filterChain filter subFilter proxy proxyVersion priority
+jwtRules issuer jwks jwksUri fromHeaders outputClaimToHeaders tracing metrics accessLogging
+customTags overrides tagOverrides expression url sha256 pluginConfig vmConfig env wasm lua
+targetRefs backend service pathType
 """
 SPECS = st.recursive(
     VALUES,
@@ -183,18 +234,36 @@ SPECS = st.recursive(
     ),
     max_leaves=25,
 )
-KINDS = st.sampled_from(
-    [
-        ("networking.istio.io/v1", "VirtualService"),
-        ("networking.istio.io/v1", "DestinationRule"),
-        ("security.istio.io/v1", "PeerAuthentication"),
-        ("security.istio.io/v1", "AuthorizationPolicy"),
-        ("v1", "Service"),
-    ]
-)
+KINDS = st.sampled_from([kind for kind in registry.KINDS if kind.struct])
+ANNOTATIONS = {
+    "istio.io/dry-run": "x",
+    "proxy.istio.io/config": "a: [",
+    "kubernetes.io/ingress.class": "istio",
+}
 
 
 @given(KINDS, SPECS)
-def test_no_spec_makes_it_raise(kind: tuple[str, str], spec: object) -> None:
-    metadata = {"name": "a", "annotations": {"istio.io/dry-run": "x"}}
-    check_raw({"apiVersion": kind[0], "kind": kind[1], "metadata": metadata, "spec": spec})
+def test_no_spec_makes_it_raise(kind: registry.Kind, spec: object) -> None:
+    metadata = {"name": "a", "annotations": ANNOTATIONS}
+    raw = {"apiVersion": kind.api_versions[-1], "kind": kind.name, "metadata": metadata}
+    check_raw({**raw, "spec": spec})
+
+
+@pytest.mark.parametrize("kind", [it for it in registry.KINDS if it.struct], ids=lambda it: it.name)
+@given(st.randoms(use_true_random=False))
+def test_no_value_of_the_right_type_makes_it_raise(kind: registry.Kind, random: Random) -> None:
+    assert kind.struct is not None
+    wanted = [it for it in fields(kind.struct) if it.name != "metadata"]
+    raw = {it.encode_name: shaped(it.type, random.choice) for it in wanted}
+    metadata = {"name": "a", "namespace": "here", "annotations": ANNOTATIONS}
+    raw |= {"apiVersion": kind.api_versions[0], "kind": kind.name, "metadata": metadata}
+    _, problems = check_raw(raw)
+    for problem in problems:
+        assert problem.path
+        assert problem.text
+
+
+@given(st.randoms(use_true_random=False))
+def test_no_mesh_config_makes_it_raise(random: Random) -> None:
+    text = json.dumps(shaped(mesh_config.MeshConfig, random.choice))
+    mesh_config.read(ConfigMap(Metadata("istio", "istio-system"), {mesh_config.KEY: text}))
