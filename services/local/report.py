@@ -100,7 +100,7 @@ class Reporter:
         footer = counted + (f"[bold red]{lost} lost[/]" if lost else "[green]none lost[/]")
         if uncovered := observer.uncovered():
             footer += f" · [yellow]waiting for[/] {', '.join(uncovered[:4])}"
-        return screens.table(observer.rows(), observer.splits(), footer)
+        return screens.table(observer.rows(), observer.splits(), footer, wide=self._screen.wide)
 
     def conclude(self) -> bool:
         """Print how a run with `--once` ended; return whether all was right."""

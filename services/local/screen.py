@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from libs.api.problem import Problem, Severity
-from libs.model.ids import Ref, parse_ref
+from libs.model.ids import parse_ref
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
+from services.local.accesslog import NO_RULE
 from services.local.rows import Mark, Row, Split
 from services.local.verdict import Fate
 
@@ -26,7 +27,7 @@ _SIGNS = {
     Mark.WRONG: "[bold red]✗[/]",
     Mark.WAITING: "[yellow]…[/]",
 }
-_PLAIN_WIDTH = 150
+_PLAIN_WIDTH = 180
 _MAX_CAUSES = 6
 
 
@@ -108,6 +109,11 @@ class Screen:
             self._live.start()
         self._live.update(renderable, refresh=True)
 
+    @property
+    def wide(self) -> bool:
+        """There is room to spell things out."""
+        return self._console.width >= _PLAIN_WIDTH
+
     def close(self, last: RenderableType | None = None) -> None:
         """End the live table, and leave its last state behind."""
         if self._live is not None:
@@ -117,48 +123,52 @@ class Screen:
             self._console.print(last)
 
 
-def table(rows: Sequence[Row], splits: Sequence[Split], footer: str) -> RenderableType:
-    """Return the whole table."""
-    parts: list[RenderableType] = [_calls(rows)]
+def table(
+    rows: Sequence[Row], splits: Sequence[Split], footer: str, *, wide: bool
+) -> RenderableType:
+    """Return the whole table; `wide` spells out what is shortened otherwise."""
+    parts: list[RenderableType] = [_calls(rows, wide=wide)]
     if splits:
         parts.append(_splits(splits))
     return Group(*parts, Text.from_markup(footer))
 
 
-def _calls(rows: Sequence[Row]) -> Table:
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+def _calls(rows: Sequence[Row], *, wide: bool) -> Table:
+    domains = sorted({_domain(row.proved) for row in rows if row.proved})
+    prefix = domains[0] if len(domains) == 1 and not wide else ""
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     found.add_column("")
-    for column in ("who called whom", "protocol", "SPIFFE id that the caller proved"):
-        found.add_column(column, overflow="fold")
-    found.add_column("asked for", overflow="fold")
-    found.add_column("what happened", overflow="fold")
+    for column in ("who called whom", "", f"proved: {prefix or 'SPIFFE id'}"):
+        found.add_column(column, no_wrap=wide, overflow="fold")
+    found.add_column("and was", overflow="fold")
     found.add_column("calls", justify="right", no_wrap=True)
     for row in rows:
         found.add_row(
             _SIGNS[row.mark],
-            _called(row),
+            _called(row, wide=wide),
             row.protocol,
-            _proof(row),
-            _asked(row),
-            _happened(row),
+            _proof(row, prefix),
+            _fate(row, wide=wide),
             str(row.calls),
         )
     return found
 
 
-def _called(row: Row) -> str:
+def _domain(identity: str) -> str:
+    """Return the part of an identity that all of a mesh share: `spiffe://<trust domain>/`."""
+    return identity[: identity.index("/ns/") + 1] if "/ns/" in identity else ""
+
+
+def _called(row: Row, *, wide: bool) -> str:
     called = f"{row.caller} → {row.callee}:{row.port}"
-    return f"{called}\n[dim]{escape(row.request)}[/]" if row.request else called
+    request = row.request if wide else row.request.partition(" ")[0]
+    return f"{called} [dim]{escape(request)}[/]" if request else called
 
 
 def _splits(splits: Sequence[Split]) -> Table:
-    found = Table(
-        "",
-        "split over versions",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        header_style="bold",
-    )
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    found.add_column("")
+    found.add_column("split over versions")
     for column in ("asked for", "seen", "calls"):
         found.add_column(column, justify="right")
     found.add_column("")
@@ -175,43 +185,41 @@ def _splits(splits: Sequence[Split]) -> Table:
     return found
 
 
-def _proof(row: Row) -> str:
+def _proof(row: Row, prefix: str) -> str:
     if row.proved:
-        scheme, _, rest = row.proved.partition("://")
-        domain, _, path = rest.partition("/")
-        return f"[dim]{scheme}://{escape(domain)}/[/]\n[green]{escape(path)}[/]"
-    return "[dim]none: plain text[/]" if not row.verdict.identity else "[yellow]not seen yet[/]"
+        return f"[green]{escape(row.proved.removeprefix(prefix))}[/]"
+    return "[dim]nothing: plain text[/]" if not row.verdict.identity else "[yellow]not yet seen[/]"
+
+
+def _fate(row: Row, *, wide: bool) -> str:
+    """Return what became of the calls; if that is not what was asked for, both."""
+    if row.wrong:
+        told = f"{row.wrong} not as asked: {row.example[:40]}"
+        return f"{_asked(row)}; [red]{escape(told)}[/]"
+    if row.mark is Mark.WAITING:
+        return f"{_asked(row)}; [yellow]the sidecar's log is awaited[/]"
+    if row.verdict.fate is Fate.DENIED and wide:
+        return f"{_asked(row)}: [bold]{escape(_rule(row))}[/]"
+    return _asked(row)
 
 
 def _asked(row: Row) -> str:
     verdict = row.verdict
-    names = escape(", ".join(_name(policy) for policy in verdict.policies))
+    names = escape(", ".join(parse_ref(policy)[2] for policy in verdict.policies))
     if verdict.fate is Fate.ALLOWED:
-        how = "mutual TLS" if verdict.identity else "plain text accepted"
-        return f"{how}\n[dim]{names}[/]" if names else how
+        how = "answered" if verdict.identity else "answered in plain text"
+        return f"{how}, [dim]allowed by {names}[/]" if names else how
     if verdict.fate is Fate.DENIED:
-        return f"denied\n[dim]{names}[/]"
+        number = verdict.rule.rpartition("-rule[")[2].rstrip("]")
+        rule = f"rule {number}" if number else "no rule allows it"
+        return f"[bold]denied[/] by {names}, {rule}"
     if verdict.fate is Fate.REFUSED:
-        return f"refused: STRICT\n[dim]{names}[/]"
+        return f"[bold]refused[/] by {names}: STRICT"
     return "[dim]not judged[/]"
 
 
-def _happened(row: Row) -> str:
-    if row.wrong:
-        return f"[red]{row.wrong} not as asked: {escape(row.example[:60])}[/]"
-    if row.mark is Mark.WAITING:
-        return "[yellow]waiting for the sidecar's log[/]"
-    if row.verdict.fate is Fate.DENIED:
-        rule = "no rule allows it" if row.evidence == "none" else row.evidence
-        return f"denied: [bold]{escape(rule)}[/]"
-    if row.verdict.fate is Fate.REFUSED:
-        return f"refused: {escape(row.evidence)}"
-    return "answered"
-
-
-def _name(policy: Ref) -> str:
-    kind, _, name = parse_ref(policy)
-    return f"{kind} {name}"
+def _rule(row: Row) -> str:
+    return "no policy matched" if row.evidence == NO_RULE else row.evidence
 
 
 def _short(file: str) -> str:
