@@ -23,6 +23,11 @@ def reachable(row: EndpointSet, families: Families) -> EndpointSet:
     return row if len(kept) == len(row.endpoints) else structs.replace(row, endpoints=kept)
 
 
+def of_families(addresses: Iterable[str], families: Families) -> list[str]:
+    """Return those IP addresses that a client of `families` can reach."""
+    return [one for one in addresses if str(ip_address(one).version) in families]
+
+
 def _version(endpoint: Endpoint) -> int:
     """Return 4 or 6, or 0 for a name."""
     try:

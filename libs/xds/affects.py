@@ -7,10 +7,11 @@ differ is decided by its scope; this only spares types that cannot.
 from collections.abc import Mapping
 
 from libs.model.mesh import Table
-from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE
+from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, NAME_TABLE, ROUTE
 
 _ALL = frozenset({CLUSTER, ENDPOINT, LISTENER, ROUTE})
-_WHOLE = _ALL | {EXTENSION}
+_SEEN = _ALL | {NAME_TABLE}  # what depends on which services a proxy sees
+_WHOLE = _SEEN | {EXTENSION}
 
 _BY_TABLE: Mapping[Table, frozenset[str]] = {
     # Trust domain, timeouts, retries, logs; the cluster's name stands in every endpoint; the root
@@ -18,17 +19,19 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     Table.SETTINGS: _WHOLE,
     # Labels of a namespace decide over injection and visibility, which reach no proxy from here.
     Table.NAMESPACE: frozenset(),
-    # A service is a cluster with its endpoints, a virtual host, a listener, and inbound chains.
-    Table.SERVICE: _ALL,
+    # A service is a cluster with its endpoints, a virtual host, a listener, and inbound chains; and
+    # a name.
+    Table.SERVICE: _SEEN,
     # Mostly load assignments. But who they are decides whom a cluster trusts, whether they have
-    # sidecars how it calls them, and those of headless services have listeners and hosts.
-    Table.ENDPOINTS: _ALL,
+    # sidecars how it calls them, and those of headless services have listeners, hosts and names.
+    Table.ENDPOINTS: _SEEN,
     # Its labels decide for its own proxy: policies, matches by source labels, peer policies of its
     # ports; its ports and locality, inbound clusters and the order of endpoints.
     # And which patches and extensions are for it.
     Table.WORKLOAD: _WHOLE,
-    # HTTP rules are routes; rules for TCP and TLS are filter chains.
-    Table.ROUTING: frozenset({LISTENER, ROUTE}),
+    # HTTP rules are routes; rules for TCP and TLS are filter chains. And the services that one
+    # leads to come into the scopes of those Sidecars that import it.
+    Table.ROUTING: _SEEN,
     # Listeners and the routes they ask for; a server that passes TLS on by the name of a cluster
     # brings clusters and endpoints of those names.
     Table.GATEWAY: _ALL,
@@ -40,7 +43,7 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     # Filters in inbound chains, nothing else.
     Table.ACCESS_POLICY: frozenset({LISTENER}),
     # What a proxy sees at all, and what it lets in.
-    Table.SIDECAR: _ALL,
+    Table.SIDECAR: _SEEN,
     # Likewise.
     Table.TOKEN_POLICY: frozenset({LISTENER}),
     # Whatever a patch is applied to: never endpoints, which no patch can name.

@@ -169,7 +169,8 @@ def peer_policy(name: str, namespace: str = "shop", **fields: object) -> PeerPol
 
 def sidecar(name: str, *hosts: str, namespace: str = "shop", **fields: object) -> Sidecar:
     """Return a Sidecar that imports `hosts`, each `<namespace>/<host>`, through one listener."""
-    patterns = tuple(HostPattern(*host.split("/")) for host in hosts)
+    pairs = (host.partition("/") for host in hosts)
+    patterns = tuple(HostPattern(owner, name) for owner, _, name in pairs)
     fields.setdefault("egress", (EgressListener(hosts=patterns),) if patterns else ())
     return Sidecar(ref=ref("Sidecar", namespace, name), namespace=namespace, name=name, **fields)  # type: ignore[arg-type]
 

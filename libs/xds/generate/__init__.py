@@ -13,6 +13,7 @@ from libs.xds.generate import (
     extensions,
     inbound_clusters,
     listeners,
+    names,
     proxyless,
     routes,
 )
@@ -22,6 +23,7 @@ from libs.xds.types import (
     ENDPOINT,
     EXTENSION,
     LISTENER,
+    NAME_TABLE,
     ROUTE,
     ResourceSet,
     Snapshot,
@@ -63,12 +65,18 @@ def extension_set(scope: ProxyScope) -> ResourceSet:
     return patched(scope, EXTENSION, extensions.generate(scope.inbound))
 
 
+def name_set(scope: ProxyScope) -> ResourceSet:
+    """Return the names that the agent of a proxy resolves for its application."""
+    return resource_set(NAME_TABLE, names.generate(scope.outbound))
+
+
 GENERATORS: Mapping[str, Callable[[ProxyScope], ResourceSet]] = {
     CLUSTER: cluster_set,
     ENDPOINT: endpoint_set,
     LISTENER: listener_set,
     ROUTE: route_set,
     EXTENSION: extension_set,
+    NAME_TABLE: name_set,
 }
 
 

@@ -17,6 +17,7 @@ from libs.model.traffic import (
 )
 from libs.proxy.scoper import Scoper
 from libs.xds import affects, generate
+from libs.xds.types import CLUSTER, ENDPOINT, NAME_TABLE
 from tests.support.mesh import (
     access_policy,
     endpoints,
@@ -76,13 +77,28 @@ CHANGES: tuple[Struct, ...] = (
 def test_no_type_that_differs_is_left_out(change: Struct) -> None:
     before = mesh(*ROWS)
     after = mesh(change, before=before)
-    old, new = (Scoper().scope(now, proxy()) for now in (before, after))
+    client = proxy(dns_capture=True)
+    old, new = (Scoper().scope(now, client) for now in (before, after))
     differ = {
         type_url
         for type_url, make in generate.GENERATORS.items()
         if make(old).version != make(new).version
     }
     assert differ <= affects.types(frozenset({row_key(change).table}))
+
+
+def test_a_routing_brings_services_into_the_scope_of_a_sidecar() -> None:
+    narrow = sidecar("narrow", f"./{PODS.host}", selector={"app": "x"})
+    follows = routing("r", PODS.host, http=(HttpRoute(destinations=TO_WEB),))
+    client = proxy(labels={"app": "x"}, dns_capture=True)
+    before = mesh(*ROWS, narrow)
+    old, new = (Scoper().scope(now, client) for now in (before, mesh(follows, before=before)))
+    differ = {
+        type_url
+        for type_url, make in generate.GENERATORS.items()
+        if make(old).version != make(new).version
+    }
+    assert {CLUSTER, ENDPOINT, NAME_TABLE} <= differ <= affects.types(frozenset({Table.ROUTING}))
 
 
 def test_nothing_is_affected_by_nothing_and_every_table_is_known() -> None:
