@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from msgspec import Struct
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
+from msgspec import Struct, structs
 
 from libs.model.endpoint import Endpoint, EndpointSet
 from libs.model.extensions import Failure, Module, Phase, Traffic
@@ -13,7 +14,9 @@ from libs.model.service import Protocol, ServicePort
 from libs.proxy.node import Interception
 from libs.proxy.scoper import Scoper
 from libs.xds import generate
-from libs.xds.types import Snapshot
+from libs.xds.types import EXTENSION, Snapshot, field, resource, resource_set
+from services.agent.modules.fetch import ModuleError
+from services.agent.modules.rewrite import FileOf, rewritten
 from tests.support import mesh, traffic, wasm_module
 from tests.support.certificates import TestAuthority
 from tests.support.envoy import Envoy, free_ports, running
@@ -95,6 +98,49 @@ async def test_a_module_of_webassembly_acts(client: Client, tmp_path: Path) -> N
     module = Module(url=f"file://{file}", failure=Failure.CLOSE)
     answer = await client.answer(extension("m", module=module))
     assert answer.headers[wasm_module.HEADER[0]] == wasm_module.HEADER[1]
+
+
+async def _through_the_agent(snapshot: Snapshot, file_of: FileOf) -> Snapshot:
+    """Return a snapshot as it is behind an agent to which `file_of` gives modules."""
+    made = snapshot.of(EXTENSION).resources.values()
+    message = b"".join(field(2, one.delta_bytes) for one in made)
+    response = DeltaDiscoveryResponse.FromString(
+        await rewritten(message, delta=True, file_of=file_of)
+    )
+    behind = [resource(it.name, EXTENSION, body=it.resource.value) for it in response.resources]
+    return Snapshot({**snapshot.sets, EXTENSION: resource_set(EXTENSION, behind)})
+
+
+async def test_a_module_that_is_nowhere_is_refused_in_words_and_the_last_one_goes_on(
+    client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "module.wasm"
+    file.write_bytes(wasm_module.module())
+    remote = Module(url="https://example.com/m.wasm", config=b"{}")
+
+    async def found(url: str, sha256: str) -> Path:
+        del url, sha256
+        return file
+
+    async def nothing(url: str, sha256: str) -> Path:
+        del url, sha256
+        message = "status 404"
+        raise ModuleError(message)
+
+    for module, file_of, refusals, header in (
+        (remote, found, 0, "was here"),
+        (structs.replace(remote, config=b'{"a": 1}'), nothing, 1, "was here"),
+        (structs.replace(remote, failure=Failure.OPEN), nothing, 1, None),
+    ):
+        wanted = _snapshot(client.http, client.application, extension("m", module=module))
+        await client.envoy.serve(await _through_the_agent(wanted, file_of))
+        refused = client.envoy.plane.refused
+        assert len(refused) == refusals
+        assert all("https://example.com/m.wasm: status 404" in text for text in refused)
+        answer = await traffic.http((OUTBOUND, client.http), "/", headers={"host": "web.shop"})
+        assert answer.status == 200
+        assert answer.headers.get("x-module") == header
+    client.envoy.plane.refused.clear()
 
 
 async def test_patches_act_together_with_extensions(client: Client) -> None:

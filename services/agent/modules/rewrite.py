@@ -71,11 +71,14 @@ def _give_up(named: module_pb2.NamedExtension, plugin: module_pb2.WasmFilter, re
         "module not fetched",
         extra={"extension": named.name, "reason": reason, "skipped": may_be_skipped},
     )
-    named.typed_config.value = b""
-    named.typed_config.type_url = LETS_THROUGH if may_be_skipped else _refusable(reason)
+    if may_be_skipped:
+        named.typed_config.value = b""
+        named.typed_config.type_url = LETS_THROUGH
+        return
+    # Envoy repeats the path of a file that is not there when it refuses a configuration.
+    plugin.config.vm_config.code.local.filename = f"/not fetched/{_printable(reason)}"
+    named.typed_config.value = plugin.SerializeToString()
 
 
-def _refusable(reason: str) -> str:
-    """Return the URL of a type that nobody knows, which Envoy repeats when it refuses it."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in reason)
-    return f"type.googleapis.com/seine.NotFetched: {text[:_MAX_REASON]}"
+def _printable(reason: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in reason)[:_MAX_REASON]

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from libs.model.ids import Ref
 from libs.model.patches import Patch, PatchSet
 from libs.proxy.node import ProxyType
+from libs.proxy.scope import OutboundScope
 from libs.xds.generate.patches import values
 from libs.xds.generate.patches.merge import merge
 from libs.xds.generate.patches.values import Misfit
@@ -74,8 +75,13 @@ class Entry:
 class Ledger:
     """All patches for one proxy."""
 
-    def __init__(self, sets: Sequence[PatchSet], proxy: ProxyType) -> None:
-        self.gateway = proxy is ProxyType.ROUTER
+    def __init__(self, sets: Sequence[PatchSet], outbound: OutboundScope) -> None:
+        self.gateway = outbound.type is ProxyType.ROUTER
+        # Of a gateway people know the ports of its servers, which need not be those it listens on.
+        self._ports = {
+            listener.port: frozenset(bound.server.number for bound in listener.servers)
+            for listener in outbound.gateways
+        }
         self._entries: dict[str, list[Entry]] = {}
         for one in sets:
             for patch in one.patches:
@@ -104,6 +110,10 @@ class Ledger:
         found = tuple(self._touched)
         self._touched.clear()
         return found
+
+    def is_port(self, asked: int, port: int) -> bool:
+        """Tell whether a condition on a port, 0 for none, holds for `port` of this proxy."""
+        return asked in {0, port} or asked in self._ports.get(port, ())
 
     def direction(self, *, inbound: bool) -> str:
         """Return the context of something inbound or outbound."""

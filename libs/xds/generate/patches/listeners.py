@@ -74,8 +74,19 @@ class _Patcher:
 
     def _meant(self, target: str, *operations: str) -> Iterator[Entry]:
         for entry in self._ledger.of(target, self._context, *operations):
-            if _is_listener(self._listener, entry.patch.listener):
+            if self._is_listener(entry.patch.listener):
                 yield entry
+
+    def _is_listener(self, match: ListenerMatch | None) -> bool:
+        if match is None:
+            return True
+        listener = self._listener
+        if match.name and match.name != listener.name:
+            return False
+        if self._ledger.is_port(match.port, listener.address.socket_address.port_value):
+            return True
+        chains = listener.filter_chains if listener.name in _VIRTUAL else ()
+        return any(_port(chain) == match.port for chain in chains)
 
     def _patch_filters(self) -> None:
         found = list(self._listener.listener_filters)
@@ -103,7 +114,7 @@ class _Patcher:
     def _keep(self, chain: FilterChain, patcher: ChainPatcher) -> bool:
         def meant(entry: Entry) -> bool:
             match = entry.patch.listener
-            return _is_listener(self._listener, match) and _is_chain(self._listener, chain, match)
+            return self._is_listener(match) and _is_chain(self._listener, chain, match)
 
         for entry in self._ledger.of("FILTER_CHAIN", self._context, *_MERGES):
             if not meant(entry) or not _has_filter(chain, entry.patch.listener):
@@ -137,18 +148,6 @@ def _listener_filters(found: Sequence[ListenerFilter], entry: Entry) -> list[Lis
     for item in matching:
         entry.lay_over(item)
     return list(found) if matching else None
-
-
-def _is_listener(listener: Listener, match: ListenerMatch | None) -> bool:
-    if match is None:
-        return True
-    if match.name and match.name != listener.name:
-        return False
-    own = listener.address.socket_address.port_value
-    if not match.port or match.port == own:
-        return True
-    chains = listener.filter_chains if listener.name in _VIRTUAL else ()
-    return any(_port(chain) == match.port for chain in chains)
 
 
 def _is_chain(listener: Listener, chain: FilterChain, match: ListenerMatch | None) -> bool:

@@ -65,8 +65,21 @@ class _Patcher:
 
     def _meant(self, target: str, *operations: str) -> Iterator[Entry]:
         for entry in self._ledger.of(target, self._context, *operations):
-            if _is_configuration(self._routes, entry.patch.routes):
+            if self._is_meant(entry.patch.routes):
                 yield entry
+
+    def _is_meant(self, match: RouteMatch | None) -> bool:
+        if match is None:
+            return True
+        port, port_name, gateway = _parts(self._routes.name)
+        wanted = (
+            (match.name, self._routes.name),
+            (match.port_name, port_name),
+            (match.gateway, gateway),
+        )
+        if not self._ledger.is_port(match.port, port):
+            return False
+        return all(not asked or asked == is_ for asked, is_ in wanted)
 
     def _keep_host(self, host: VirtualHost) -> bool:
         """Patch a virtual host and what is in it; False if it is to go."""
@@ -105,19 +118,6 @@ class _Patcher:
                 return False
             entry.lay_over(route)
         return True
-
-
-def _is_configuration(routes: RouteConfiguration, match: RouteMatch | None) -> bool:
-    if match is None:
-        return True
-    port, port_name, gateway = _parts(routes.name)
-    wanted = (
-        (match.name, routes.name),
-        (match.port, port),
-        (match.port_name, port_name),
-        (match.gateway, gateway),
-    )
-    return all(not asked or asked == is_ for asked, is_ in wanted)
 
 
 def _parts(name: str) -> tuple[int, str, str]:

@@ -31,5 +31,5 @@ def patched(scope: ProxyScope, type_url: str, resources: Iterable[NamedResource]
     apply = _BY_TYPE.get(type_url)
     if not sets or apply is None:
         return resource_set(type_url, resources)
-    ledger = Ledger(sets, scope.outbound.type)
+    ledger = Ledger(sets, scope.outbound)
     return resource_set(type_url, apply(ledger, resources), outcomes=ledger.outcomes(type_url))

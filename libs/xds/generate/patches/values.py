@@ -61,15 +61,17 @@ def read(target: str, value: bytes) -> tuple[Message | None, str]:
     if len(value) > MAX_BYTES:
         message = f"value: longer than {MAX_BYTES} bytes"
         raise Misfit(message)
-    load_types(value)
     kind = MESSAGES.get(target)
     if kind is None:
         message = f"nothing is known of {target}"
         raise Misfit(message)
     try:
+        load_types(value)
         return json_format.Parse(value, kind()), ""
     except json_format.ParseError as error:
         return _without_unknown(kind, value), _reason(error)
+    except (RecursionError, ValueError) as error:
+        raise Misfit(_reason(error)) from error
 
 
 def _without_unknown(kind: type[Message], value: bytes) -> Message:

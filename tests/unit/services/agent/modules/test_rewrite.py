@@ -77,7 +77,10 @@ async def test_a_module_that_is_nowhere_is_skipped_if_it_may_be() -> None:
 async def test_any_other_module_that_is_nowhere_is_refused_in_words(failure: Failure) -> None:
     body = response(Module(url="https://example.com/m.wasm", failure=failure))
     after = config(await rewritten(body, delta=True, file_of=nothing))
-    assert "https://example.com/m.wasm: status 404" in after.typed_config.type_url
+    wasm = Wasm()
+    assert after.typed_config.Unpack(wasm)
+    said = wasm.config.vm_config.code.local.filename
+    assert said == "/not fetched/module https://example.com/m.wasm: status 404"
 
 
 async def test_scripts_and_what_cannot_be_read_stay_as_they_are() -> None:

@@ -1,0 +1,91 @@
+"""What a gRPC program gets that speaks xDS itself."""
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
+from msgspec import Struct
+
+from libs.model.service import Protocol, Resolution
+from libs.model.traffic import (
+    ClientTls,
+    Cors,
+    Destination,
+    HttpRoute,
+    TlsMode,
+    TrafficPolicy,
+    WeightedDestination,
+)
+from libs.proxy.node import ProxyType
+from libs.proxy.scoper import Scoper
+from libs.xds import generate
+from libs.xds.types import CLUSTER, EXTENSION, LISTENER, ROUTE, Snapshot
+from tests.support.mesh import (
+    endpoints,
+    extension,
+    host_policy,
+    mesh,
+    port,
+    proxy,
+    routing,
+    service,
+)
+from tests.support.patches import patch_set
+
+WEB = service("web", port(80, Protocol.GRPC))
+NAME = f"outbound|80||{WEB.host}"
+
+
+def snapshot(*rows: Struct) -> Snapshot:
+    now = mesh(WEB, endpoints(WEB, "10.0.0.1"), *rows)
+    return generate.snapshot(Scoper().scope(now, proxy(type=ProxyType.PROXYLESS)))
+
+
+def test_every_form_of_a_name_has_a_listener_that_leads_to_the_same_routes() -> None:
+    found = snapshot(service("web", port(80, Protocol.GRPC), namespace="store"))
+    names = {"web:80", "web.shop:80", "web.shop.svc:80", f"{WEB.host}:80", "web.store:80"}
+    assert names <= found.of(LISTENER).resources.keys()
+    for name in ("web:80", f"{WEB.host}:80"):
+        listener = Listener.FromString(found.of(LISTENER).resources[name].body)
+        assert NAME.encode() in listener.api_listener.api_listener.value
+        assert not listener.filter_chains
+
+
+def test_the_real_name_of_a_service_is_not_taken_by_a_short_one() -> None:
+    external = service("x", port(80), host="web.shop", resolution=Resolution.ENDPOINTS)
+    found = snapshot(external).of(LISTENER).resources["web.shop:80"]
+    assert b'outbound|80||web.shop"' not in found.body
+    assert found.sources == (external.ref,)
+
+
+def test_only_what_grpc_knows_stands_in_its_resources() -> None:
+    routes = HttpRoute(
+        destinations=(WeightedDestination(Destination(WEB.host)),),
+        cors=Cors(allow_methods=("GET",)),
+    )
+    found = snapshot(routing("r", WEB.host, http=(routes,)))
+    config = RouteConfiguration.FromString(found.of(ROUTE).resources[NAME].body)
+    (host,) = config.virtual_hosts
+    assert host.domains == ["*"]
+    assert [dict(route.typed_per_filter_config) for route in host.routes] == [{}]
+    cluster = Cluster.FromString(found.of(CLUSTER).resources[NAME].body)
+    assert cluster.lb_policy == Cluster.LbPolicy.ROUND_ROBIN
+    assert not cluster.transport_socket_matches
+    assert not cluster.HasField("transport_socket")
+    assert set(found.of(CLUSTER).resources) == {NAME}
+
+
+def test_mutual_tls_is_asked_for_by_policy_with_certificates_of_the_bootstrap() -> None:
+    policy = TrafficPolicy(tls=ClientTls(mode=TlsMode.ISTIO_MUTUAL))
+    found = snapshot(host_policy("p", WEB.host, policy=policy))
+    cluster = Cluster.FromString(found.of(CLUSTER).resources[NAME].body)
+    context = UpstreamTlsContext.FromString(cluster.transport_socket.typed_config.value)
+    own = context.common_tls_context.tls_certificate_provider_instance
+    assert own.instance_name == "default"
+
+
+def test_patches_and_extensions_are_for_envoys() -> None:
+    remove = patch_set("[{applyTo: CLUSTER, patch: {operation: REMOVE}}]")
+    found = snapshot(remove, extension("e", lua="x"))
+    assert NAME in found.of(CLUSTER).resources
+    assert not found.of(EXTENSION).resources
