@@ -4,9 +4,11 @@
 is not judged here but in `libs.translate`. A kind is added by one file with
 `check(resource, report)` and one row here.
 
-What Istio's schema and webhook accept is accepted, with three exceptions, on purpose: durations are
-whole milliseconds everywhere, a status of 600 is refused here rather than by Envoy, and an empty
-`from` or `to` of an AuthorizationPolicy, which Istio takes for everyone, must be left out.
+What Istio's schema and webhook accept is accepted, and what they refuse is refused, with these
+exceptions, on purpose. Refused here though not by Istio: durations that are not whole milliseconds,
+a status of 600, which Envoy refuses, an empty `from` or `to` of an AuthorizationPolicy, which Istio
+takes for everyone, and URLs of modules that name no host. Accepted though not by Istio: probes by
+gRPC in a WorkloadGroup, and a field that is there but empty beside the one that excludes it.
 """
 
 from collections.abc import Callable, Mapping

@@ -27,7 +27,8 @@ def check(resource: ServiceEntry, report: Report) -> None:
     _check_hosts(spec, report)
     _check_addresses(spec, report)
     _check_ports(spec, report)
-    if metadata.labels.get(AUTO_ALLOCATE, "").lower() == "false":
+    unwanted = metadata.labels.get(AUTO_ALLOCATE, "").lower() == "false"
+    if unwanted or spec.resolution is Resolution.NONE:  # no address is made up for it
         _warn_of_shared_ports(spec, report)
     check_resolution(resource, SPEC, report)
     _check_host_count(spec, report)

@@ -73,15 +73,17 @@ def test_service_entries(good: str, bad: str, found: str) -> None:
     ],
 )
 def test_ports(bad: str, found: str) -> None:
-    assert of_entry("hosts: [a.b]\nports: [{number: 80, name: a, targetPort: 81}]") == []
-    assert of_entry(f"hosts: [a.b]\nports: [{bad}]") == [f"spec.ports[0].{found}"]
+    spec = "hosts: [a.b]\nresolution: DNS\nports: [%s]"
+    assert of_entry(spec % "{number: 80, name: a, targetPort: 81}") == []
+    assert of_entry(spec % bad) == [f"spec.ports[0].{found}"]
 
 
 def test_ports_are_there_once() -> None:
-    ports = "ports: [{number: 80, name: a}, {number: %s, name: %s}]"
-    assert of_entry("hosts: [a.b]\n" + ports % (81, "b")) == []
-    assert of_entry("hosts: [a.b]\n" + ports % (80, "b")) == ["spec.ports[1].number DuplicatePort"]
-    assert of_entry("hosts: [a.b]\n" + ports % (81, "a")) == ["spec.ports[1].name DuplicatePort"]
+    spec = "hosts: [a.b]\nresolution: DNS\n"
+    spec += "ports: [{number: 80, name: a}, {number: %s, name: %s}]"
+    assert of_entry(spec % (81, "b")) == []
+    assert of_entry(spec % (80, "b")) == ["spec.ports[1].number DuplicatePort"]
+    assert of_entry(spec % (81, "a")) == ["spec.ports[1].name DuplicatePort"]
 
 
 def test_tcp_without_an_address_of_its_own_is_warned_of() -> None:
@@ -90,3 +92,6 @@ def test_tcp_without_an_address_of_its_own_is_warned_of() -> None:
     assert of_entry(spec) == []
     assert of_entry(spec, label) == ["warning spec.ports[0].protocol AddressesRequired"]
     assert of_entry(f"{spec}\naddresses: [1.2.3.4]", label) == []
+    unresolved = spec.replace("DNS", "NONE")
+    assert of_entry(unresolved) == ["warning spec.ports[0].protocol AddressesRequired"]
+    assert of_entry(unresolved.replace("TCP", "TLS")) == []
