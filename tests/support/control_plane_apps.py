@@ -98,6 +98,21 @@ class Apps:
         self, account: str, namespace: str
     ) -> AsyncIterator[grpc.aio.Channel]:
         """Open a channel to the mTLS port with the certificate of an account."""
+        address = f"127.0.0.1:{self.push.mtls}"
+        async with self._opened(address, NAME, account, namespace) as opened:
+            yield opened
+
+    @asynccontextmanager
+    async def to_discovery(self, account: str, namespace: str) -> AsyncIterator[grpc.aio.Channel]:
+        """Open a channel to discovery with the certificate of an account."""
+        address, name = f"127.0.0.1:{self._discovery_port}", f"seine-discovery.{SYSTEM}.svc"
+        async with self._opened(address, name, account, namespace) as opened:
+            yield opened
+
+    @asynccontextmanager
+    async def _opened(
+        self, address: str, name: str, account: str, namespace: str
+    ) -> AsyncIterator[grpc.aio.Channel]:
         ca = ca_client.CaAddress(
             f"127.0.0.1:{self._ca_port}",
             self.folder / "root.pem",
@@ -107,9 +122,7 @@ class Apps:
         async with background(svid.run()):
             await svid.ready()
             async with channel.connect(
-                f"127.0.0.1:{self.push.mtls}",
-                credentials=svid.channel_credentials(),
-                server_name=NAME,
+                address, credentials=svid.channel_credentials(), server_name=name
             ) as opened:
                 yield opened
 
