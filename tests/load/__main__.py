@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark of this folder, each in a process of its own; prints, never asserts."""
+"""`make bench`: every benchmark of this folder, each in a process of its own. Prints only."""
 
 import subprocess
 import sys
