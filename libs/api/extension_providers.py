@@ -143,14 +143,6 @@ class ExtensionProvider(Message, frozen=True):
     stackdriver: JsonObject | None = None
 
 
-class DefaultProviders(Message, frozen=True):
-    """The providers that are used where no Telemetry names any."""
-
-    tracing: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-    access_logging: tuple[str, ...] = ()
-
-
 FOREIGN = (
     "datadog",
     "envoy_http_als",

@@ -179,7 +179,6 @@ NOT_READ = frozenset(
         "certificates",
         "configSources",
         "defaultInboundHttpRetryPolicy",
-        "defaultProviders",
         "defaultTrafficPolicy",
         "disableEnvoyListenerLog",
         "discoverySelectors",

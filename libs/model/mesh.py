@@ -18,6 +18,7 @@ from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Service
 from libs.model.settings import MeshSettings
 from libs.model.sidecar import Sidecar
+from libs.model.telemetry import TelemetryPolicy
 from libs.model.tokens import TokenPolicy
 from libs.model.traffic import HostPolicy, Routing
 from libs.model.workload import Namespace, Workload
@@ -38,6 +39,7 @@ class Table(StrEnum):
     ACCESS_POLICY = "access_policy"  # AccessPolicy, by Ref
     SIDECAR = "sidecar"  # Sidecar, by Ref
     TOKEN_POLICY = "token_policy"  # noqa: S105 - TokenPolicy, by Ref
+    TELEMETRY = "telemetry"  # TelemetryPolicy, by Ref
     PATCHES = "patches"  # PatchSet, by Ref
     EXTENSION = "extension"  # Extension, by Ref
 
@@ -62,6 +64,7 @@ ROW_TYPES: Mapping[Table, type[Struct]] = {
     Table.ACCESS_POLICY: AccessPolicy,
     Table.SIDECAR: Sidecar,
     Table.TOKEN_POLICY: TokenPolicy,
+    Table.TELEMETRY: TelemetryPolicy,
     Table.PATCHES: PatchSet,
     Table.EXTENSION: Extension,
 }
@@ -135,6 +138,11 @@ class Mesh(Struct, frozen=True, gc=True):
     def sidecars(self) -> Mapping[str, Sidecar]:
         """Sidecars by Ref."""
         return cast("Mapping[str, Sidecar]", self.rows(Table.SIDECAR))
+
+    @property
+    def telemetry(self) -> Mapping[str, TelemetryPolicy]:
+        """Telemetry policies by Ref."""
+        return cast("Mapping[str, TelemetryPolicy]", self.rows(Table.TELEMETRY))
 
     @property
     def token_policies(self) -> Mapping[str, TokenPolicy]:

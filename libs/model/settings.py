@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from libs.model.ids import Ref
 from libs.model.providers import Provider
-from libs.model.telemetry import AccessLog
+from libs.model.telemetry import AccessLog, DefaultProviders
 from libs.model.traffic import Keepalive, Retries
 
 
@@ -35,6 +35,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     path_normalization: str = "BASE"
     h2_upgrade: bool = False
     providers: tuple[Provider, ...] = ()
+    default_providers: DefaultProviders = DefaultProviders()
     trusted_proxies: int = 0  # in front of gateways: whose X-Forwarded-For counts
     forward_client_cert: str = "SANITIZE_SET"  # of gateways
     accept_proxy_protocol: bool = False  # at gateways

@@ -1,6 +1,8 @@
-"""What is wanted of telemetry: where access logs go."""
+"""What is wanted of telemetry: traces, metrics and access logs, and where they go."""
 
 from msgspec import Struct
+
+from libs.model.ids import Ref
 
 
 class AccessLog(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -9,3 +11,87 @@ class AccessLog(Struct, frozen=True, gc=False, omit_defaults=True):
     path: str = ""
     format: str = ""
     json: bool = False
+
+
+class TracingRule(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """How spans are made; None and empty: as the wider scope says."""
+
+    side: str = ""  # "client", "server", or both
+    providers: tuple[str, ...] = ()
+    sampling: float | None = None  # percent
+    disabled: bool | None = None
+    tags: tuple[tuple[str, str, str, str], ...] = ()  # name, kind, value or name, default
+
+
+class MetricsRule(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A change of one metric, or with an empty name of all."""
+
+    side: str = ""
+    metric: str = ""  # without its prefix, such as `requests_total`
+    disabled: bool | None = None
+    tags: tuple[tuple[str, str | None], ...] = ()  # name and CEL; None takes the tag away
+
+
+class LogRule(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Where access is logged, and which of it (CEL)."""
+
+    side: str = ""
+    providers: tuple[str, ...] = ()
+    disabled: bool | None = None
+    filter: str = ""
+
+
+class TelemetryPolicy(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What the workloads of `selector` (or the gateways of `targets`) tell about themselves."""
+
+    ref: Ref
+    namespace: str
+    name: str
+    created: int = 0
+    selector: dict[str, str] = {}
+    targets: tuple[str, ...] = ()
+    tracing: tuple[TracingRule, ...] = ()
+    metrics_providers: tuple[str, ...] = ()
+    metrics: tuple[MetricsRule, ...] = ()
+    logs: tuple[LogRule, ...] = ()
+
+
+class Tracing(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """How spans are made: what all policies come to."""
+
+    provider: str
+    sampling: float = 1.0
+    disabled: bool = False
+    tags: tuple[tuple[str, str, str, str], ...] = ()
+
+
+class Log(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A provider of access logs; the empty one is the file that the mesh's settings name."""
+
+    provider: str = ""
+    filter: str = ""
+
+
+class SideTelemetry(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What a workload tells as a client, or as a server."""
+
+    tracing: Tracing | None = None
+    logs: tuple[Log, ...] = (Log(),)
+    metrics: bool = True
+    overrides: tuple[MetricsRule, ...] = ()
+
+
+class Telemetry(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What all policies for a workload come to."""
+
+    client: SideTelemetry = SideTelemetry()
+    server: SideTelemetry = SideTelemetry()
+    refs: tuple[Ref, ...] = ()
+
+
+class DefaultProviders(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Providers that are used where no policy names any."""
+
+    tracing: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()

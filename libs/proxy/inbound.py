@@ -19,6 +19,7 @@ from libs.model.security import AccessPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.sidecar import Sidecar
+from libs.model.telemetry import TelemetryPolicy
 from libs.model.tokens import TokenPolicy
 from libs.model.workload import Workload, canonical_name, canonical_revision
 from libs.proxy import additions, ingress
@@ -29,6 +30,7 @@ from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies, selects
 from libs.proxy.scope import InboundPort, InboundScope
 from libs.proxy.sidecars import SidecarIndex
+from libs.proxy.telemetry import effective
 
 UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 """The label of services whose ports gateways must not take for their own."""
@@ -36,7 +38,7 @@ UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 _PROXY_PORTS = frozenset({15001, 15006, 15021, 15090})
 """Listeners of the proxy itself: a service on one of these ports would send it into a loop."""
 
-R = TypeVar("R", Service, AccessPolicy, TokenPolicy, PatchSet, Extension)
+R = TypeVar("R", Service, AccessPolicy, TokenPolicy, TelemetryPolicy, PatchSet, Extension)
 _Groups = Mapping[str, tuple[R, ...]]
 
 
@@ -52,6 +54,7 @@ class InboundScoper:
         self._services: tuple[object, _Groups[Service]] = (None, {})
         self._policies: tuple[object, _Groups[AccessPolicy]] = (None, {})
         self._tokens: tuple[object, _Groups[TokenPolicy]] = (None, {})
+        self._telemetry: tuple[object, _Groups[TelemetryPolicy]] = (None, {})
         self._patches: tuple[object, _Groups[PatchSet]] = (None, {})
         self._extensions: tuple[object, _Groups[Extension]] = (None, {})
         self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
@@ -100,6 +103,8 @@ class InboundScoper:
             peers=self._peers[2],
             mesh_policies=policies.get(mesh.settings.root_namespace, ()),
             policies=policies.get(namespace, ()),
+            mesh_telemetry=self._telemetry[1].get(mesh.settings.root_namespace, ()),
+            telemetry=self._telemetry[1].get(namespace, ()),
             mesh_tokens=tokens.get(mesh.settings.root_namespace, ()),
             tokens=tokens.get(namespace, ()),
             mesh_patches=self._patches[1].get(mesh.settings.root_namespace, ()),
@@ -109,6 +114,14 @@ class InboundScoper:
             sidecar=self._sidecars[2].choose(namespace, proxy.labels),
         )
 
+    def _update_policies(self, mesh: Mesh) -> None:
+        if self._tokens[0] is not mesh.token_policies:
+            rows = sorted(mesh.token_policies.values(), key=lambda one: (one.name, one.ref))
+            self._tokens = (mesh.token_policies, _grouped(rows, self._tokens[1]))
+        if self._telemetry[0] is not mesh.telemetry:
+            told = sorted(mesh.telemetry.values(), key=lambda one: one.ref)
+            self._telemetry = (mesh.telemetry, _grouped(told, self._telemetry[1]))
+
     def _update(self, mesh: Mesh) -> None:
         self._memberships.update(mesh.endpoints)
         if self._services[0] is not mesh.services:
@@ -117,9 +130,7 @@ class InboundScoper:
         if self._policies[0] is not mesh.access_policies:
             ordered = sorted(mesh.access_policies.values(), key=lambda one: (one.name, one.ref))
             self._policies = (mesh.access_policies, _grouped(ordered, self._policies[1]))
-        if self._tokens[0] is not mesh.token_policies:
-            rows = sorted(mesh.token_policies.values(), key=lambda one: (one.name, one.ref))
-            self._tokens = (mesh.token_policies, _grouped(rows, self._tokens[1]))
+        self._update_policies(mesh)
         if self._patches[0] is not mesh.patches:
             sets = sorted(mesh.patches.values(), key=lambda one: one.ref)
             self._patches = (mesh.patches, _grouped(sets, self._patches[1]))
@@ -149,6 +160,8 @@ class _Inputs(NamedTuple):
     peers: PeerPolicies
     mesh_policies: tuple[AccessPolicy, ...]  # of the root namespace
     policies: tuple[AccessPolicy, ...]  # of the workload's namespace
+    mesh_telemetry: tuple[TelemetryPolicy, ...]  # of the root namespace
+    telemetry: tuple[TelemetryPolicy, ...]  # of the workload's namespace
     mesh_tokens: tuple[TokenPolicy, ...]  # of the root namespace
     tokens: tuple[TokenPolicy, ...]  # of the workload's namespace
     mesh_patches: tuple[PatchSet, ...]  # of the root namespace
@@ -196,6 +209,7 @@ def _scope(inputs: _Inputs) -> InboundScope:
         mode=mode,
         mode_refs=refs,
         policies=_access(inputs, workload),
+        telemetry=effective(inputs.mesh_telemetry + inputs.telemetry, workload, inputs.settings),
         tokens=_tokens(inputs, workload),
         patches=_patches(inputs, workload),
         extensions=_extensions(inputs, workload),

@@ -18,6 +18,7 @@ from libs.model.security import AccessPolicy, MtlsMode
 from libs.model.service import Protocol, Service
 from libs.model.settings import MeshSettings
 from libs.model.sidecar import EgressListener, IngressListener
+from libs.model.telemetry import Telemetry
 from libs.model.tokens import TokenPolicy
 from libs.model.traffic import (
     ConnectionPool,
@@ -159,6 +160,7 @@ class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
     ]  # those that select the workload: root namespace first, then name
     application_address: str = ""  # only with Interception.NONE
     families: Families = Families.IPV4  # of the proxy's addresses
+    telemetry: Telemetry = Telemetry()
     tokens: tuple[TokenPolicy, ...] = ()  # those that select the workload, in the order of policies
     patches: tuple[
         PatchSet, ...

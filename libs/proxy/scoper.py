@@ -18,7 +18,8 @@ from libs.proxy.inbound import InboundScoper
 from libs.proxy.memo import Memo, WeakMemo
 from libs.proxy.node import Proxy, ProxyType
 from libs.proxy.outbound import Client, Outlook, client_of, dials_itself, outbound_scope
-from libs.proxy.scope import OutboundScope, ProxyScope
+from libs.proxy.scope import InboundScope, OutboundScope, ProxyScope
+from libs.proxy.telemetry import reachable
 
 _OUTBOUND_TABLES = (
     Table.SETTINGS,
@@ -55,7 +56,7 @@ class Scoper:
         router = proxy.type is ProxyType.ROUTER
         published = self._inbound.published(mesh, proxy) if router else ()
         outbound = self._outbound_scope(proxy, published)
-        inbound = self._inbound.scope(mesh, proxy)
+        inbound = _heard(self._inbound.scope(mesh, proxy), outbound)
         return ProxyScope(
             outbound=outbound,
             inbound=inbound,
@@ -115,6 +116,15 @@ class Scoper:
         for routing in scope.routings:
             digest.update(self._routing_hashes.get((routing,), partial(wire.digest, routing)))
         return digest.hexdigest()[:32]
+
+
+def _heard(inbound: InboundScope, outbound: OutboundScope) -> InboundScope:
+    """Return the scope without telemetry for services that the proxy does not see."""
+    if not inbound.settings.providers:
+        return inbound
+    hosts = frozenset(scoped.service.host for scoped in outbound.services)
+    told = reachable(inbound.telemetry, inbound.settings, hosts)
+    return inbound if told is inbound.telemetry else structs.replace(inbound, telemetry=told)
 
 
 def _dialled(scope: OutboundScope) -> frozenset[str]:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from libs.api import extension_providers as api
+from libs.api import mesh_parts as mesh
 from libs.model import providers as model
+from libs.model.telemetry import DefaultProviders
 
 _FORBIDDEN = 403
 
@@ -11,6 +13,17 @@ _FORBIDDEN = 403
 def providers(written: tuple[api.ExtensionProvider, ...]) -> tuple[model.Provider, ...]:
     """Return the providers that the mesh can use, in the order in which they are written."""
     return tuple(found for one in written for found in _of(one))
+
+
+def default_providers(written: mesh.DefaultProviders | None) -> DefaultProviders:
+    """Return the providers that are used where nobody names any."""
+    if written is None:
+        return DefaultProviders()
+    return DefaultProviders(
+        tracing=written.tracing or (),
+        metrics=written.metrics or (),
+        logs=written.access_logging or (),
+    )
 
 
 def _of(one: api.ExtensionProvider) -> Iterator[model.Provider]:

@@ -23,6 +23,7 @@ from libs.api.resource import Resource
 from libs.api.security.authorization_policy import AuthorizationPolicy
 from libs.api.security.peer_authentication import PeerAuthentication
 from libs.api.security.request_authentication import RequestAuthentication
+from libs.api.telemetry.telemetry import Telemetry
 from libs.translate import (
     access,
     delegates,
@@ -42,6 +43,7 @@ from libs.translate import (
     services,
     settings,
     sidecars,
+    telemetry,
     tokens,
     unsupported,
     workload_entries,
@@ -77,6 +79,7 @@ RULES = (
     Rule("peers", PeerAuthentication, peers.derive),
     Rule("access", AuthorizationPolicy, access.derive),
     Rule("tokens", RequestAuthentication, tokens.derive),
+    Rule("telemetry", Telemetry, telemetry.derive),
     Rule("patches", EnvoyFilter, patches.derive),
     Rule("modules", WasmPlugin, extensions.of_plugin),
     Rule("extensions", TrafficExtension, extensions.of_extension),

@@ -17,7 +17,7 @@ from libs.model.mesh import Key, Table
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import AccessLog
 from libs.translate.http_routes import retries
-from libs.translate.providers import providers
+from libs.translate.providers import default_providers, providers
 from libs.translate.state import Derived
 from libs.translate.traffic_policy import keepalive
 from libs.translate.view import View
@@ -53,6 +53,7 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
         "host_policy_export_to": config.default_destination_rule_export_to,
         "prometheus_merge": config.enable_prometheus_merge,
         "providers": providers(config.extension_providers or ()),
+        "default_providers": default_providers(config.default_providers),
     }
     written = {name: value for name, value in plain.items() if value is not None}
     return written | _policies(config) | _edge(config) | _access_log(config, base)

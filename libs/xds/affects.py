@@ -46,6 +46,8 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     Table.SIDECAR: _SEEN,
     # Likewise.
     Table.TOKEN_POLICY: frozenset({LISTENER}),
+    # Loggers, metrics and tracing stand in the chains of both directions.
+    Table.TELEMETRY: frozenset({LISTENER}),
     # Whatever a patch is applied to: never endpoints, which no patch can name.
     Table.PATCHES: frozenset({CLUSTER, LISTENER, ROUTE, EXTENSION}),
     # Places in filter chains, and what stands there.

@@ -210,5 +210,7 @@ async def test_a_token_counts_for_requests_alone(server: Server) -> None:
     rule = AccessRule(
         sources=(Source(request_principals=("*",)),), operations=(Operation(paths=("/",)),)
     )
+    await under(server, RULE)
+    assert (await traffic.exchange(server.port("tcp"), b"\x00hello")).status == 1
     await under(server, RULE, policies=(allow(rule),))
-    assert (await traffic.exchange(server.port("tcp"), b"\x00x")).status == 0
+    assert (await traffic.exchange(server.port("tcp"), b"\x00hello")).status == 0

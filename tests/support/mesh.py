@@ -12,6 +12,7 @@ from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.sidecar import EgressListener, HostPattern, Sidecar
+from libs.model.telemetry import TelemetryPolicy
 from libs.model.tokens import TokenPolicy
 from libs.model.traffic import HostPolicy, Routing
 from libs.model.workload import Namespace, Workload
@@ -30,6 +31,7 @@ _TABLES: dict[type[Struct], tuple[Table, str]] = {
     AccessPolicy: (Table.ACCESS_POLICY, "ref"),
     Sidecar: (Table.SIDECAR, "ref"),
     TokenPolicy: (Table.TOKEN_POLICY, "ref"),
+    TelemetryPolicy: (Table.TELEMETRY, "ref"),
     PatchSet: (Table.PATCHES, "ref"),
     Extension: (Table.EXTENSION, "ref"),
 }
@@ -179,6 +181,16 @@ def access_policy(name: str, namespace: str = "shop", **fields: object) -> Acces
     """Return an AuthorizationPolicy's policy."""
     return AccessPolicy(
         ref=ref("AuthorizationPolicy", namespace, name),
+        namespace=namespace,
+        name=name,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def telemetry_policy(name: str, namespace: str = "shop", **fields: object) -> TelemetryPolicy:
+    """Return a Telemetry's policy."""
+    return TelemetryPolicy(
+        ref=ref("Telemetry", namespace, name),
         namespace=namespace,
         name=name,
         **fields,  # type: ignore[arg-type]

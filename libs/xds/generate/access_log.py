@@ -9,19 +9,28 @@ import json
 from envoy.config.accesslog.v3.accesslog_pb2 import (
     AccessLog,
     AccessLogFilter,
+    ExtensionFilter,
     ResponseFlagFilter,
 )
 from envoy.config.core.v3.base_pb2 import DataSource
+from envoy.config.core.v3.config_source_pb2 import ApiVersion
 from envoy.config.core.v3.substitution_format_string_pb2 import (
     JsonFormatOptions,
     SubstitutionFormatString,
 )
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
+from envoy.extensions.access_loggers.open_telemetry.v3.logs_service_pb2 import (
+    OpenTelemetryAccessLogConfig,
+)
 
+from libs.model.providers import FileLog, OpenTelemetryLog
 from libs.model.telemetry import AccessLog as Wanted
 from libs.xds.generate import typed
+from libs.xds.names import ClusterName
 
 NAME = "envoy.access_loggers.file"
+OPEN_TELEMETRY = "envoy.access_loggers.open_telemetry"
 
 _FIELDS = {
     "start_time": "%START_TIME%",
@@ -85,6 +94,41 @@ def unmatched(wanted: Wanted) -> list[AccessLog]:
         flags = ResponseFlagFilter(flags=["NR"])
         log.filter.CopyFrom(AccessLogFilter(response_flag_filter=flags))
     return logs
+
+
+def of_provider(provider: FileLog, mesh: Wanted) -> Wanted:
+    """Return the log of a provider; where it says no format, the mesh's is used."""
+    if provider.labels:
+        return Wanted(provider.path, json.dumps(dict(provider.labels)), json=True)
+    if provider.text:
+        text = provider.text if provider.text.endswith("\n") else provider.text + "\n"
+        return Wanted(provider.path, text)
+    return Wanted(provider.path, mesh.format, mesh.json)
+
+
+def sent(provider: OpenTelemetryLog) -> AccessLog:
+    """Return the logger that sends records to a collector."""
+    config = OpenTelemetryAccessLogConfig(disable_builtin_labels=True)
+    common = config.common_config
+    common.log_name = provider.log_name or "otel_envoy_accesslog"
+    common.transport_api_version = ApiVersion.V3
+    cluster = str(ClusterName(provider.port, "", provider.host))
+    common.grpc_service.envoy_grpc.cluster_name = cluster
+    common.grpc_service.envoy_grpc.authority = provider.host
+    config.body.string_value = (provider.text or DEFAULT_TEXT).rstrip("\n")
+    for name, text in provider.labels:
+        config.attributes.values.add(key=name).value.string_value = text
+    return AccessLog(name=OPEN_TELEMETRY, typed_config=typed.pack(config))
+
+
+def matching(expression: str) -> AccessLogFilter:
+    """Return the filter of what fulfils a CEL expression."""
+    found = ExpressionFilter(expression=expression)
+    return AccessLogFilter(
+        extension_filter=ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel", typed_config=typed.pack(found)
+        )
+    )
 
 
 def _file(wanted: Wanted) -> FileAccessLog:

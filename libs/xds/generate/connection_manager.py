@@ -22,7 +22,7 @@ from libs.model.service import Protocol
 from libs.model.settings import MeshSettings
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import InboundPort, InboundScope
-from libs.xds.generate import extensions, metrics, telemetry, typed
+from libs.xds.generate import extensions, metrics, telemetry, tracing, typed
 from libs.xds.generate.filters import order, peer_metadata
 from libs.xds.generate.metrics import Direction
 
@@ -64,6 +64,8 @@ def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
         request_id_extension=_request_id(),
         proxy_100_continue=True,
     )
+    if (traced := tracing.tracing(own, telemetry.side(own, direction).tracing)) is not None:
+        manager.tracing.CopyFrom(traced)
     _normalise_paths(manager, own.settings)
     if direction == "inbound":
         _forward_certificate(manager)

@@ -25,6 +25,7 @@ from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 from envoy.extensions.access_loggers.stats.v3.stats_pb2 import Config
 from google.protobuf.wrappers_pb2 import UInt32Value, UInt64Value
 
+from libs.model.telemetry import MetricsRule
 from libs.proxy.scope import InboundScope
 from libs.xds import names
 from libs.xds.generate import typed
@@ -54,6 +55,8 @@ _IS_GRPC = (
     "'content-type' in request.headers"
     " && request.headers['content-type'].startsWith('application/grpc')"
 )
+
+Changes = tuple[MetricsRule, ...]
 
 _Labels = Mapping[str, str]
 _Unit = Config.Histogram.Unit
@@ -100,8 +103,13 @@ def told(own: InboundScope) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def of_requests(own: Side, direction: Direction, called: Called | None = None) -> tuple[AccessLog]:
-    """Return the logger that counts requests. `called` is missing for ports without a service."""
+def of_requests(  # noqa: PLR0917 - the key of one memo entry
+    own: Side, direction: Direction, called: Called | None = None, changes: Changes = ()
+) -> tuple[AccessLog, ...]:
+    """Return the loggers that count requests. `called` is missing for ports without a service.
+
+    `changes` are what policies say of single metrics, the strongest last.
+    """
     labels = {
         **_labels(own, direction, called, http=True),
         "request_protocol": f"%CEL({_IS_GRPC} ? 'grpc' : 'http')%",
@@ -109,21 +117,24 @@ def of_requests(own: Side, direction: Direction, called: Called | None = None) -
         "grpc_response_status": "%GRPC_STATUS_NUMBER%",
         "response_flags": "%RESPONSE_FLAGS%",
     }
-    config = Config(
-        counters=[_counter("requests_total", labels)],
-        histograms=[
-            _histogram("request_duration_milliseconds", "%DURATION%", labels),
-            _histogram("request_bytes", "%CEL(request.total_size)%", labels),
-            _histogram("response_bytes", "%CEL(response.total_size)%", labels),
-        ],
+    config = _changed(
+        Config(
+            counters=[_counter("requests_total", labels)],
+            histograms=[
+                _histogram("request_duration_milliseconds", "%DURATION%", labels),
+                _histogram("request_bytes", "%CEL(request.total_size)%", labels),
+                _histogram("response_bytes", "%CEL(response.total_size)%", labels),
+            ],
+        ),
+        changes,
     )
-    return (_logger(config),)
+    return (_logger(config),) if config.counters or config.histograms else ()
 
 
 @lru_cache(maxsize=4096)
-def of_connections(
-    own: Side, direction: Direction, called: Called | None = None
-) -> tuple[AccessLog, AccessLog]:
+def of_connections(  # noqa: PLR0917 - the key of one memo entry
+    own: Side, direction: Direction, called: Called | None = None, changes: Changes = ()
+) -> tuple[AccessLog, ...]:
     """Return the loggers that count connections; bytes are counted when a connection ends."""
     labels = {
         **_labels(own, direction, called),
@@ -138,10 +149,42 @@ def of_connections(
             _counter("tcp_received_bytes_total", labels, "%BYTES_RECEIVED%"),
         ]
     )
-    return (
-        _logger(opened, AccessLogType.TcpUpstreamConnected),
-        _logger(closed, AccessLogType.TcpConnectionEnd),
+    both = (
+        (_changed(opened, changes), AccessLogType.TcpUpstreamConnected),
+        (_changed(closed, changes), AccessLogType.TcpConnectionEnd),
     )
+    return tuple(_logger(config, when) for config, when in both if config.counters)
+
+
+def _changed(config: Config, changes: Changes) -> Config:
+    """Return the metrics after `changes`: some are gone, some have other tags."""
+    if not changes:
+        return config
+    found = Config()
+    for counter in config.counters:
+        if _apply(counter.stat, changes):
+            found.counters.append(counter)
+    for histogram in config.histograms:
+        if _apply(histogram.stat, changes):
+            found.histograms.append(histogram)
+    return found
+
+
+def _apply(stat: Config.Stat, changes: Changes) -> bool:
+    """Change the tags of a metric; False if it is switched off."""
+    tags = {tag.name: tag.value_format for tag in stat.tags}
+    enabled = True
+    for change in changes:
+        if change.metric in {"", stat.name}:
+            enabled = enabled if change.disabled is None else not change.disabled
+            for name, expression in change.tags:
+                if expression is None:
+                    tags.pop(name, None)
+                else:
+                    tags[name] = f"%CEL({expression})%"
+    del stat.tags[:]
+    stat.tags.extend(Config.Tag(name=name, value_format=text) for name, text in tags.items())
+    return enabled
 
 
 def _labels(

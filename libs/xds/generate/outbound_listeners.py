@@ -75,6 +75,7 @@ def _whose(own: InboundScope) -> tuple[str, ...]:
         own.canonical_revision,
         " ".join(labels),
         extensions.placement(own),
+        repr(own.telemetry),
     )
 
 
