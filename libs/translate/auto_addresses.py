@@ -7,6 +7,7 @@ same in every process and after every restart, and a new entry never takes an ol
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -29,10 +30,14 @@ class Claim(NamedTuple):
 
     def choices(self) -> tuple[int, ...]:
         """Return the numbers that may become the host's, the preferred one first."""
-        text = f"{self.namespace}/{self.name}/{self.host}"
-        digest = blake2b(text.encode(), digest_size=2 * _CHOICES).digest()
-        pairs = zip(digest[::2], digest[1::2], strict=True)
-        return tuple(1 + (high << 8 | low) % _LAST for high, low in pairs)
+        return _choices(f"{self.namespace}/{self.name}/{self.host}")
+
+
+@lru_cache(maxsize=16384)
+def _choices(text: str) -> tuple[int, ...]:
+    digest = blake2b(text.encode(), digest_size=2 * _CHOICES).digest()
+    pairs = zip(digest[::2], digest[1::2], strict=True)
+    return tuple(1 + (high << 8 | low) % _LAST for high, low in pairs)
 
 
 def claims(entry: ServiceEntry) -> Iterator[Claim]:

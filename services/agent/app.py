@@ -40,7 +40,7 @@ from services.agent.http import server as http_server
 from services.agent.issued import Issued
 from services.agent.modules.rewrite import rewritten
 from services.agent.modules.store import Store
-from services.agent.node import downward_labels, node
+from services.agent.node import DNS_CAPTURE, downward_labels, node
 from services.agent.probes import Prober
 from services.agent.readiness import Readiness
 from services.agent.relay import METHODS, Relay, Rewrite
@@ -95,6 +95,8 @@ class Agent:
     async def run(self) -> None:
         """Come up, run until cancelled or told to quit, drain, go."""
         envoy = self._envoy()
+        if self._settings.metadata.get(DNS_CAPTURE) == "true":
+            logger.warning("dns queries are not answered yet", extra={"asked_by": DNS_CAPTURE})
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._xds())
             await stack.enter_async_context(self._identity())

@@ -11,6 +11,9 @@ import msgspec
 
 from services.agent.settings import AgentSettings
 
+DNS_CAPTURE = "DNS_CAPTURE"
+"""What asks the agent to answer DNS queries, which it does not do yet."""
+
 
 def node(
     settings: AgentSettings, role: str, *, domain: str, labels: Mapping[str, str]
@@ -40,6 +43,9 @@ def node(
 def metadata(settings: AgentSettings, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the node's metadata: what the environment says, then what the agent knows itself."""
     found: dict[str, Any] = dict(settings.metadata)
+    # The control plane would count on queries being answered: hosts would listen on automatic
+    # addresses alone, which no application gets to know.
+    found.pop(DNS_CAPTURE, None)
     for key, text in settings.json_metadata.items():
         found[key] = _json(f"ISTIO_METAJSON_{key}", text)
     found.update(

@@ -129,3 +129,9 @@ def test_the_pod_says_whom_it_expects_to_be() -> None:
 def test_envoy_finds_the_agent_where_it_listens() -> None:
     assert addresses.status(settings()) == "127.0.0.1"
     assert addresses.status(settings(SEINE_LISTEN_ADDRESS="127.3.2.1")) == "127.3.2.1"
+
+
+def test_what_is_not_done_yet_is_not_claimed() -> None:
+    asked = settings(ISTIO_META_DNS_CAPTURE="true")
+    assert asked.metadata["DNS_CAPTURE"] == "true"
+    assert "DNS_CAPTURE" not in node(asked, "sidecar", domain="d", labels={})["metadata"]
