@@ -59,7 +59,7 @@ def merge(gateways: Iterable[Gateway], targets: Mapping[int, int]) -> Merged:
             draft = drafts.setdefault((port, server.bind), _Draft(port, server.bind))
             conflicts += draft.add(gateway, index)
     made = (draft.listener() for _, draft in sorted(drafts.items(), key=lambda item: item[0]))
-    return Merged(tuple(made), tuple(conflicts))
+    return Merged(tuple(one for one in made if one.servers), tuple(conflicts))
 
 
 class _Draft:

@@ -12,18 +12,22 @@ from typing import NamedTuple
 from envoy.config.core.v3.base_pb2 import TrafficDirection, TransportSocket
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener as EnvoyListener
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
 
 from libs.model import hosts
 from libs.model.gateway import ANY_NAMESPACE, Server, ServerTlsMode
 from libs.model.ids import Ref
-from libs.model.service import Protocol
+from libs.model.service import Protocol, Resolution
 from libs.model.traffic import Routing, StreamRoute, WeightedDestination
 from libs.proxy.gateways import bound_hosts
-from libs.proxy.node import ProxyType
+from libs.proxy.node import Families, ProxyType
 from libs.proxy.routings import at_gateway
-from libs.proxy.scope import BoundServer, GatewayListener, ProxyScope
+from libs.proxy.scope import BoundServer, GatewayListener, OutboundScope, ProxyScope
 from libs.xds import names
 from libs.xds.generate import (
+    dynamic_dns,
     endpoints,
     gateway_routes,
     listener_filters,
@@ -35,7 +39,7 @@ from libs.xds.generate import (
 )
 from libs.xds.generate.connection_manager import http_connection_manager
 from libs.xds.generate.filters import alpn, cors, fault, grpc_web, order, security
-from libs.xds.generate.outbound_plan import WILDCARD
+from libs.xds.generate.outbound_places import WILDCARD, WILDCARD_IPV6
 from libs.xds.generate.route_destinations import Destinations
 from libs.xds.types import LISTENER, NamedResource, resource
 
@@ -49,6 +53,11 @@ _MESH_ALPN = (
     "istio-h2",
 )
 _TLS = "tls"
+_EVERYWHERE = {
+    Families.IPV4: (WILDCARD,),
+    Families.IPV6: (WILDCARD_IPV6,),
+    Families.DUAL: (WILDCARD, WILDCARD_IPV6),
+}
 
 
 def generate(scope: ProxyScope) -> list[NamedResource]:
@@ -79,11 +88,13 @@ class _Builder:
         self._own = scope.inbound
         self._destinations = Destinations(scope.outbound)
         self._requests = security.http_filters(scope)
+        self._resolving = _resolving(scope.outbound)
         self._connections = security.network_filters(scope)
 
     def listener(self, planned: GatewayListener) -> NamedResource | None:
         """Return a listener, or None if no chain of it leads anywhere."""
-        address = planned.bind or WILDCARD
+        everywhere = _EVERYWHERE[self._outbound.families]
+        address, *others = (planned.bind,) if planned.bind else everywhere
         name = names.listener(address, planned.port)
         chains = _distinct(list(self._chains(planned, name)))
         if not chains:
@@ -94,6 +105,9 @@ class _Builder:
             traffic_direction=TrafficDirection.OUTBOUND,
             access_log=telemetry.listener_access_logs(self._own),
         )
+        for other in others:
+            where = endpoints.address(other, planned.port)
+            found.additional_addresses.add().address.CopyFrom(where)
         found.filter_chains.extend(map(_message, chains))
         if self._own.settings.accept_proxy_protocol:
             found.listener_filters.append(listener_filters.proxy_protocol())
@@ -142,7 +156,7 @@ class _Builder:
             direction="outbound",
             stat_prefix=names.stat_prefix(prefix),
             routes=gateway_routes.name_of(planned, bound),
-            filters=[*self._requests, *web, *_HTTP_FILTERS],
+            filters=[*self._requests, *web, *_HTTP_FILTERS, *self._resolving],
             service_port=server.number,
         )
         return [manager]
@@ -202,6 +216,12 @@ class _Builder:
             weighted=None if single else weights,
         )
         return order.network([*self._connections, forward])
+
+
+def _resolving(scope: OutboundScope) -> list[hcm.HttpFilter]:
+    """Return the filter that asks DNS for the host of requests, if a service needs it."""
+    needed = any(one.service.resolution is Resolution.DYNAMIC_DNS for one in scope.services)
+    return [dynamic_dns.http_filter(scope.settings, scope.families)] if needed else []
 
 
 def _is_for(rule: StreamRoute, server: Server) -> bool:
