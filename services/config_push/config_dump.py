@@ -10,7 +10,8 @@ from google.protobuf.any_pb2 import Any as ProtoAny
 
 from libs.model.ids import Ref
 from libs.xds import readable
-from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, NamedResource, ResourceSet
+from libs.xds.generate.patches.values import load_types_in
+from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, NamedResource, ResourceSet
 
 _ADMIN = "type.googleapis.com/envoy.admin.v3."
 
@@ -26,6 +27,7 @@ def render(sets: Mapping[str, ResourceSet]) -> bytes:
             "dynamic_endpoint_configs",
             _plain(sets.get(ENDPOINT), "endpoint_config"),
         ),
+        _dump("EcdsConfigDump", "ecds_filters", _plain(sets.get(EXTENSION), "ecds_filter")),
     ]
     document = {"configs": configs, "sources": _sources(sets)}
     return json.dumps(document, indent=1).encode()
@@ -58,6 +60,8 @@ def _items(found: ResourceSet | None) -> Iterable[NamedResource]:
 
 
 def _message(item: NamedResource) -> object:
+    # What the cache has given may hold types that only a patch has named, in another process.
+    load_types_in(item.body)
     packed = ProtoAny(type_url=item.type_url, value=item.body)
     return readable.as_json(packed)
 

@@ -39,6 +39,7 @@ MESSAGES: Mapping[str, type[Message]] = {
 
 MAX_BYTES = 1 << 20
 _MAX_REASON = 500
+_PACKED = re.compile(rb"type\.googleapis\.com/([A-Za-z0-9_.]+)")
 _TYPE = re.compile(r"(?:[a-z0-9.-]+/)?((?:envoy|udpa|xds)(?:\.[a-z0-9_]+)+)\.[A-Z][A-Za-z0-9]*")
 
 
@@ -129,3 +130,9 @@ def message_type(type_url: str) -> type[Message] | None:
     except KeyError:
         return None
     return kind
+
+
+def load_types_in(body: bytes) -> None:
+    """Load the types that a serialised message names, whoever put them there."""
+    for name in set(_PACKED.findall(body)):
+        message_type(name.decode())
