@@ -73,8 +73,9 @@ def _find(document: Document, complete: Complete) -> Finding:
     resource: Resource | None = None
     problems: Sequence[Problem] = document.problems
     kind, namespace, name = parse_ref(document.ref) if document.ref else ("", "", "")
+    kind = kind.partition(".")[0]
     if document.raw is not None:
-        kind = kind or identify(document.raw).kind
+        kind = identify(document.raw).kind
         resource, found = check_raw(complete(document.ref, document.raw))
         problems = [_located(problem, document) for problem in found]
     return Finding(

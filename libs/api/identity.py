@@ -11,16 +11,24 @@ MAX_NAME = 253
 
 
 class Identity(Struct, frozen=True):
-    """Kind, namespace and name; empty where the document does not say."""
+    """Kind, namespace and name; empty where the document does not say.
+
+    `group` is only set if the kind shares its name with one that the mesh reads, or may do so: a
+    Gateway of the Gateway API is another resource than Istio's of the same name.
+    """
 
     kind: str = ""
     namespace: str = ""
     name: str = ""
+    group: str = ""
 
     @property
     def ref(self) -> Ref:
         """The reference, or an empty one if kind or name are not known."""
-        return ref(self.kind, self.namespace, self.name) if self.kind and self.name else Ref("")
+        if not self.kind or not self.name:
+            return Ref("")
+        kind = f"{self.kind}.{self.group}" if self.group else self.kind
+        return ref(kind, self.namespace, self.name)
 
 
 def identify(raw: object) -> Identity:
@@ -30,10 +38,12 @@ def identify(raw: object) -> Identity:
     kind, metadata = _text(raw, "kind"), raw.get("metadata")
     if not isinstance(metadata, Mapping):
         return Identity(kind)
-    found = registry.find(_text(raw, "apiVersion"), kind)
-    cluster_scoped = isinstance(found, registry.Kind) and not found.namespaced
+    group = registry.split(_text(raw, "apiVersion"))[0]
+    found = registry.BY_NAME.get((group, kind))
+    cluster_scoped = found is not None and not found.namespaced
     namespace = "" if cluster_scoped else _text(metadata, "namespace") or registry.DEFAULT_NAMESPACE
-    return Identity(kind, namespace, _text(metadata, "name"))
+    plain = kind not in registry.GROUPS or registry.GROUPS[kind] == group
+    return Identity(kind, namespace, _text(metadata, "name"), "" if plain else group)
 
 
 def _text(raw: Mapping[str, object], key: str) -> str:

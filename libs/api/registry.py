@@ -243,6 +243,9 @@ IGNORED_CORE = frozenset(
 """Kinds of the core group that a folder of manifests may hold and the mesh does not read."""
 
 BY_NAME: Mapping[tuple[str, str], Kind] = {(kind.group, kind.name): kind for kind in KINDS}
+GROUPS: Mapping[str, str] = {kind.name: kind.group for kind in reversed(KINDS)}
+"""The group of each kind that is named without its group; of several kinds, the first of KINDS."""
+
 BY_TYPE: Mapping[type[Resource], Kind] = {kind.struct: kind for kind in KINDS if kind.struct}
 _OUR_GROUPS = frozenset(kind.group for kind in KINDS) - {INGRESS}
 

@@ -79,6 +79,32 @@ def test_of_a_resource_written_twice_the_first_counts() -> None:
         assert finding.errors[0].file == "b"
 
 
+@pytest.mark.parametrize(
+    ("api_version", "kind"),
+    [
+        ("gateway.networking.k8s.io/v1", "Gateway"),
+        ("serving.knative.dev/v1", "Service"),
+        ("example.com/v1", "VirtualService"),
+    ],
+)
+def test_kinds_of_one_name_are_not_one_kind(api_version: str, kind: str) -> None:
+    head = f"kind: {kind}\nmetadata: {{name: a}}\n"
+    ours = next(it for it in registry.KINDS if it.name == kind).api_versions[0]
+    other, own = check_files(
+        [("f", f"apiVersion: {api_version}\n{head}---\napiVersion: {ours}\n{head}")]
+    )
+    assert (other.kind, own.kind) == (kind, kind)
+    assert own.ref == f"{kind}/default/a"
+    assert other.ref == f"{kind}.{api_version.partition('/')[0]}/default/a"
+    assert reasons.DUPLICATE_RESOURCE not in [error.reason for error in own.errors]
+
+
+def test_a_wrong_version_of_a_kind_is_still_that_kind() -> None:
+    text = "apiVersion: networking.istio.io/v9\nkind: Gateway\nmetadata: {name: a}\n"
+    (finding,) = check(text, "f")
+    assert finding.ref == "Gateway/default/a"
+
+
 def test_a_cluster_may_complete_what_is_written() -> None:
     def complete(ref: str, raw: object) -> dict[str, object]:
         assert ref == "Pod/default/a"

@@ -93,7 +93,6 @@ def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
         "meshMTLS: {minProtocolVersion: TLSV1_3}",
         "discoverySelectors: [{matchLabels: {a: b}}]",
         "serviceEntryVisibility: {defaultVisibility: PUBLIC}",
-        "defaultProviders: {metrics: [prometheus]}",
     ],
 )
 def test_what_is_not_done_yet_is_said(text: str) -> None:
