@@ -1,9 +1,9 @@
 """Isolation: when a generator fails, find what it fails on and do without just that.
 
 A generator that fails is a bug of ours; this keeps one unforeseen object from holding up all the
-others. Routings, services and endpoints are left out by halves until the guilty ones are found.
-What came from a guilty one keeps its last good state. Access policies are never left out: that
-could open what they close, so then the whole type keeps its last good state.
+others. Routings, a gateway's ports, services and endpoints are left out by halves until the guilty
+ones are found. What came from a guilty one keeps its last good state. Access policies are never
+left out: that could open what they close, so then the whole type keeps its last good state.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from libs.model.ids import Ref
-from libs.proxy.scope import ProxyScope, ScopedService
+from libs.proxy.scope import GatewayListener, ProxyScope, ScopedService
 from libs.xds.types import ResourceSet, resource_set
 
 Generator = Callable[[ProxyScope], ResourceSet]
@@ -71,7 +71,7 @@ def without_guilty(generator: Generator, scope: ProxyScope, last_good: ResourceS
     """Return what `generator` makes of `scope` without what it fails on."""
     trial = _Trial(generator, scope)
     try:
-        for part in (_ROUTINGS, _SERVICES, _ENDPOINTS):
+        for part in (_ROUTINGS, _GATEWAYS, _SERVICES, _ENDPOINTS):
             items = part.items(scope)
             if items and trial(part, ()) is not None:
                 guilty = trial.guilty(part, items)
@@ -112,6 +112,15 @@ def _keep_endpoints(scope: ProxyScope, endpoints: Sequence[Any]) -> ProxyScope:
     return structs.replace(scope, endpoints=kept)
 
 
+def _keep_gateways(scope: ProxyScope, gateways: Sequence[Any]) -> ProxyScope:
+    outbound = structs.replace(scope.outbound, gateways=tuple(gateways))
+    return structs.replace(scope, outbound=outbound)
+
+
+def _gateway_refs(listener: GatewayListener) -> Sequence[Ref]:
+    return tuple(bound.ref for bound in listener.servers)
+
+
 def _service_refs(scoped: ScopedService) -> Sequence[Ref]:
     return (scoped.service.ref, *scoped.policy_refs)
 
@@ -119,6 +128,7 @@ def _service_refs(scoped: ScopedService) -> Sequence[Ref]:
 _ROUTINGS = _Part(
     lambda scope: scope.outbound.routings, _keep_routings, lambda routing: (routing.ref,)
 )
+_GATEWAYS = _Part(lambda scope: scope.outbound.gateways, _keep_gateways, _gateway_refs)
 _SERVICES = _Part(lambda scope: scope.outbound.services, _keep_services, _service_refs)
 _ENDPOINTS = _Part(
     lambda scope: tuple(scope.endpoints.values()), _keep_endpoints, lambda one: one.refs

@@ -72,9 +72,11 @@ class Responses:
         """Return the upserts and the removals of `change` apart, shared like `change` itself."""
         entry = self._splits.get(id(change))
         if entry is None:
+            parts = (Difference(change.upserts, ()), Difference((), change.removed))
+            if any(item.type_url in _UNSHARED for item in change.upserts[:1]):
+                return parts
             if len(self._splits) >= MAX_DIFFERENCES:
                 del self._splits[next(iter(self._splits))]
-            parts = (Difference(change.upserts, ()), Difference((), change.removed))
             entry = self._splits[id(change)] = (change, parts)
         return entry[1]
 

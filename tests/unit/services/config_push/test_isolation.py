@@ -3,10 +3,21 @@
 import pytest
 
 from libs.model.mesh import Mesh
+from libs.proxy.node import ProxyType
 from libs.proxy.scope import ProxyScope
-from libs.xds.types import CLUSTER, ENDPOINT, ROUTE, ResourceSet, resource_set
+from libs.proxy.scoper import Scoper
+from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, ResourceSet, resource_set
 from services.config_push.isolation import MAX_ATTEMPTS, without_guilty
-from tests.support.mesh import endpoints, fqdn, mesh, routing, service
+from tests.support.mesh import (
+    endpoints,
+    fqdn,
+    gateway,
+    mesh,
+    proxy,
+    routing,
+    server,
+    service,
+)
 from tests.support.push_scopes import scope_of
 from tests.support.snapshots import item
 
@@ -45,6 +56,22 @@ def test_guilty_routings_are_found_and_left_out(bad: tuple[str, ...]) -> None:
     assert found.resources.resources.keys() == {one.name for one in ROUTINGS} - set(bad)
     assert set(found.guilty) == {f"VirtualService/shop/{name}" for name in bad}
     assert generator.runs <= MAX_ATTEMPTS
+
+
+def test_a_guilty_port_of_a_gateway_is_left_out_alone() -> None:
+    row = gateway("edge", server(80), server(81), server(82))
+    scope = Scoper().scope(mesh(row), proxy(type=ProxyType.ROUTER))
+
+    def generate(given: ProxyScope) -> ResourceSet:
+        ports = [listener.port for listener in given.outbound.gateways]
+        if 81 in ports:
+            raise RuntimeError
+        return resource_set(LISTENER, [item(LISTENER, str(port), "1") for port in ports])
+
+    found = without_guilty(generate, scope, None)
+    assert found.resources is not None
+    assert list(found.resources.resources) == ["80", "82"]
+    assert found.guilty == ("Gateway/shop/edge",)
 
 
 def test_what_came_from_the_guilty_keeps_its_last_good_state() -> None:
