@@ -113,8 +113,22 @@ def _module_problems(
     if spec.verification_key:
         text = "signatures of modules are not verified yet; sha256 is"
         found.append(_problem(resource, f"{place}.verificationKey", text))
+    if spec.image_pull_secret:
+        text = "has no effect: only registries of images ask for it"
+        found.append(
+            _problem(resource, f"{place}.imagePullSecret", text, severity=Severity.WARNING)
+        )
+    if spec.sha256 and spec.image_pull_policy is wasm.PullPolicy.ALWAYS:
+        text = "has no effect: a module whose digest is known is fetched once"
+        found.append(
+            _problem(resource, f"{place}.imagePullPolicy", text, severity=Severity.WARNING)
+        )
     return found
 
 
 def _problem(resource: WasmPlugin | TrafficExtension, path: str, text: str) -> Problem:
     return Problem(resource.ref, path, reasons.UNSUPPORTED_FIELD, text)
+
+
+def _warning(resource: WasmPlugin | TrafficExtension, path: str, text: str) -> Problem:
+    return Problem(resource.ref, path, reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)

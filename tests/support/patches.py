@@ -7,6 +7,7 @@ import yaml
 
 from libs.api.decode import decode
 from libs.api.networking.envoy_filter import EnvoyFilter
+from libs.api.resource import Resource
 from libs.model.patches import PatchSet
 from libs.translate.patches import derive
 from libs.translate.view import Source, View
@@ -28,8 +29,15 @@ def envoy_filter(spec: Mapping[str, object], name: str, namespace: str) -> Envoy
         "metadata": {"name": name, "namespace": namespace},
         "spec": spec,
     }
+    resource = decoded(raw)
+    assert isinstance(resource, EnvoyFilter)
+    return resource
+
+
+def decoded(raw: Mapping[str, object]) -> Resource:
+    """Return the resource of a manifest in which nothing is wrong."""
     resource, problems = decode(raw)
-    assert isinstance(resource, EnvoyFilter), problems
+    assert resource is not None, problems
     return resource
 
 

@@ -1,0 +1,81 @@
+"""WasmPlugins and TrafficExtensions as rows."""
+
+import yaml
+
+from libs.api.problem import Severity
+from libs.model.extensions import Extension, Failure, Phase, Traffic
+from libs.model.mesh import Table
+from libs.model.settings import MeshSettings
+from libs.translate.apply import Upsert, apply, initial
+from tests.support.patches import decoded
+
+PLUGIN = """
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: m, namespace: shop}
+spec: {%s}
+"""
+EXTENSION = """
+apiVersion: extensions.istio.io/v1alpha1
+kind: TrafficExtension
+metadata: {name: m, namespace: shop}
+spec: {%s}
+"""
+HTTPS = 'url: "https://example.com/m.wasm"'
+
+
+def translated(text: str) -> tuple[Extension | None, list[tuple[str, str]]]:
+    step = apply(initial(MeshSettings()), [Upsert(decoded(yaml.safe_load(text)))])
+    rows = list(step.state.mesh.rows(Table.EXTENSION).values())
+    row = rows[0] if rows else None
+    assert row is None or isinstance(row, Extension)
+    return row, [(problem.path, problem.severity) for problem in step.problems]
+
+
+def test_all_fields_of_a_plugin_arrive() -> None:
+    row, problems = translated(
+        PLUGIN
+        % f"""{HTTPS}, sha256: {"a" * 64}, phase: AUTHZ, priority: -3, pluginName: root,
+        pluginConfig: {{b: 1, a: [x]}}, failStrategy: FAIL_OPEN,
+        vmConfig: {{env: [{{name: B, value: "2"}}, {{name: A, valueFrom: HOST}}]}},
+        match: [{{mode: SERVER, ports: [{{number: 9}}, {{number: 8}}]}}, {{mode: CLIENT}}]"""
+    )
+    assert problems == []
+    assert row is not None
+    assert row.module is not None
+    assert (row.phase, row.priority) == (Phase.AUTHZ, -3)
+    assert row.traffic == (Traffic(client=False, ports=(8, 9)), Traffic(server=False))
+    module = row.module
+    assert (module.url, module.sha256) == ("https://example.com/m.wasm", "a" * 64)
+    assert (module.name, module.failure) == ("root", Failure.OPEN)
+    assert module.config == b'{"a":["x"],"b":1}'
+    assert (module.environment, module.host_environment) == ({"B": "2"}, ("A",))
+
+
+def test_a_script_is_an_extension_like_any_other() -> None:
+    row, problems = translated(EXTENSION % "phase: STATS, lua: {inlineCode: x}")
+    assert problems == []
+    assert row is not None
+    assert (row.lua, row.module, row.phase) == ("x", None, Phase.STATS)
+
+
+def test_what_could_never_be_had_gives_no_row_and_says_so() -> None:
+    for field, place in (
+        ("url: registry.example.com/m:v1", "url"),
+        ('url: "oci://registry.example.com/m:v1"', "url"),
+        (f"{HTTPS}, type: NETWORK", "type"),
+        (f"{HTTPS}, verificationKey: k", "verificationKey"),
+    ):
+        assert translated(PLUGIN % field) == (None, [(f"spec.{place}", Severity.ERROR)])
+        wasm = EXTENSION % f"wasm: {{{field}}}"
+        assert translated(wasm) == (None, [(f"spec.wasm.{place}", Severity.ERROR)])
+
+
+def test_what_has_no_effect_is_said_and_the_rest_goes_on() -> None:
+    text = f"{HTTPS}, sha256: {'a' * 64}, imagePullSecret: s, imagePullPolicy: Always"
+    row, problems = translated(PLUGIN % text)
+    assert row is not None
+    assert problems == [
+        ("spec.imagePullPolicy", Severity.WARNING),
+        ("spec.imagePullSecret", Severity.WARNING),
+    ]
