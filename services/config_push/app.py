@@ -1,7 +1,6 @@
 """Wiring of config-push: own certificate, replica, push loop, two ADS ports, debug pages, cache."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -31,7 +30,7 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.xds.generate import GENERATORS
-from services.config_push import authn, metrics, stored
+from services.config_push import authn, collector, metrics, stored
 from services.config_push.ads import AdsService, StreamLimits
 from services.config_push.authn import Authenticate, TokenKeys, TokenRules
 from services.config_push.credentials import CredentialDesk
@@ -94,6 +93,7 @@ class _Parts:
         self.settings = settings
         self.clock = clock
         self.readiness = Readiness("certificate", "mesh")
+        self._settled = False
         self.rules = TokenRules(
             TokenKeys(settings.token_keys_file),
             settings.token_issuer,
@@ -148,10 +148,9 @@ class _Parts:
             await self._cache.close()
 
     def _served(self, mesh: Mesh) -> None:
-        if not self.readiness.ready:
-            # What is here now stays: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
+        if not self._settled:
+            self._settled = True
+            collector.settle()
         self.readiness.set("mesh")
         if self._warm and self.replica.connected:
             self._warm.keep(mesh)

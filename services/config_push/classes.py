@@ -78,6 +78,7 @@ class Classes:
         self._recent: deque[ResourceSet] = deque(maxlen=KEPT)
         self._endpoints: Memo[ResourceSet | None] = Memo()
         self._failed: set[SetKey] = set()
+        self._scope_failed = False  # for some proxy of this mesh
         self._fresh: list[tuple[SetKey, ResourceSet]] = []
 
     def make(self, mesh: Mesh, want: Want) -> Made:
@@ -86,6 +87,7 @@ class Classes:
             self._mesh = mesh
             self._endpoints.turn()
             self._failed.clear()
+            self._scope_failed = False
         try:
             proxy = want.identify(mesh)
         except NodeError as error:
@@ -134,7 +136,9 @@ class Classes:
             return self._scoper.scope(mesh, proxy)
         except Exception:
             metrics.INTERNAL_ERRORS.inc()
-            logger.exception("scope failed", extra={"proxy": proxy.id})
+            if not self._scope_failed:  # one of a thousand tracebacks says it all
+                self._scope_failed = True
+                logger.exception("scope failed", extra={"proxy": proxy.id})
             return None
 
     def _types(self, want: Want, *, same: bool) -> tuple[list[str], bool]:

@@ -28,6 +28,7 @@ from libs.model.traffic import Destination, HttpRoute, WeightedDestination
 from libs.rpc.limits import Limits as ServerLimits
 from libs.runtime.watchdog import Watchdog
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from services.config_push import collector
 from services.config_push.ads import SERVICE
 from tests.support.mesh import endpoints, mesh, port, routing, service, workload
 from tests.support.push_plane import NO_LIMITS, RunningPlane, identity, node, running_plane
@@ -75,6 +76,7 @@ async def _serve(options: Options, folder: Path, pipe: Pipe) -> None:
     ):
         measuring = group.create_task(watchdog.run())
         running.change(_world(options))
+        collector.settle()
         pipe.send("ready")
         while (command := await asyncio.to_thread(_received, pipe)) is not None:
             pipe.send(await _answer(command, options, running, watchdog))
