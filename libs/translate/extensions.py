@@ -115,14 +115,10 @@ def _module_problems(
         found.append(_problem(resource, f"{place}.verificationKey", text))
     if spec.image_pull_secret:
         text = "has no effect: only registries of images ask for it"
-        found.append(
-            _problem(resource, f"{place}.imagePullSecret", text, severity=Severity.WARNING)
-        )
+        found.append(_warning(resource, f"{place}.imagePullSecret", text))
     if spec.sha256 and spec.image_pull_policy is wasm.PullPolicy.ALWAYS:
         text = "has no effect: a module whose digest is known is fetched once"
-        found.append(
-            _problem(resource, f"{place}.imagePullPolicy", text, severity=Severity.WARNING)
-        )
+        found.append(_warning(resource, f"{place}.imagePullPolicy", text))
     return found
 
 
