@@ -154,6 +154,10 @@ class Composer:
         return render(path)
 
 
+_COLONS = frozenset({"found unexpected ':'", "did not find expected node content"})
+"""What libyaml says of an IPv6 address within brackets; other parsers take some of them."""
+
+
 def _syntax_fault(error: Exception, data: bytes, path: str) -> Fault:
     if isinstance(error, ReaderError):
         at = data.count(b"\n", 0, error.position)
@@ -161,5 +165,7 @@ def _syntax_fault(error: Exception, data: bytes, path: str) -> Fault:
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         text = ", ".join(filter(None, (error.problem, error.context)))
+        if error.problem in _COLONS:
+            text += "; put a text with colons, such as '::1', in quotes"
         return Fault(mark.line if mark else 0, path, reasons.INVALID_YAML, text)
     return Fault(0, path, reasons.INVALID_YAML, str(error)[:200])

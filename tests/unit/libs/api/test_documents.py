@@ -268,6 +268,13 @@ def test_no_text_makes_it_raise(text: str) -> None:
         json.dumps(document.raw)
 
 
+@pytest.mark.parametrize("text", ["x: [1.2.3.4, 2001:db8::]", "x: [::1]"])
+def test_addresses_that_need_quotes_say_so(text: str) -> None:
+    (document,) = read(text, "f")
+    assert "in quotes" in document.problems[0].text
+    assert document.problems[0].line == 1
+
+
 # In YAML these three break a line, and a break within quotes is a space.
 UNBROKEN = st.characters(exclude_characters="\x85\u2028\u2029")
 
