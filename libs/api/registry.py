@@ -199,7 +199,6 @@ KINDS: tuple[Kind, ...] = (
         True,
         ("telemetry",),
         Telemetry,
-        effective=False,
     ),
     # Known by name, without a Struct yet.
     Kind(INSTALL, "IstioOperator", "istiooperators", ("v1alpha1",), True, ("iop", "io")),
