@@ -48,6 +48,7 @@ class Group(StrEnum):
     SECRETS = "secrets by name"  # Secrets of all namespaces, by name
     HOST_POLICIES = "host policies by host"  # HostPolicy rows, by host as written, maybe a pattern
     WIDE_PEER_POLICIES = "peer policies by namespace"  # those without a selector, by namespace
+    PEER_POLICIES = "all peer policies by namespace"  # PeerPolicy rows, by namespace
 
 
 Membership = tuple[Group, str]
@@ -123,6 +124,7 @@ def _host_policy(row: HostPolicy) -> Iterator[Membership]:
 
 
 def _peer_policy(row: PeerPolicy) -> Iterator[Membership]:
+    yield Group.PEER_POLICIES, row.namespace
     if not row.selector:
         yield Group.WIDE_PEER_POLICIES, row.namespace
 

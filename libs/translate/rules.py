@@ -89,6 +89,7 @@ RULES = (
     Rule("host policy conflicts", DestinationRule, host_policy_conflicts.check),
     Rule("entry conflicts", ServiceEntry, service_entries.check),
     Rule("groups of machines", WorkloadGroup, workload_entries.check_group),
+    Rule("sidecars in vain", Sidecar, sidecars.check),
     Rule("peer conflicts", PeerAuthentication, peers.check),
     Rule("unsupported routing", VirtualService, unsupported.of_routing),
     Rule("unsupported host policies", DestinationRule, unsupported.of_host_policy),

@@ -5,6 +5,7 @@ written: in the root namespace it means that of each proxy.
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -15,9 +16,11 @@ from libs.api.problem import Problem, Severity
 from libs.model import gateway
 from libs.model import sidecar as model
 from libs.model.mesh import Key, Table
+from libs.model.security import MtlsMode, PeerPolicy
 from libs.model.service import Protocol
 from libs.translate import protocols
 from libs.translate.gateways import server_tls
+from libs.translate.groups import Group
 from libs.translate.http_routes import destination
 from libs.translate.names import Names
 from libs.translate.state import Derived
@@ -47,9 +50,23 @@ def derive(view: View, resource: api.Sidecar) -> Derived:
         if proxy
         else None,
     )
-    return Derived(
-        rows=((Key(Table.SIDECAR, row.ref), row),), problems=tuple(_unsupported(resource))
-    )
+    return Derived(rows=((Key(Table.SIDECAR, row.ref), row),))
+
+
+def check(view: View, resource: api.Sidecar) -> Derived:
+    """Return what a Sidecar asks for in vain."""
+    off = set(_without_mesh_tls(view, resource.metadata.namespace))
+    return Derived(problems=tuple(_in_vain(resource, off)))
+
+
+def _without_mesh_tls(view: View, namespace: str) -> Iterator[int]:
+    """Yield the ports at which a peer policy may switch mutual TLS off; 0 stands for all."""
+    for owner in sorted({namespace, view.settings.root_namespace}):
+        for row in view.rows(Table.PEER_POLICY, Group.PEER_POLICIES, owner):
+            policy = cast("PeerPolicy", row)
+            if policy.mode is MtlsMode.DISABLE:
+                yield 0
+            yield from (port for port, mode in policy.ports.items() if mode is MtlsMode.DISABLE)
 
 
 def _egress(listener: api.EgressListener) -> model.EgressListener:
@@ -101,10 +118,14 @@ _UNREAD_TLS = {
 }
 
 
-def _unsupported(resource: api.Sidecar) -> Iterator[Problem]:
+def _in_vain(resource: api.Sidecar, off: set[int]) -> Iterator[Problem]:
     for index, listener in enumerate(resource.spec.ingress):
         if listener.tls is None:
             continue
+        if not off & {0, listener.port.number}:
+            text = "has no effect while no PeerAuthentication disables mutual TLS at the port"
+            path = f"spec.ingress[{index}].tls"
+            yield Problem(resource.ref, path, reasons.NO_EFFECT, text, Severity.WARNING)
         for field, name in _UNREAD_TLS.items():
             if getattr(listener.tls, field):
                 path = f"spec.ingress[{index}].tls.{name}"
