@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package tools names the commands that build.sh builds, so that go.mod keeps their modules.
+// Package tools names the commands that build.py builds, so that go.mod keeps their modules.
 package tools
 
 import (
