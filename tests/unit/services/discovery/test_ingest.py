@@ -4,14 +4,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from libs.api.resource import Metadata
+from libs.api.security.key_set import KeySet
 from libs.model.delta import Delta
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
 from libs.runtime.clock import SystemClock
 from libs.runtime.tasks import background
 from libs.runtime.watchdog import Watchdog
-from libs.translate.apply import Step
+from libs.translate.apply import Step, Upsert
 from services.discovery import files
+from services.discovery.files import Batch
 from services.discovery.ingest import Ingest
 
 SERVICE = """
@@ -166,3 +169,44 @@ async def test_large_documents_do_not_stop_the_event_loop(tmp_path: Path) -> Non
     assert len(steps.mesh.services) == 1_000
     assert len(steps.mesh.routings) == 1
     assert watchdog.worst < 0.1
+
+
+TOKENS = """
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: t, namespace: shop}
+spec: {jwtRules: [{issuer: i, jwksUri: "https://issuer.example/keys"}]}
+"""
+
+
+async def test_nobody_sees_the_first_mesh_without_the_keys_that_were_waited_for(
+    tmp_path: Path,
+) -> None:
+    tmp_path.joinpath("a.yaml").write_text(TOKENS)
+    published: list[list[str]] = []
+    done = asyncio.Event()
+
+    def publish(step: Step) -> None:
+        policies = step.state.mesh.token_policies.values()
+        published.append([rule.keys for policy in policies for rule in policy.rules])
+        asyncio.get_running_loop().call_soon(done.set)  # whoever may look, looks after this
+
+    async def prepare(mesh: Mesh) -> Batch:
+        (policy,) = mesh.token_policies.values()
+        name = policy.rules[0].source
+        return Batch((), 0.0, (Upsert(KeySet(Metadata(name=name), "the keys")),))
+
+    ingest = Ingest(MeshSettings(), publish, SystemClock(), prepare=prepare)
+    async with (
+        files.watch(tmp_path, SystemClock()) as source,
+        background(ingest.run(source.batches())),
+    ):
+        async with asyncio.timeout(30):
+            await done.wait()
+        assert published == [[""], ["the keys"]]
+        name = "keys:https://issuer.example/keys"
+        done.clear()
+        source.put(Upsert(KeySet(Metadata(name=name), "newer keys")))
+        async with asyncio.timeout(30):
+            await done.wait()
+        assert published[-1] == ["newer keys"]
