@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
+from libs.pki import jwk, keys, tokens
 from libs.proxy.scoper import Scoper
 from libs.xds import credentials, generate
 from libs.xds.credentials import Material
@@ -107,6 +109,27 @@ SERVERS = (
     ("TCP", "tcp", "TCP", "shop/*", ""),
 )
 """Port, name, protocol, host and TLS of each server."""
+
+CLAIMS = """
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: edge}
+spec:
+  selector: {matchLabels: {istio: edge}}
+  jwtRules: [{issuer: "https://issuer.example", jwks: 'KEYS'}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: claims, namespace: shop}
+spec:
+  hosts: [claims.example.com]
+  gateways: [edge/public]
+  http:
+    - match: [{headers: {"@request.auth.claims.group": {exact: staff}}}]
+      directResponse: {status: 418}
+    - route: [{destination: {host: web, port: {number: 80}}}]
+"""
 
 POLICY = """
 ---
@@ -281,3 +304,18 @@ async def test_policies_hold_at_the_edge(edge: Edge) -> None:
     assert (await traffic.exchange((EDGE, edge.ports[2]), b"\x00hello")).status == 0
     await edge.apply()
     assert (await edge.ask("shop.example.com", "/secret/one")).status == 200
+
+
+async def test_claims_of_a_token_choose_the_route(edge: Edge) -> None:
+    key, stranger = keys.generate(), keys.generate()
+    await edge.apply(CLAIMS.replace("KEYS", jwk.document(key.public_key()).decode()))
+
+    async def status(signer: ec.EllipticCurvePrivateKey, group: str) -> int:
+        claims = {"iss": "https://issuer.example", "exp": 4_000_000_000, "group": group}
+        shown = f"Bearer {tokens.sign(claims, signer)}"
+        return (await edge.ask("claims.example.com", authorization=shown)).status
+
+    assert await status(key, "staff") == 418
+    assert await status(key, "customers") == 200
+    assert await status(stranger, "staff") == 401
+    assert (await edge.ask("claims.example.com")).status == 200

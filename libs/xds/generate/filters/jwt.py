@@ -34,14 +34,21 @@ _SPACE_DELIMITED = ("scope", "permission")  # as OAuth writes them
 _NO_KEYS = f'{{"keys":[{NOBODY}]}}'
 
 
-def http_filters(policies: Iterable[TokenPolicy]) -> list[hcm.HttpFilter]:
-    """Return the filter that verifies tokens, or nothing if no issuer is believed."""
+def http_filters(
+    policies: Iterable[TokenPolicy], *, routes_by_claims: bool = False
+) -> list[hcm.HttpFilter]:
+    """Return the filter that verifies tokens, or nothing if no issuer is believed.
+
+    With `routes_by_claims` the route of a request is chosen once more when its claims are known.
+    """
     rules = sorted((rule for policy in policies for rule in policy.rules), key=_by_issuer)
     if not rules:
         return []
     names = [f"origins-{index}" for index in range(len(rules))]
     providers = {name: _provider(rule) for name, rule in zip(names, rules, strict=True)}
     needed = RequirementRule(match=RouteMatch(prefix="/"), requires=_requirement(names, rules))
+    for provider in providers.values():
+        provider.clear_route_cache = routes_by_claims
     config = JwtAuthentication(providers=providers, rules=[needed], bypass_cors_preflight=True)
     return [typed.http_filter(NAME, config)]
 

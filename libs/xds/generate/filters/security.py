@@ -8,6 +8,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
 
+from libs.proxy.node import ProxyType
 from libs.proxy.scope import ProxyScope
 from libs.xds.generate.filters import authorizers, jwt, rbac
 
@@ -17,7 +18,8 @@ def http_filters(scope: ProxyScope) -> list[hcm.HttpFilter]:
     own = scope.inbound
     asked = authorizers.reachable(scope.outbound)
     judging = rbac.http_filters(own.policies, own.settings, asked)
-    return [*jwt.http_filters(own.tokens), *judging]
+    at_edge = own.type is ProxyType.ROUTER  # where routings may match by claims
+    return [*jwt.http_filters(own.tokens, routes_by_claims=at_edge), *judging]
 
 
 def network_filters(scope: ProxyScope) -> list[Filter]:

@@ -33,6 +33,10 @@ spec:
     assert found("VirtualService", spec) == [
         ("spec.http[0].match[0].headers", "UnsupportedField", "error")
     ]
+    at_gateway = spec.replace("hosts: [web]", "hosts: [web]\n  gateways: [edge]")
+    assert ("spec.http[0].match[0].headers", "UnsupportedField", "error") not in found(
+        "VirtualService", at_gateway
+    )
 
 
 def test_parts_of_policies_at_each_place() -> None:
