@@ -21,7 +21,7 @@ from libs.model.service import Resolution, Service
 from libs.model.workload import Workload
 from libs.translate.entry_endpoints import of_workload
 from libs.translate.groups import Group
-from libs.translate.selection import selected
+from libs.translate.selection import selected, unresolved
 from libs.translate.services import host_of
 from libs.translate.state import Derived
 from libs.translate.view import View
@@ -59,7 +59,8 @@ def derive(view: View, service: KubernetesService) -> Derived:
         refs=(*(it.ref for it in slices), *(it.ref for it in machines)),
         endpoints=tuple(found[place] for place in sorted(found)),
     )
-    return Derived(rows=((Key(Table.ENDPOINTS, key), merged),))
+    problems = tuple(unresolved(machines, row.host))
+    return Derived(rows=((Key(Table.ENDPOINTS, key), merged),), problems=problems)
 
 
 def _keep_healthier(found: dict[_Place, Endpoint], endpoint: Endpoint) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 from libs.api import reasons
+from libs.api.networking.service_entry import Resolution as Written
 from libs.api.networking.service_entry import ServiceEntry
 from libs.api.networking.workload_entry import WorkloadEntrySpec
 from libs.api.problem import Problem, Severity
@@ -19,7 +20,7 @@ from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.workload import Workload
 from libs.translate import workload_entries
 from libs.translate.groups import Group
-from libs.translate.selection import selected
+from libs.translate.selection import selected, unresolved
 from libs.translate.service_entries import hosts_of
 from libs.translate.state import Derived
 from libs.translate.view import View
@@ -37,8 +38,16 @@ def derive(view: View, entry: ServiceEntry) -> Derived:
     found = (_set(view, entry, row) for row in rows if row and row.resolution in _LISTED)
     return Derived(
         rows=tuple((Key(Table.ENDPOINTS, made.key), made) for made in found),
-        problems=tuple(_unreachable(entry)),
+        problems=(*_unreachable(entry), *_unresolved(view, entry)),
     )
+
+
+def _unresolved(view: View, entry: ServiceEntry) -> Iterator[Problem]:
+    selector = entry.spec.workload_selector
+    if selector is not None and entry.spec.resolution is Written.STATIC:
+        namespace = entry.metadata.namespace
+        machines = selected(view, namespace, selector.labels, group=Group.ENTRIES)
+        yield from unresolved(machines, entry.spec.hosts[0])
 
 
 def _unreachable(entry: ServiceEntry) -> Iterator[Problem]:

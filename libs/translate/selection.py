@@ -1,8 +1,11 @@
 """Selection: the workloads of a namespace that carry all labels of a selector."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import cast
 
+from libs.api import reasons
+from libs.api.problem import Problem, Severity
 from libs.model.mesh import Table
 from libs.model.workload import Workload
 from libs.translate.groups import Group
@@ -22,6 +25,26 @@ def selected(
     rows = view.rows(Table.WORKLOAD, group, f"{namespace}/{label}={value}")
     found = cast("list[Workload]", rows)
     return [workload for workload in found if selector.items() <= workload.labels.items()]
+
+
+def unresolved(workloads: Iterable[Workload], host: str) -> Iterator[Problem]:
+    """Yield a problem for each machine whose address is a name, which `host` does not resolve."""
+    for workload in workloads:
+        if workload.entry and any(map(_is_name, workload.addresses)):
+            text = (
+                f"is a name, and {host} has addresses only: a ServiceEntry with DNS resolves names"
+            )
+            yield Problem(
+                workload.ref, "spec.address", reasons.NO_EFFECT, text, severity=Severity.WARNING
+            )
+
+
+def _is_name(address: str) -> bool:
+    try:
+        ip_address(address)
+    except ValueError:
+        return not address.startswith("unix://")
+    return False
 
 
 def _rarity(item: tuple[str, str]) -> tuple[bool, str]:

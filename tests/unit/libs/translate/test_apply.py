@@ -134,6 +134,24 @@ spec: {{address: 10.2.0.{variant}, labels: {{app: {"xxz"[variant]}}}}}
 """
 
 
+def _sidecar(name: str, variant: int) -> str:
+    spec = (
+        '{egress: [{hosts: ["./*"]}]}',
+        "{outboundTrafficPolicy: {mode: ALLOW_ANY}}",
+        (
+            "{ingress: [{port: {number: 80, protocol: HTTPS, name: x},"
+            " defaultEndpoint: '127.0.0.1:80',"
+            " tls: {mode: SIMPLE, serverCertificate: c, privateKey: k}}]}"
+        ),
+    )[variant]
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: {name}, namespace: ns}}
+spec: {spec}
+"""
+
+
 def _config(_: str, variant: int) -> str:
     return f"""
 apiVersion: v1
@@ -162,6 +180,7 @@ MAKERS = (
     _peer,
     _entry,
     _machine,
+    _sidecar,
     _config,
     _namespace,
 )

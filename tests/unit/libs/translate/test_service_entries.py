@@ -254,3 +254,13 @@ spec: {template: {}, probe: {tcpSocket: {port: 1}}}
         ("WorkloadGroup/shop/g", "spec.probe"),
         ("WorkloadGroup/shop/g", "spec.template"),
     }
+
+
+def test_a_machine_with_a_name_is_nothing_to_services_that_have_addresses() -> None:
+    named = machine("m", labels="{app: x, tier: web}").replace("10.0.0.9", "vm.example.com")
+    static = translated(entry("e", spec=SELECTING) + "---" + named)
+    assert [(it.ref, it.path, it.reason) for it in static.problems] == [
+        ("WorkloadEntry/shop/m", "spec.address", "NoEffect")
+    ]
+    resolved = entry("e", spec=SELECTING.replace("STATIC", "DNS"))
+    assert translated(resolved + "---" + named).problems == ()
