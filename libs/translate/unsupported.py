@@ -22,7 +22,7 @@ def of_routing(_: View, resource: VirtualService) -> Derived:
     """Return what a VirtualService asks for in vain."""
     found: list[Problem] = []
     if resource.spec.gateways and MESH_GATEWAY not in resource.spec.gateways:
-        return Derived()  # gateways match claims
+        return Derived(problems=tuple(_at_gateways(resource)))  # which match claims
     for index, rule in enumerate(resource.spec.http):
         place = f"spec.http[{index}]"
         for number, match in enumerate(rule.match):
@@ -30,6 +30,18 @@ def of_routing(_: View, resource: VirtualService) -> Derived:
                 text = "claims of a token are matched at gateways only: this match never holds"
                 found.append(_problem(resource.ref, f"{place}.match[{number}].headers", text))
     return Derived(problems=tuple(found))
+
+
+def _at_gateways(resource: VirtualService) -> Iterator[Problem]:
+    """Yield what only sidecars do: at a gateway every connection is for the gateway itself."""
+    spec = resource.spec
+    for kind, rules in (("tls", spec.tls), ("tcp", spec.tcp)):
+        for index, rule in enumerate(rules):
+            for number, match in enumerate(rule.match):
+                if match.destination_subnets:
+                    path = f"spec.{kind}[{index}].match[{number}].destinationSubnets"
+                    text = "gateways do not look at addresses, as in Istio; the rest counts"
+                    yield Problem(resource.ref, path, reasons.NO_EFFECT, text, Severity.WARNING)
 
 
 def of_host_policy(_: View, resource: DestinationRule) -> Derived:

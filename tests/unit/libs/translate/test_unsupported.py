@@ -39,6 +39,21 @@ spec:
     )
 
 
+def test_addresses_at_gateways() -> None:
+    spec = """
+spec:
+  hosts: [a.com]
+  gateways: [edge]
+  tcp:
+  - match: [{port: 1}, {destinationSubnets: [10.0.0.0/8]}]
+    route: [{destination: {host: web}}]
+"""
+    place = "spec.tcp[0].match[1].destinationSubnets"
+    assert (place, "NoEffect", "warning") in found("VirtualService", spec)
+    at_sidecars = spec.replace("[edge]", "[mesh]")
+    assert (place, "NoEffect", "warning") not in found("VirtualService", at_sidecars)
+
+
 def test_parts_of_policies_at_each_place() -> None:
     spec = """
 spec:
