@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from libs.api import reasons
 from libs.api.networking.destination_rule import DestinationRule, PortTrafficPolicy, TrafficPolicy
-from libs.api.networking.virtual_service import VirtualService
+from libs.api.networking.virtual_service import VirtualService, VirtualServiceSpec
 from libs.api.problem import Problem, Severity
 from libs.model.ids import Ref
 from libs.model.traffic import MESH_GATEWAY
@@ -34,14 +34,20 @@ def of_routing(_: View, resource: VirtualService) -> Derived:
 
 def _at_gateways(resource: VirtualService) -> Iterator[Problem]:
     """Yield what only sidecars do: at a gateway every connection is for the gateway itself."""
-    spec = resource.spec
-    for kind, rules in (("tls", spec.tls), ("tcp", spec.tcp)):
-        for index, rule in enumerate(rules):
-            for number, match in enumerate(rule.match):
-                if match.destination_subnets:
-                    path = f"spec.{kind}[{index}].match[{number}].destinationSubnets"
-                    text = "gateways do not look at addresses, as in Istio; the rest counts"
-                    yield Problem(resource.ref, path, reasons.NO_EFFECT, text, Severity.WARNING)
+    text = "gateways do not look at addresses, as in Istio; the rest counts"
+    for place, subnets in _subnets(resource.spec):
+        if subnets:
+            path = f"{place}.destinationSubnets"
+            yield Problem(resource.ref, path, reasons.NO_EFFECT, text, Severity.WARNING)
+
+
+def _subnets(spec: VirtualServiceSpec) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for index, tls in enumerate(spec.tls):
+        for number, named in enumerate(tls.match):
+            yield f"spec.tls[{index}].match[{number}]", named.destination_subnets
+    for index, tcp in enumerate(spec.tcp):
+        for number, match in enumerate(tcp.match):
+            yield f"spec.tcp[{index}].match[{number}]", match.destination_subnets
 
 
 def of_host_policy(_: View, resource: DestinationRule) -> Derived:
