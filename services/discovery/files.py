@@ -2,7 +2,9 @@
 
 Every `.yaml`, `.yml` and `.json` file counts, save those with a hidden name on their way (editors'
 swap files, the hidden folders of a mounted ConfigMap). What changes while the reader is busy is
-collected and comes as one batch, read when it is asked for: there is no timer.
+collected and comes as one batch, read when it is asked for: there is no timer. Only a file that has
+gone is looked for once more after `GONE_SECONDS`: git and some editors remove a file before they
+write it anew, and what it says must not lapse meanwhile.
 
 The set of changed paths is bounded by `MAX_CHANGED`; beyond it, the whole tree is read again.
 """
@@ -26,6 +28,7 @@ from services.discovery.inotify import Inotify
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_CHANGED = 10_000
+GONE_SECONDS = 0.2
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe would have no end to wait for
 
 
@@ -60,6 +63,7 @@ class FileSource:
         self._changed: set[Path] = {root}
         self._observed = clock.now()
         self._lost = False
+        self._just_gone: set[str] = set()
         self._events: dict[Ref, Event] = {}
         self._wake = asyncio.Event()
         self._wake.set()
@@ -98,6 +102,7 @@ class FileSource:
             SourceLostError: the tree itself was removed, which is not to remove each file.
 
         """
+        first = True
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -106,8 +111,18 @@ class FileSource:
             changed, self._changed = self._changed, set()
             events, self._events = self._events, {}
             observed = self._observed
-            files = await asyncio.to_thread(self._read, changed)
-            yield Batch(tuple(files), observed, tuple(events.values()))
+            files = self._without_missed(await asyncio.to_thread(self._read, changed))
+            if files or events or first:
+                yield Batch(files, observed, tuple(events.values()))
+            first = False
+
+    def _without_missed(self, files: list[FileText]) -> tuple[FileText, ...]:
+        """Return `files` without those that have just gone: they get another look."""
+        missed, self._just_gone = self._just_gone, set()
+        loop = asyncio.get_running_loop()
+        for name in missed:
+            loop.call_later(GONE_SECONDS, self.note, Path(name))
+        return tuple(file for file in files if file.name not in missed)
 
     def _read(self, changed: set[Path]) -> list[FileText]:
         paths = {found for path in changed for found in self._expand(path)}
@@ -131,7 +146,9 @@ class FileSource:
         try:
             text = _text(path)
         except (FileNotFoundError, NotADirectoryError):
-            self._known.discard(path)
+            if path in self._known:
+                self._known.discard(path)
+                self._just_gone.add(str(path))
             return FileText(str(path))
         except OSError as error:
             self._known.add(path)

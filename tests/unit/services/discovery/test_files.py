@@ -63,6 +63,23 @@ async def test_saves_in_place_by_rename_and_deletions(tmp_path: Path) -> None:
         await collect(batches, {"a.yaml": None})
 
 
+async def test_what_a_file_says_does_not_lapse_while_it_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("one")
+    async with files.watch(tmp_path, SystemClock()) as source:
+        batches = source.batches()
+        await anext(batches)
+        file.unlink()  # as git does
+        (tmp_path / "b.yaml").write_text("b")
+        assert texts(await anext(batches)) == {"b.yaml": "b"}
+        file.write_text("two")
+        assert texts(await anext(batches)) == {"a.yaml": "two"}
+        assert texts(await anext(batches)) == {"a.yaml": "two"}  # the second look
+
+        file.unlink()  # for good
+        assert texts(await anext(batches)) == {"a.yaml": None}
+
+
 async def test_a_file_counts_only_when_its_writer_is_done(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("whole")
