@@ -26,7 +26,8 @@ _SDS = "envoy.service.secret.v3.SecretDiscoveryService"
 class ControlPlane:
     """Serves one snapshot to whoever connects."""
 
-    def __init__(self, certificate: Certificate) -> None:
+    def __init__(self, certificate: Certificate, *, gated: bool = True) -> None:
+        self._gated = gated
         self._secrets = Snapshot({SECRET: resource_set(SECRET, secrets(certificate))})
         self._snapshot = Snapshot({})
         self._push = 0
@@ -73,7 +74,7 @@ class ControlPlane:
     async def _delta(
         self, requests: AsyncIterator[bytes], _context: object
     ) -> AsyncIterator[bytes]:
-        session = DeltaSession(self._responses)
+        session = DeltaSession(self._responses, gated=self._gated)
         outbox: asyncio.Queue[bytes] = asyncio.Queue()
         stream = (session, outbox)
         self._streams.add(stream)
