@@ -108,6 +108,7 @@ class Connection:
         self._drained = asyncio.Event()
         self._refusal: Exception | None = None
         self._applied: Offer | None = None
+        self._since: float | None = None  # of the oldest change that is not all written yet
         self._holding = asyncio.Event()
         self._held_since = 0.0
 
@@ -200,13 +201,15 @@ class Connection:
 
     async def _write_pending(self, write: Write, stall_seconds: float) -> None:
         while self._bodies or self._waiting is not None or self._renewed:
-            since = self._apply() if not self._bodies else None
+            if not self._bodies:
+                self._apply()
             while self._bodies:
                 await self._write(write, stall_seconds)
-            if since is not None:
-                metrics.CONVERGENCE.observe(self._clock.monotonic() - since)
+            if self._since is not None and not self.session.held:
+                metrics.CONVERGENCE.observe(self._clock.monotonic() - self._since)
+                self._since = None
 
-    def _apply(self) -> float | None:
+    def _apply(self) -> None:
         offer, self._waiting = self._waiting, None
         self._renewed = False
         if offer is None:
@@ -214,12 +217,12 @@ class Connection:
                 held = self.session.held
                 self._turn_to(self.offered)
                 self._report(held=held)
-            return None
+            return
         self._applied = offer
+        self._since = offer.since if self._since is None else min(self._since, offer.since)
         self._turn_to(offer)
         self._note_hold()
         self.observe(Applied(offer, tuple(self.session.take_events()), self.session.held))
-        return offer.since
 
     def _turn_to(self, offer: Offer) -> None:
         snapshot = offer.snapshot

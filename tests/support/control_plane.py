@@ -64,6 +64,12 @@ class ControlPlane:
             self._changed.clear()
             await asyncio.wait_for(self._changed.wait(), 20)
 
+    async def quiet(self) -> None:
+        """Wait until nothing is held on any stream and every response is answered."""
+        while any(_unfinished(session) for session, _ in self._streams):
+            self._changed.clear()
+            await asyncio.wait_for(self._changed.wait(), 20)
+
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return what a gRPC server has to know."""
         return (
@@ -126,6 +132,10 @@ class ControlPlane:
                     yield answer
         except asyncio.CancelledError:
             return  # Envoy has gone
+
+
+def _unfinished(session: DeltaSession) -> bool:
+    return session.held or any(watch.ledger.waiting for watch in session.watches.values())
 
 
 def secrets(certificate: Certificate) -> list[NamedResource]:

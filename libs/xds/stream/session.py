@@ -23,6 +23,9 @@ AT_ONCE = frozenset({CLUSTER, ENDPOINT, SECRET})
 """Types that are never held: a cluster needs endpoints and secrets to get warm."""
 DEFAULT_LIMITS = Limits()
 
+_LEAVING = frozenset({CLUSTER, ENDPOINT})
+"""Types of which nothing is taken away while it may be named; a cluster may yet be warming."""
+
 
 class Step(Struct, frozen=True, gc=False):
     """One response to be made: `change` takes the client of `watch` to `new`."""
@@ -88,12 +91,12 @@ class Session:
         bodies = self._take(self._first_steps())
         following = self._following_steps()
         if self._warming_up():
-            self._held = any(map(self._due, following)) or self._due(self._last_step())
+            self._held = any(map(self._due, [*following, *self._last_steps()]))
             return bodies
         bodies += self._take(following)
-        last = self._last_step()
-        self._held = self._due(last) and self._still_named()
-        return bodies if self._held or last is None else bodies + self._take([last])
+        last = self._last_steps()
+        self._held = any(map(self._due, last)) and self._still_named()
+        return bodies if self._held else bodies + self._take(last)
 
     def _resume(self) -> list[bytes]:
         """Go on after an answer, if that was waited for."""
@@ -108,8 +111,8 @@ class Session:
                 step.watch.applied = step.new
         return bodies
 
-    def _due(self, step: Step | None) -> bool:
-        return step is not None and (not step.watch.answered or self._worth_sending(step))
+    def _due(self, step: Step) -> bool:
+        return not step.watch.answered or self._worth_sending(step)
 
     def _warming_up(self) -> bool:
         clusters = self._watches.get(CLUSTER)
@@ -178,9 +181,10 @@ class Session:
     def _first_steps(self) -> Iterable[Step]:
         """Yield the steps of what never waits; each is made when the one before was taken."""
         warming = NOTHING
+        leaving_later = self._may_be_named()
         for watch in self._in_push_order(at_once=True):
             new = self._snapshot.sets[watch.type_url]
-            if watch.type_url == CLUSTER and watch.answered and self._may_be_named():
+            if watch.type_url in _LEAVING and watch.answered and leaving_later:
                 new = self._responses.union(watch.applied, new)
             again = warming if watch.type_url == ENDPOINT else NOTHING
             step = Step(watch, self._change(watch, new, again), new)
@@ -196,12 +200,14 @@ class Session:
             for watch in watches
         ]
 
-    def _last_step(self) -> Step | None:
-        """Return the step that takes away the clusters that nothing names any more."""
-        clusters, new = self._watches.get(CLUSTER), self._snapshot.sets.get(CLUSTER)
-        if clusters is None or new is None or not clusters.answered:
-            return None
-        return Step(clusters, self._change(clusters, new, NOTHING), new)
+    def _last_steps(self) -> list[Step]:
+        """Return the steps that take away the clusters that nothing names any more."""
+        return [
+            Step(watch, self._change(watch, new, NOTHING), new)
+            for watch in self._in_push_order(at_once=True)
+            if watch.type_url in _LEAVING and watch.answered
+            for new in (self._snapshot.sets[watch.type_url],)
+        ]
 
     def _may_be_named(self) -> bool:
         """Tell whether the client may have, or be about to get, what names clusters that leave."""
