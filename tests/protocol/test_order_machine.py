@@ -287,7 +287,7 @@ class UngatedSotw(SotwOrder):
     gated = False
 
 
-_SETTINGS = settings(max_examples=150, stateful_step_count=40, deadline=None, database=None)
+_SETTINGS = settings(max_examples=200, stateful_step_count=40, deadline=None, database=None)
 _SEARCH = settings(_SETTINGS, phases=[Phase.generate], report_multiple_bugs=False)
 
 

@@ -47,6 +47,7 @@ class Session:
         self._arriving: set[str] = set()  # nonces of responses that brought clusters
         self._naming: set[tuple[str, str]] = set()  # type and nonce of what may name clusters
         self._held = False
+        self._endpoints: ResourceSet | None = None  # with those of clusters that stay for now
         self._snapshot = Snapshot({})
         self._push = 0
         self._watches: dict[str, Watch] = {}
@@ -96,7 +97,10 @@ class Session:
         bodies += self._take(following)
         last = self._last_steps()
         self._held = any(map(self._due, last)) and self._still_named()
-        return bodies if self._held else bodies + self._take(last)
+        if self._held:
+            return bodies
+        self._keep_endpoints(stay=False)
+        return bodies + self._take(last)
 
     def _resume(self) -> list[bytes]:
         """Go on after an answer, if that was waited for."""
@@ -154,9 +158,9 @@ class Session:
 
     def _send_first(self, watch: Watch) -> list[bytes]:
         """Answer the first request of a type."""
-        new = self._snapshot.sets.get(watch.type_url)
-        if new is None:
+        if watch.type_url not in self._snapshot.sets:
             return []
+        new = self._current(watch.type_url)
         if watch.type_url not in AT_ONCE and self._warming_up():
             self._held = True
             return []
@@ -181,16 +185,32 @@ class Session:
     def _first_steps(self) -> Iterable[Step]:
         """Yield the steps of what never waits; each is made when the one before was taken."""
         warming = NOTHING
-        leaving_later = self._may_be_named()
+        stay = self._may_be_named()
+        self._keep_endpoints(stay=stay)
         for watch in self._in_push_order(at_once=True):
-            new = self._snapshot.sets[watch.type_url]
-            if watch.type_url in _LEAVING and watch.answered and leaving_later:
+            new = self._current(watch.type_url)
+            if watch.type_url == CLUSTER and watch.answered and stay:
                 new = self._responses.union(watch.applied, new)
             again = warming if watch.type_url == ENDPOINT else NOTHING
             step = Step(watch, self._change(watch, new, again), new)
             if watch.type_url == CLUSTER:
                 warming = self._warming(watch, step.change)
             yield step
+
+    def _keep_endpoints(self, *, stay: bool) -> None:
+        new, clusters = self._snapshot.sets.get(ENDPOINT), self._watches.get(CLUSTER)
+        if new is None:
+            return
+        before = self._endpoints
+        if stay and before is not None and clusters is not None and clusters.answered:
+            new = self._responses.union(before, new)
+        self._endpoints = new
+
+    def _current(self, type_url: str) -> ResourceSet:
+        """Return what of a type is to be sent for now; the snapshot has that type."""
+        if type_url == ENDPOINT and self._endpoints is not None:
+            return self._endpoints
+        return self._snapshot.sets[type_url]
 
     def _following_steps(self) -> list[Step]:
         watches = self._in_push_order(at_once=False)

@@ -172,3 +172,21 @@ def test_endpoints_of_clusters_that_leave_stay_with_them() -> None:
     (more,) = _ask(session, ENDPOINT, "a", "b", to=endpoints)
     assert _values(more) == [b"b:1"]
     assert "a" in session.watches[ENDPOINT].applied.resources
+
+
+def test_endpoints_are_there_for_a_cluster_that_left_before_they_were_asked_for() -> None:
+    """It stays until routes are answered, and these wait for it: without endpoints for ever."""
+    session = _session()
+    before = {CLUSTER: {"a": "1", "b": "1"}, ENDPOINT: {"a": "1", "b": "1"}, ROUTE: {"80": "a"}}
+    session.on_snapshot(snapshot(before), 1)
+    (clusters,) = _ask(session, CLUSTER)
+    assert _ask(session, ROUTE, "80") == []
+    after = {CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}, ROUTE: {"80": "a"}}
+    assert session.on_snapshot(snapshot(after), 2) == []
+
+    (endpoints,) = _ask(session, ENDPOINT, "a", "b")
+    assert _values(endpoints) == [b"a:1", b"b:1"]
+    (routes,) = _ask(session, CLUSTER, to=clusters)
+    (removal,) = _ask(session, ROUTE, "80", to=routes)
+    assert _values(removal) == [b"a:1"]
+    assert not session.held
