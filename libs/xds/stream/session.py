@@ -21,6 +21,7 @@ from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, SECRET, ResourceSet, Sn
 NOTHING: frozenset[str] = frozenset()
 AT_ONCE = frozenset({CLUSTER, ENDPOINT, SECRET})
 """Types that are never held: a cluster needs endpoints and secrets to get warm."""
+MAX_AWAITED = 512  # more than all ledgers wait for, of the types that we generate
 DEFAULT_LIMITS = Limits()
 
 _LEAVING = frozenset({CLUSTER, ENDPOINT})
@@ -284,5 +285,9 @@ class Session:
     def _await(self, step: Step, nonce: str) -> None:
         if step.watch.type_url not in AT_ONCE:
             self._naming.add((step.watch.type_url, nonce))
+            if len(self._naming) > MAX_AWAITED:
+                self._still_named()  # forgets what is answered
         elif step.watch.type_url == CLUSTER and step.change.upserts:
             self._arriving.add(nonce)
+            if len(self._arriving) > MAX_AWAITED:
+                self._warming_up()

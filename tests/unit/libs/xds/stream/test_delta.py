@@ -10,6 +10,7 @@ from libs.xds.stream.errors import LimitExceededError, MalformedRequestError
 from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits
 from libs.xds.stream.responses import Responses
+from libs.xds.stream.session import MAX_AWAITED
 from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET
 from tests.support.snapshots import snapshot
 
@@ -462,3 +463,15 @@ def test_sixty_thousand_reported_versions_are_not_too_many() -> None:
 
     (answer,) = _ask(session, CLUSTER, initial_resource_versions=reported)
     assert len(answer.removed_resources) == 60_000
+
+
+def test_what_was_answered_is_not_remembered_for_ever() -> None:
+    session = _following()
+    for _ in range(2000):
+        (clusters,) = _ask(session, CLUSTER, "a")
+        _ack(session, clusters)
+        (routes,) = _ask(session, ROUTE, "r")
+        _ack(session, routes)
+
+    assert len(session._arriving) <= MAX_AWAITED
+    assert len(session._naming) <= MAX_AWAITED
