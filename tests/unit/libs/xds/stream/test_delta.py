@@ -467,11 +467,8 @@ def test_sixty_thousand_reported_versions_are_not_too_many() -> None:
 
 def test_what_was_answered_is_not_remembered_for_ever() -> None:
     session = _following()
-    for _ in range(2000):
-        (clusters,) = _ask(session, CLUSTER, "a")
-        _ack(session, clusters)
-        (routes,) = _ask(session, ROUTE, "r")
-        _ack(session, routes)
+    for _ in range(MAX_AWAITED + 100):
+        for answer in [*_ask(session, CLUSTER, "a"), *_ask(session, ROUTE, "r")]:
+            _ack(session, answer)
 
-    assert len(session._arriving) <= MAX_AWAITED
-    assert len(session._naming) <= MAX_AWAITED
+    assert max(len(session._arriving), len(session._naming)) <= MAX_AWAITED
