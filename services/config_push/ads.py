@@ -71,6 +71,7 @@ class StreamLimits(Struct, frozen=True, kw_only=True):
     streams: int
     first_request: float
     stall: float
+    warming: float = 5.0
     session: Limits = Limits()
 
 
@@ -142,7 +143,8 @@ class AdsService:
         await context.send_initial_metadata(())
         with self._registered(connection):
             writing = connection.write_all(context.write, stall_seconds=self._limits.stall)
-            async with background(writing):
+            releasing = connection.release_overdue(warming_seconds=self._limits.warming)
+            async with background(writing), background(releasing):
                 await connection.on_request(first)
                 self._plane.connect(connection)
                 async for request in requests:

@@ -134,6 +134,7 @@ class _Parts:
             streams=self.settings.max_streams,
             first_request=self.settings.first_request_seconds,
             stall=self.settings.stall_seconds,
+            warming=self.settings.warming_seconds,
         )
         return AdsService(self.plane, authenticate, limits=limits, clock=self.clock)
 

@@ -2,6 +2,7 @@
 
 What waits is bounded: one offer (a newer one replaces it, counted) and the answers to at most
 MAX_ANSWERS requests; a proxy that asks on without reading is not read from until it has caught up.
+What the session holds back until the proxy answers is one snapshot, and held for a bounded time.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from libs.proxy import node
 from libs.proxy.node import Proxy
 from libs.runtime.clock import Clock
 from libs.xds.stream.delta import DeltaSession
-from libs.xds.stream.events import Event
+from libs.xds.stream.events import Event, Sent
 from libs.xds.stream.sotw import SotwSession
 from libs.xds.types import SECRET, ResourceSet, Snapshot
 from services.config_push import metrics
@@ -43,10 +44,11 @@ class Offer(Struct, frozen=True):
 
 
 class Applied(Struct, frozen=True):
-    """An offer was turned into responses; `events` say which."""
+    """An offer was turned into responses, or some of it that was held; `events` say which."""
 
     offer: Offer
     events: tuple[Event, ...]
+    held: bool = False  # more of it follows when the proxy has answered
 
 
 class Peer:
@@ -105,6 +107,10 @@ class Connection:
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._refusal: Exception | None = None
+        self._applied: Offer | None = None
+        self._since: float | None = None  # of the oldest change that is not all written yet
+        self._holding = asyncio.Event()
+        self._held_since = 0.0
 
     @property
     def proxy_id(self) -> str:
@@ -155,8 +161,9 @@ class Connection:
         while len(self._bodies) >= MAX_ANSWERS:
             self._drained.clear()
             await self._drained.wait()
+        held = self.session.held
         self._bodies.extend(self.session.on_request(request))  # type: ignore[arg-type]  # both are of one protocol
-        self._report()
+        self._report(held=held)
         if self._bodies:
             self._wake.set()
 
@@ -175,25 +182,47 @@ class Connection:
                 raise self._refusal
             await self._write_pending(write, stall_seconds)
 
+    async def release_overdue(self, *, warming_seconds: float) -> None:
+        """Send what is held for longer than `warming_seconds`, until cancelled."""
+        while True:
+            await self._holding.wait()
+            left = self._held_since + warming_seconds - self._clock.monotonic()
+            if left > 0:
+                await self._clock.sleep(left)
+            else:
+                self._release()
+
+    def _release(self) -> None:
+        metrics.RELEASED.inc()
+        self._bodies.extend(self.session.release())
+        self._report(held=True)
+        self._held_since = self._clock.monotonic()
+        self._wake.set()
+
     async def _write_pending(self, write: Write, stall_seconds: float) -> None:
         while self._bodies or self._waiting is not None or self._renewed:
-            since = self._apply() if not self._bodies else None
+            if not self._bodies:
+                self._apply()
             while self._bodies:
                 await self._write(write, stall_seconds)
-            if since is not None:
-                metrics.CONVERGENCE.observe(self._clock.monotonic() - since)
+            if self._since is not None and not self.session.held:
+                metrics.CONVERGENCE.observe(self._clock.monotonic() - self._since)
+                self._since = None
 
-    def _apply(self) -> float | None:
+    def _apply(self) -> None:
         offer, self._waiting = self._waiting, None
         self._renewed = False
         if offer is None:
             if self.offered is not None:  # only credentials have moved
+                held = self.session.held
                 self._turn_to(self.offered)
-                self._report()
-            return None
+                self._report(held=held)
+            return
+        self._applied = offer
+        self._since = offer.since if self._since is None else min(self._since, offer.since)
         self._turn_to(offer)
-        self.observe(Applied(offer, tuple(self.session.take_events())))
-        return offer.since
+        self._note_hold()
+        self.observe(Applied(offer, tuple(self.session.take_events()), self.session.held))
 
     def _turn_to(self, offer: Offer) -> None:
         snapshot = offer.snapshot
@@ -214,9 +243,26 @@ class Connection:
         self._drained.set()
         metrics.SEND_TIME.observe(self._clock.monotonic() - started)
 
-    def _report(self) -> None:
-        for event in self.session.take_events():
-            self.observe(event)
+    def _report(self, *, held: bool) -> None:
+        """Report what happened; if something was held before, responses may be of that offer."""
+        self._note_hold()
+        events = self.session.take_events()
+        if not held or self._applied is None:
+            for event in events:
+                self.observe(event)
+            return
+        for event in events:
+            if not isinstance(event, Sent):
+                self.observe(event)
+        sent = tuple(event for event in events if isinstance(event, Sent))
+        self.observe(Applied(self._applied, sent, self.session.held))
+
+    def _note_hold(self) -> None:
+        if not self.session.held:
+            self._holding.clear()
+        elif not self._holding.is_set():
+            self._held_since = self._clock.monotonic()
+            self._holding.set()
 
 
 def _merged(old: Offer, new: Offer) -> Offer:

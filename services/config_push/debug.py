@@ -183,6 +183,7 @@ def _sync_status(connection: Connection) -> dict[str, object]:
         "istio_version": node.get("ISTIO_VERSION", ""),
         "identity": str(connection.peer.identity),
         "class": connection.class_name,
+        "held": connection.session.held,
     }
     for type_url, column in _COLUMNS.items():
         watch = connection.session.watches.get(type_url)

@@ -82,6 +82,9 @@ CLASSES = Gauge("seine_push_classes", "Classes of proxies that get the same byte
 COALESCED = Counter(
     "seine_push_coalesced", "Pushes merged into one that the proxy was not ready for yet."
 )
+RELEASED = Counter(
+    "seine_push_released", "Times that a proxy was sent what waited for answers that did not come."
+)
 REFUSED_STREAMS = Counter("seine_push_refused_streams", "Streams that were ended.", ["reason"])
 CACHE = Counter("seine_push_cache", "Operations on the shared cache.", ["outcome"])
 CACHE_WRITES_DROPPED = Counter(

@@ -179,7 +179,7 @@ class ReceiptBook:
         known = self._responses.setdefault(connection.number, {})
         for track in list(self._open.values()):
             if track.wants(connection.number, applied.offer.push):
-                track.send(connection, sent, whole=applied.offer.whole)
+                track.send(connection, sent, whole=applied.offer.whole and not applied.held)
                 for response in sent:
                     known.setdefault(response, []).append(track)
                 self._moved(track)

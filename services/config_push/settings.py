@@ -57,6 +57,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """A stream that stays silent for this long after it was opened is ended."""
     stall_seconds: Seconds = 30.0
     """A proxy that does not read a response for this long loses its stream and reconnects."""
+    warming_seconds: Seconds = 5.0
+    """Routes wait for clusters to get warm, and clusters to leave for routes, at most this long."""
     max_connection_seconds: Seconds = 1800.0
     """Connections are asked to move after about this time, so that replicas share the load."""
     receipt_history: Positive = 512

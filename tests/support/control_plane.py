@@ -26,7 +26,8 @@ _SDS = "envoy.service.secret.v3.SecretDiscoveryService"
 class ControlPlane:
     """Serves one snapshot to whoever connects."""
 
-    def __init__(self, certificate: Certificate) -> None:
+    def __init__(self, certificate: Certificate, *, gated: bool = True) -> None:
+        self._gated = gated
         self._secrets = Snapshot({SECRET: resource_set(SECRET, secrets(certificate))})
         self._snapshot = Snapshot({})
         self._push = 0
@@ -63,6 +64,12 @@ class ControlPlane:
             self._changed.clear()
             await asyncio.wait_for(self._changed.wait(), 20)
 
+    async def quiet(self) -> None:
+        """Wait until nothing is held on any stream and every response is answered."""
+        while any(_unfinished(session) for session, _ in self._streams):
+            self._changed.clear()
+            await asyncio.wait_for(self._changed.wait(), 20)
+
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return what a gRPC server has to know."""
         return (
@@ -73,7 +80,7 @@ class ControlPlane:
     async def _delta(
         self, requests: AsyncIterator[bytes], _context: object
     ) -> AsyncIterator[bytes]:
-        session = DeltaSession(self._responses)
+        session = DeltaSession(self._responses, gated=self._gated)
         outbox: asyncio.Queue[bytes] = asyncio.Queue()
         stream = (session, outbox)
         self._streams.add(stream)
@@ -125,6 +132,10 @@ class ControlPlane:
                     yield answer
         except asyncio.CancelledError:
             return  # Envoy has gone
+
+
+def _unfinished(session: DeltaSession) -> bool:
+    return session.held or any(watch.ledger.waiting for watch in session.watches.values())
 
 
 def secrets(certificate: Certificate) -> list[NamedResource]:

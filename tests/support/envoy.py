@@ -104,10 +104,10 @@ class Envoy:
 
 @asynccontextmanager
 async def running(
-    snapshot: Snapshot, certificate: Certificate, folder: Path
+    snapshot: Snapshot, certificate: Certificate, folder: Path, *, gated: bool = True
 ) -> AsyncIterator[Envoy]:
     """Run an Envoy that has taken over `snapshot` and holds `certificate`."""
-    plane = ControlPlane(certificate)
+    plane = ControlPlane(certificate, gated=gated)
     plane.serve(snapshot)
     async with serving(plane, folder / "xds"), _process(folder) as (process, admin):
         envoy = Envoy(process, admin, folder, plane)

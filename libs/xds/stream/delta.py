@@ -5,7 +5,7 @@
 - A request that subscribes is answered with those names alone, one that unsubscribes is not.
 - A refused version is not sent again before it changes. Where Envoy stops at the first bad
   resource of a response (EDS, RDS), the innocent ones are sent once more without it.
-- Types go out in the order that breaks nothing; clusters leave last, after the routes to them.
+- Types go out in the order that breaks nothing, see `session`.
 - A cluster that Envoy gets, again or changed, warms until its endpoints come, so these follow.
 """
 
@@ -18,7 +18,7 @@ from libs.xds.stream.responses import Response
 from libs.xds.stream.session import Session, Step
 from libs.xds.stream.subscription import ANY, first
 from libs.xds.stream.watch import Watch
-from libs.xds.types import CLUSTER, ENDPOINT, ROUTE, ResourceSet
+from libs.xds.types import ENDPOINT, ROUTE, ResourceSet
 
 _STOP_AT_FIRST_ERROR = frozenset({ENDPOINT, ROUTE})
 
@@ -37,7 +37,8 @@ class DeltaSession(Session):
         watch = self._watches.get(request.type_url)
         if watch is None:
             return self._send_first(self._open(request))
-        return self._settle(watch, request) + self._subscribe(watch, request)
+        settled = self._settle(watch, request)
+        return settled + self._subscribe(watch, request) + self._resume()
 
     def _open(self, request: discovery_pb2.DeltaDiscoveryRequest) -> Watch:
         names = request.resource_names_subscribe
@@ -88,7 +89,10 @@ class DeltaSession(Session):
                 dict.fromkeys(watch.left.resources, ""), watch.applied, watch.wanted
             )
         else:
-            change = self._responses.only(add, watch.applied)
+            known = self._known(watch, add)
+            if not known:
+                return []
+            change = self._responses.only(known, watch.applied)
         return self._send_unless_empty(Step(watch, change, watch.applied))
 
     def _send_unless_empty(self, step: Step) -> list[bytes]:
@@ -96,12 +100,3 @@ class DeltaSession(Session):
 
     def _encode(self, step: Step, nonce: str) -> Response:
         return self._responses.delta(step.change, step.new, nonce)
-
-    def _in_order(self, steps: list[Step]) -> list[Step]:
-        """Return `steps` with clusters removed at the end, if anything else may still name them."""
-        if len(steps) < 2 or steps[0].watch.type_url != CLUSTER or not steps[0].change.removed:
-            return steps
-        clusters, *rest = steps
-        arrival, removal = self._responses.split(clusters.change)
-        first_steps = [Step(clusters.watch, arrival, clusters.new)] if arrival else []
-        return [*first_steps, *rest, Step(clusters.watch, removal, clusters.new)]

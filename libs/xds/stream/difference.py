@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from libs.xds.stream.subscription import Subscription
-from libs.xds.types import NamedResource, ResourceSet
+from libs.xds.types import NamedResource, ResourceSet, resource_set
 
 
 class Difference(Struct, frozen=True, gc=False):
@@ -67,3 +67,11 @@ def selected(new: ResourceSet, wanted: Subscription) -> Iterable[NamedResource]:
         return new.resources.values()
     found = (new.resources.get(name) for name in sorted(wanted.names))
     return (item for item in found if item is not None)
+
+
+def union(old: ResourceSet, new: ResourceSet) -> ResourceSet:
+    """Return `new` together with what of `old` it no longer has."""
+    leaving = [item for name, item in old.resources.items() if name not in new.resources]
+    if not leaving:
+        return new
+    return resource_set(new.type_url, [*new.resources.values(), *leaving], new.outcomes)

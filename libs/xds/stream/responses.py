@@ -10,12 +10,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from msgspec import Struct
 
-from libs.xds.stream.difference import Difference, between, only, selected, since
+from libs.xds.stream.difference import Difference, between, only, selected, since, union
 from libs.xds.stream.subscription import Interner, Subscription
 from libs.xds.types import SECRET, NamedResource, ResourceSet, field
 
 MAX_DIFFERENCES = 4096
 MAX_RESPONSES = 4096
+MAX_UNIONS = 64
 MAX_BYTES = 64 * 1024 * 1024
 _UNSHARED = frozenset({SECRET})
 """Types of which nothing is remembered here: keys are kept for nobody."""
@@ -40,6 +41,7 @@ class Responses:
         self.subscription = Interner()
         self._control_plane = field(1, control_plane) if control_plane else b""
         self._differences: dict[Key, Difference] = {}
+        self._unions: dict[Key, ResourceSet] = {}
         self._splits: dict[int, tuple[Difference, tuple[Difference, Difference]]] = {}
         self._responses: dict[Key, tuple[Response, object]] = {}
         self._bytes = 0
@@ -67,6 +69,16 @@ class Responses:
     def only(self, names: frozenset[str], new: ResourceSet) -> Difference:
         """Return the shared result of `difference.only`."""
         return self._difference((new.type_url, new.version, names), lambda: only(names, new))
+
+    def union(self, old: ResourceSet, new: ResourceSet) -> ResourceSet:
+        """Return the shared result of `difference.union`."""
+        key = (new.type_url, old.version, new.version)
+        found = self._unions.get(key)
+        if found is None:
+            if len(self._unions) >= MAX_UNIONS:
+                del self._unions[next(iter(self._unions))]
+            found = self._unions[key] = union(old, new)
+        return found
 
     def split(self, change: Difference) -> tuple[Difference, Difference]:
         """Return the upserts and the removals of `change` apart, shared like `change` itself."""

@@ -1,4 +1,13 @@
-"""Session: what both protocols share: the watches, what a snapshot changes for each, and events."""
+"""Session: what both protocols share: the watches, what a snapshot changes for each, and events.
+
+A push goes in three stages. Clusters, endpoints and secrets go at once; clusters that nobody needs
+any more stay for now. What may name clusters follows when all clusters sent are answered for: Envoy
+answers when they are warm. Clusters leave when what stopped naming them is answered for. A newer
+snapshot replaces whatever has not been sent. `held` tells that something waits; who has a clock
+ends that with `release`.
+"""
+
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -7,10 +16,16 @@ from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits
 from libs.xds.stream.responses import Response, Responses
 from libs.xds.stream.watch import Watch, in_push_order
-from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, ResourceSet, Snapshot
+from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, SECRET, ResourceSet, Snapshot
 
 NOTHING: frozenset[str] = frozenset()
+AT_ONCE = frozenset({CLUSTER, ENDPOINT, SECRET})
+"""Types that are never held: a cluster needs endpoints and secrets to get warm."""
+MAX_AWAITED = 512  # more than all ledgers wait for, of the types that we generate
 DEFAULT_LIMITS = Limits()
+
+_LEAVING = frozenset({CLUSTER, ENDPOINT})
+"""Types of which nothing is taken away while it may be named; a cluster may yet be warming."""
 
 
 class Step(Struct, frozen=True, gc=False):
@@ -24,9 +39,16 @@ class Step(Struct, frozen=True, gc=False):
 class Session:
     """One stream over all its types. Answers nothing before its first snapshot."""
 
-    def __init__(self, responses: Responses, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, responses: Responses, limits: Limits = DEFAULT_LIMITS, *, gated: bool = True
+    ) -> None:
         self._responses = responses
         self._limits = limits
+        self._gated = gated  # False: nothing waits for any answer
+        self._arriving: set[str] = set()  # nonces of responses that brought clusters
+        self._naming: set[tuple[str, str]] = set()  # type and nonce of what may name clusters
+        self._held = False
+        self._endpoints: ResourceSet | None = None  # with those of clusters that stay for now
         self._snapshot = Snapshot({})
         self._push = 0
         self._watches: dict[str, Watch] = {}
@@ -36,6 +58,21 @@ class Session:
     def watches(self) -> dict[str, Watch]:
         """What is watched, by type URL. For reading."""
         return self._watches
+
+    @property
+    def held(self) -> bool:
+        """Tell whether something of the snapshot waits for answers of the client."""
+        return self._held
+
+    def release(self) -> list[bytes]:
+        """Return what comes next, as if what it waits for had been answered: one stage at most."""
+        if not self._held:
+            return []
+        if self._warming_up():
+            self._arriving.clear()
+        else:
+            self._naming.clear()
+        return self._advance()
 
     def take_events(self) -> list[Event]:
         """Return what happened since the last call."""
@@ -49,7 +86,60 @@ class Session:
         """
         self._snapshot = snapshot
         self._push = push
-        return [self._emit(step) for step in self._in_order(self._steps())]
+        return self._advance()
+
+    def _advance(self) -> list[bytes]:
+        """Send all of the snapshot that need not wait."""
+        bodies = self._take(self._first_steps())
+        following = self._following_steps()
+        if self._warming_up():
+            self._held = any(map(self._due, [*following, *self._last_steps()]))
+            return bodies
+        bodies += self._take(following)
+        last = self._last_steps()
+        self._held = any(map(self._due, last)) and self._still_named()
+        if self._held:
+            return bodies
+        self._keep_endpoints(stay=False)
+        return bodies + self._take(last)
+
+    def _resume(self) -> list[bytes]:
+        """Go on after an answer, if that was waited for."""
+        return self._advance() if self._held else []
+
+    def _take(self, steps: Iterable[Step]) -> list[bytes]:
+        bodies: list[bytes] = []
+        for step in steps:
+            if self._due(step):
+                bodies.append(self._emit(step))
+            else:
+                step.watch.applied = step.new
+        return bodies
+
+    def _due(self, step: Step) -> bool:
+        return not step.watch.answered or self._worth_sending(step)
+
+    def _warming_up(self) -> bool:
+        clusters = self._watches.get(CLUSTER)
+        if clusters is not None:
+            self._arriving = {nonce for nonce in self._arriving if clusters.ledger.waits(nonce)}
+        return bool(self._arriving)
+
+    def _still_named(self) -> bool:
+        self._naming = {
+            (type_url, nonce)
+            for type_url, nonce in self._naming
+            if self._watches[type_url].ledger.waits(nonce)
+        }
+        return bool(self._naming)
+
+    def _known(self, watch: Watch, names: frozenset[str]) -> frozenset[str]:
+        """Return those of `names` that can be answered for now: the others come when held ends."""
+        new = self._snapshot.sets.get(watch.type_url)
+        if new is None or new is watch.applied or not self._held:
+            return names
+        known = watch.applied.resources
+        return frozenset(name for name in names if name in known or name not in new.resources)
 
     def _first(self, watch: Watch, new: ResourceSet) -> Difference:
         raise NotImplementedError
@@ -60,9 +150,6 @@ class Session:
     def _worth_sending(self, step: Step) -> bool:
         return bool(step.change)
 
-    def _in_order(self, steps: list[Step]) -> list[Step]:
-        return steps
-
     def _record(self, watch: Watch, nonce: str, error: str | None) -> Acked | Nacked | Stale:
         """Record the client's answer to the response of `nonce`; `error` None means accepted."""
         known = watch.ledger.accept(nonce) if error is None else watch.ledger.refuse(nonce, error)
@@ -72,8 +159,11 @@ class Session:
 
     def _send_first(self, watch: Watch) -> list[bytes]:
         """Answer the first request of a type."""
-        new = self._snapshot.sets.get(watch.type_url)
-        if new is None:
+        if watch.type_url not in self._snapshot.sets:
+            return []
+        new = self._current(watch.type_url)
+        if watch.type_url not in AT_ONCE and self._warming_up():
+            self._held = True
             return []
         return self._send(Step(watch, self._first(watch, new), new))
 
@@ -93,21 +183,63 @@ class Session:
         change = self._responses.between(watch.applied, watch.applied, watch.wanted, again=names)
         return Step(watch, change, watch.applied)
 
-    def _steps(self) -> list[Step]:
-        steps: list[Step] = []
+    def _first_steps(self) -> Iterable[Step]:
+        """Yield the steps of what never waits; each is made when the one before was taken."""
         warming = NOTHING
-        for watch in in_push_order(self._watches.values()):
-            new = self._snapshot.sets.get(watch.type_url)
-            if new is None:
-                continue
+        stay = self._may_be_named()
+        self._keep_endpoints(stay=stay)
+        for watch in self._in_push_order(at_once=True):
+            new = self._current(watch.type_url)
+            if watch.type_url == CLUSTER and watch.answered and stay:
+                new = self._responses.union(watch.applied, new)
             again = warming if watch.type_url == ENDPOINT else NOTHING
             step = Step(watch, self._change(watch, new, again), new)
             if watch.type_url == CLUSTER:
                 warming = self._warming(watch, step.change)
-            watch.applied = new
-            if not watch.answered or self._worth_sending(step):
-                steps.append(step)
-        return steps
+            yield step
+
+    def _keep_endpoints(self, *, stay: bool) -> None:
+        new, clusters = self._snapshot.sets.get(ENDPOINT), self._watches.get(CLUSTER)
+        if new is None:
+            return
+        before = self._endpoints
+        if stay and before is not None and clusters is not None and clusters.answered:
+            new = self._responses.union(before, new)
+        self._endpoints = new
+
+    def _current(self, type_url: str) -> ResourceSet:
+        """Return what of a type is to be sent for now; the snapshot has that type."""
+        if type_url == ENDPOINT and self._endpoints is not None:
+            return self._endpoints
+        return self._snapshot.sets[type_url]
+
+    def _following_steps(self) -> list[Step]:
+        watches = self._in_push_order(at_once=False)
+        sets = self._snapshot.sets
+        return [
+            Step(watch, self._change(watch, sets[watch.type_url], NOTHING), sets[watch.type_url])
+            for watch in watches
+        ]
+
+    def _last_steps(self) -> list[Step]:
+        """Return the steps that take away the clusters that nothing names any more."""
+        return [
+            Step(watch, self._change(watch, new, NOTHING), new)
+            for watch in self._in_push_order(at_once=True)
+            if watch.type_url in _LEAVING and watch.answered
+            for new in (self._snapshot.sets[watch.type_url],)
+        ]
+
+    def _may_be_named(self) -> bool:
+        """Tell whether the client may have, or be about to get, what names clusters that leave."""
+        return self._still_named() or any(map(self._due, self._following_steps()))
+
+    def _in_push_order(self, *, at_once: bool) -> list[Watch]:
+        return [
+            watch
+            for watch in in_push_order(self._watches.values())
+            if (watch.type_url in AT_ONCE) is at_once and watch.type_url in self._snapshot.sets
+        ]
 
     def _change(self, watch: Watch, new: ResourceSet, again: frozenset[str]) -> Difference:
         if not watch.answered:
@@ -132,6 +264,8 @@ class Session:
         watch = step.watch
         response = self._encode(step, watch.ledger.next(self._push))
         watch.ledger.record(response, step.new)
+        if self._gated:
+            self._await(step, response.nonce)
         self._events.append(
             Sent(
                 watch.type_url,
@@ -147,3 +281,13 @@ class Session:
         watch.applied = step.new
         watch.reported = {}
         return response.body
+
+    def _await(self, step: Step, nonce: str) -> None:
+        if step.watch.type_url not in AT_ONCE:
+            self._naming.add((step.watch.type_url, nonce))
+            if len(self._naming) > MAX_AWAITED:
+                self._still_named()  # forgets what is answered
+        elif step.watch.type_url == CLUSTER and step.change.upserts:
+            self._arriving.add(nonce)
+            if len(self._arriving) > MAX_AWAITED:
+                self._warming_up()

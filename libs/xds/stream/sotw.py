@@ -35,9 +35,8 @@ class SotwSession(Session):
             wanted = self._responses.subscription(first(request.type_url, request.resource_names))
             watch = self._watches[request.type_url] = Watch(request.type_url, wanted)
             return self._send_first(watch)
-        if not self._settle(watch, request):
-            return []
-        return self._want(watch, request)
+        answers = self._want(watch, request) if self._settle(watch, request) else []
+        return answers + self._resume()
 
     def _settle(self, watch: Watch, request: discovery_pb2.DiscoveryRequest) -> bool:
         """Record the client's answer; False if the request is to be ignored."""
@@ -72,7 +71,7 @@ class SotwSession(Session):
         if watch.wanted.wildcard and everything:
             change = self._responses.since({}, watch.applied, watch.wanted)
         elif new:
-            change = self._responses.only(new, watch.applied)
+            change = self._responses.only(self._known(watch, new), watch.applied)
         else:
             return []
         step = Step(watch, change, watch.applied)

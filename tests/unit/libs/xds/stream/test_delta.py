@@ -10,6 +10,7 @@ from libs.xds.stream.errors import LimitExceededError, MalformedRequestError
 from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits
 from libs.xds.stream.responses import Responses
+from libs.xds.stream.session import MAX_AWAITED
 from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET
 from tests.support.snapshots import snapshot
 
@@ -56,9 +57,8 @@ def test_nothing_is_answered_before_there_is_a_snapshot_and_then_all_of_it() -> 
     assert _ask(session, LISTENER) == []
     assert _ask(session, CLUSTER) == []
 
-    first, second = _read(
-        session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, LISTENER: {"l": "1"}}), 1)
-    )
+    (first,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, LISTENER: {"l": "1"}}), 1))
+    (second,) = _ack(session, first)
     assert (first.type_url, _names(first)) == (CLUSTER, ["a"])
     assert (second.type_url, _names(second)) == (LISTENER, ["l"])
     assert first.resources[0].resource.value == b"a:1"
@@ -132,7 +132,9 @@ def test_naming_nothing_means_everything_only_for_types_that_come_whole() -> Non
     session = _session()
     session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, ROUTE: {"80": "1"}}), 1)
 
-    assert _names(_ask(session, CLUSTER)[0]) == ["a"]
+    (clusters,) = _ask(session, CLUSTER)
+    assert _names(clusters) == ["a"]
+    _ack(session, clusters)
     assert _names(_ask(session, ROUTE)[0]) == []
 
 
@@ -212,19 +214,111 @@ def test_a_refusal_that_names_nothing_blames_the_only_resource_or_none() -> None
     assert blamed == [(), ("a",)]
 
 
-def test_types_go_out_make_before_break_and_clusters_leave_last() -> None:
+def _following() -> DeltaSession:
+    """Return a session whose client follows all types and has answered all it was sent."""
     session = _session()
-    before = {CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}, LISTENER: {"l": "1"}, ROUTE: {"r": "1"}}
-    session.on_snapshot(snapshot(before), 1)
+    session.on_snapshot(snapshot(_BEFORE), 1)
+    for type_url, name in ((ROUTE, "r"), (LISTENER, "*"), (ENDPOINT, "a"), (CLUSTER, "*")):
+        for answer in _ask(session, type_url, name):
+            _ack(session, answer)
+    assert not session.held
+    return session
+
+
+_BEFORE = {CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}, LISTENER: {"l": "1"}, ROUTE: {"r": "1"}}
+_AFTER = {CLUSTER: {"b": "1"}, ENDPOINT: {"a": "2"}, LISTENER: {"l": "2"}, ROUTE: {"r": "2"}}
+
+
+def test_routes_wait_for_clusters_and_clusters_leave_when_routes_are_answered() -> None:
+    session = _following()
+    arrival, endpoints = _read(session.on_snapshot(snapshot(_AFTER), 2))
+    assert (_names(arrival), list(arrival.removed_resources)) == (["b"], [])
+    assert endpoints.type_url == ENDPOINT
+    assert session.held
+    assert _ack(session, endpoints) == []
+
+    listeners, routes = _ack(session, arrival)
+    assert [listeners.type_url, routes.type_url] == [LISTENER, ROUTE]
+    assert _ack(session, routes) == []
+    (removal,) = _ack(session, listeners)
+    assert (removal.type_url, list(removal.removed_resources)) == (CLUSTER, ["a"])
+    assert not session.held
+
+
+def test_a_refusal_of_clusters_or_routes_ends_the_wait_as_well() -> None:
+    session = _following()
+    arrival, _ = _read(session.on_snapshot(snapshot(_AFTER), 2))
+
+    listeners, routes = _nack(session, arrival, "no")
+    assert _nack(session, listeners, "no") == []
+    (removal,) = _nack(session, routes, "no")
+    assert list(removal.removed_resources) == ["a"]
+
+
+def test_what_is_held_can_be_released_stage_by_stage() -> None:
+    session = _following()
+    assert session.release() == []
+    session.on_snapshot(snapshot(_AFTER), 2)
+
+    assert [answer.type_url for answer in _read(session.release())] == [LISTENER, ROUTE]
+    assert session.held
+    (removal,) = _read(session.release())
+    assert list(removal.removed_resources) == ["a"]
+    assert not session.held
+
+
+def test_a_newer_snapshot_replaces_what_is_held_and_waits_for_both() -> None:
+    session = _following()
+    first_arrival, _ = _read(session.on_snapshot(snapshot(_AFTER), 2))
+    newest = {**_AFTER, CLUSTER: {"a": "1", "c": "1"}, ROUTE: {"r": "3"}}
+    (second_arrival,) = _read(session.on_snapshot(snapshot(newest), 3))
+
+    assert _ack(session, first_arrival) == []
+    _, routes = _ack(session, second_arrival)
+    assert routes.resources[0].resource.value == b"r:3"
+
+
+def test_a_snapshot_that_takes_the_change_back_leaves_nothing_held() -> None:
+    session = _following()
+    session.on_snapshot(snapshot(_AFTER), 2)
+    session.on_snapshot(snapshot({**_BEFORE, CLUSTER: {"a": "1", "b": "1"}}), 3)
+    assert not session.held
+
+
+def test_while_routes_are_held_a_name_is_answered_as_it_was_and_a_new_one_waits() -> None:
+    session = _following()
+    more = {**_AFTER, ROUTE: {"r": "2", "new": "1"}}
+    arrival, _ = _read(session.on_snapshot(snapshot(more), 2))
+
+    (old,) = _ask(session, ROUTE, "r", "new")
+    assert [item.resource.value for item in old.resources] == [b"r:1"]
+    assert not old.removed_resources
+    (absent,) = _ask(session, ROUTE, "absent")
+    assert list(absent.removed_resources) == ["absent"]
+    _, routes = _ack(session, arrival)
+    assert sorted(_names(routes)) == ["new", "r"]
+
+
+def test_the_first_request_of_listeners_waits_for_clusters_on_their_way() -> None:
+    session = _session()
+    session.on_snapshot(snapshot(_BEFORE), 1)
+    (clusters,) = _ask(session, CLUSTER)
+    (endpoints,) = _ask(session, ENDPOINT, "a")
+    assert _ask(session, LISTENER) == []
+
+    (listeners,) = _ack(session, clusters)
+    assert (endpoints.type_url, listeners.type_url) == (ENDPOINT, LISTENER)
+
+
+def test_without_gates_everything_goes_out_at_once_and_clusters_leave_last() -> None:
+    session = DeltaSession(Responses(), gated=False)
+    session.on_snapshot(snapshot(_BEFORE), 1)
     for type_url, name in ((ROUTE, "r"), (LISTENER, "*"), (ENDPOINT, "a"), (CLUSTER, "*")):
         _ask(session, type_url, name)
 
-    after = {CLUSTER: {"b": "1"}, ENDPOINT: {"a": "2"}, LISTENER: {"l": "2"}, ROUTE: {"r": "2"}}
-    answers = _read(session.on_snapshot(snapshot(after), 2))
+    answers = _read(session.on_snapshot(snapshot(_AFTER), 2))
     assert [answer.type_url for answer in answers] == [CLUSTER, ENDPOINT, LISTENER, ROUTE, CLUSTER]
-    assert [answer.nonce for answer in answers] == ["2", "2", "2", "2", "2.1"]
-    assert (_names(answers[0]), list(answers[0].removed_resources)) == (["b"], [])
-    assert (_names(answers[-1]), list(answers[-1].removed_resources)) == ([], ["a"])
+    assert list(answers[-1].removed_resources) == ["a"]
 
 
 def test_the_first_clusters_bring_all_watched_endpoints_again() -> None:
@@ -266,7 +360,7 @@ def test_a_changed_cluster_brings_its_endpoints_again() -> None:
 def test_a_type_that_could_not_be_made_keeps_what_was_sent_and_is_answered_once_it_can() -> None:
     session = _session()
     session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 1)
-    _ask(session, CLUSTER)
+    _ack(session, _ask(session, CLUSTER)[0])
     assert _ask(session, LISTENER) == []
 
     assert session.on_snapshot(snapshot({}), 2) == []
@@ -369,3 +463,12 @@ def test_sixty_thousand_reported_versions_are_not_too_many() -> None:
 
     (answer,) = _ask(session, CLUSTER, initial_resource_versions=reported)
     assert len(answer.removed_resources) == 60_000
+
+
+def test_what_was_answered_is_not_remembered_for_ever() -> None:
+    session = _following()
+    for _ in range(MAX_AWAITED + 100):
+        for answer in [*_ask(session, CLUSTER, "a"), *_ask(session, ROUTE, "r")]:
+            _ack(session, answer)
+
+    assert max(len(session._arriving), len(session._naming)) <= MAX_AWAITED

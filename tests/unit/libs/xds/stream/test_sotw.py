@@ -135,3 +135,58 @@ def test_listeners_can_be_asked_for_by_name() -> None:
     (first,) = _ask(session, LISTENER, "x")
     assert _values(first) == [b"x:1"]
     assert session.on_snapshot(snapshot({LISTENER: {"x": "1", "y": "2"}}), 2) == []
+
+
+def test_routes_wait_for_clusters_and_clusters_are_left_out_when_routes_are_answered() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, ROUTE: {"80": "a"}}), 1)
+    (clusters,) = _ask(session, CLUSTER)
+    _ask(session, CLUSTER, to=clusters)
+    (routes,) = _ask(session, ROUTE, "80")
+    _ask(session, ROUTE, "80", to=routes)
+    assert not session.held
+
+    after = snapshot({CLUSTER: {"b": "1"}, ROUTE: {"80": "b"}})
+    (arrival,) = _read(session.on_snapshot(after, 2))
+    assert _values(arrival) == [b"b:1", b"a:1"]
+    (routes,) = _ask(session, CLUSTER, to=arrival)
+    assert _values(routes) == [b"80:b"]
+    (removal,) = _ask(session, ROUTE, "80", to=routes)
+    assert _values(removal) == [b"b:1"]
+    assert not session.held
+
+
+def test_endpoints_of_clusters_that_leave_stay_with_them() -> None:
+    session = _session()
+    session.on_snapshot(
+        snapshot({CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}, ROUTE: {"80": "a"}}), 1
+    )
+    (clusters,) = _ask(session, CLUSTER)
+    _ask(session, CLUSTER, to=clusters)
+    (routes,) = _ask(session, ROUTE, "80")
+    _ask(session, ROUTE, "80", to=routes)
+    (endpoints,) = _ask(session, ENDPOINT, "a")
+    after = {CLUSTER: {"b": "1"}, ENDPOINT: {"b": "1"}, ROUTE: {"80": "b"}}
+    session.on_snapshot(snapshot(after), 2)
+
+    (more,) = _ask(session, ENDPOINT, "a", "b", to=endpoints)
+    assert _values(more) == [b"b:1"]
+    assert "a" in session.watches[ENDPOINT].applied.resources
+
+
+def test_endpoints_are_there_for_a_cluster_that_left_before_they_were_asked_for() -> None:
+    """It stays until routes are answered, and these wait for it: without endpoints for ever."""
+    session = _session()
+    before = {CLUSTER: {"a": "1", "b": "1"}, ENDPOINT: {"a": "1", "b": "1"}, ROUTE: {"80": "a"}}
+    session.on_snapshot(snapshot(before), 1)
+    (clusters,) = _ask(session, CLUSTER)
+    assert _ask(session, ROUTE, "80") == []
+    after = {CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}, ROUTE: {"80": "a"}}
+    assert session.on_snapshot(snapshot(after), 2) == []
+
+    (endpoints,) = _ask(session, ENDPOINT, "a", "b")
+    assert _values(endpoints) == [b"a:1", b"b:1"]
+    (routes,) = _ask(session, CLUSTER, to=clusters)
+    (removal,) = _ask(session, ROUTE, "80", to=routes)
+    assert _values(removal) == [b"a:1"]
+    assert not session.held

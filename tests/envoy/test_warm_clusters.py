@@ -1,0 +1,161 @@
+"""Requests through a real Envoy while its route moves to a new cluster again and again.
+
+Each push brings a subset's cluster, points the route at it and takes the old one away.
+"""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
+from envoy.config.endpoint.v3.endpoint_components_pb2 import (
+    Endpoint,
+    LbEndpoint,
+    LocalityLbEndpoints,
+)
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, RouteMatch, VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
+from google.protobuf.any_pb2 import Any as ProtoAny
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot, resource, resource_set
+from tests.support.certificates import TestAuthority
+from tests.support.envoy import Envoy, free_ports, running
+from tests.support.traffic import application, http
+
+PUSHES = 50
+_ADS = ConfigSource(
+    ads=AggregatedConfigSource(),
+    resource_api_version=ApiVersion.V3,
+    initial_fetch_timeout=Duration(),
+)
+
+
+def _packed(message: Message) -> ProtoAny:
+    made = ProtoAny()
+    made.Pack(message)
+    return made
+
+
+def _address(port: int) -> Address:
+    return Address(socket_address=SocketAddress(address="127.0.0.1", port_value=port))
+
+
+def _cluster(name: str) -> Cluster:
+    made = Cluster(name=name, type=Cluster.EDS)
+    made.connect_timeout.FromSeconds(1)
+    made.eds_cluster_config.eds_config.CopyFrom(_ADS)
+    return made
+
+
+def _endpoints(cluster: str, port: int) -> ClusterLoadAssignment:
+    one = LbEndpoint(endpoint=Endpoint(address=_address(port)))
+    return ClusterLoadAssignment(
+        cluster_name=cluster, endpoints=[LocalityLbEndpoints(lb_endpoints=[one])]
+    )
+
+
+def _listener(port: int) -> Listener:
+    manager = hcm.HttpConnectionManager(stat_prefix="web")
+    manager.rds.route_config_name = "80"
+    manager.rds.config_source.CopyFrom(_ADS)
+    router = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=_packed(Router()))
+    manager.http_filters.append(router)
+    network = Filter(
+        name="envoy.filters.network.http_connection_manager", typed_config=_packed(manager)
+    )
+    chain = FilterChain(filters=[network])
+    return Listener(name="web", address=_address(port), filter_chains=[chain])
+
+
+def _routes(cluster: str) -> RouteConfiguration:
+    route = Route(match=RouteMatch(prefix="/"), route=RouteAction(cluster=cluster))
+    host = VirtualHost(name="web", domains=["*"], routes=[route])
+    return RouteConfiguration(name="80", virtual_hosts=[host])
+
+
+def _snapshot(subset: int, port: int, application_port: int) -> Snapshot:
+    name = f"outbound|80|v{subset}|web.shop"
+    made: dict[str, tuple[str, Message]] = {
+        CLUSTER: (name, _cluster(name)),
+        ENDPOINT: (name, _endpoints(name, application_port)),
+        LISTENER: ("web", _listener(port)),
+        ROUTE: ("80", _routes(name)),
+    }
+    return Snapshot(
+        {
+            type_url: resource_set(
+                type_url,
+                [resource(one, type_url, body=message.SerializeToString(deterministic=True))],
+            )
+            for type_url, (one, message) in made.items()
+        }
+    )
+
+
+async def _statuses_while_pushing(folder: Path, *, gated: bool) -> list[int]:
+    port, application_port = free_ports(2)
+    certificate = TestAuthority().issue("default", "shop")
+    statuses: list[int] = []
+
+    async def call(until: asyncio.Event) -> None:
+        while not until.is_set():
+            statuses.append((await http(("127.0.0.1", port))).status)
+
+    first = _snapshot(0, port, application_port)
+    async with (
+        application("127.0.0.1", application_port),
+        running(first, certificate, folder, gated=gated) as envoy,
+        asyncio.TaskGroup() as callers,
+    ):
+        done = asyncio.Event()
+        for _ in range(4):
+            callers.create_task(call(done))
+        try:
+            await _push(envoy, port, application_port)
+        finally:
+            done.set()
+    print(f"gated={gated}: {dict(Counter(statuses))} in {PUSHES} pushes")  # noqa: T201
+    return statuses
+
+
+async def _push(envoy: Envoy, port: int, application_port: int) -> None:
+    for subset in range(1, PUSHES + 1):
+        changed = envoy.plane.serve(_snapshot(subset, port, application_port))
+        await envoy.plane.settled(set(changed) - {ENDPOINT})
+        await envoy.plane.quiet()
+    assert await _clusters(envoy) == {f"outbound|80|v{PUSHES}|web.shop"}
+
+
+async def _clusters(envoy: Envoy) -> set[str]:
+    dump = await envoy.config_dump()
+    return {
+        one["cluster"]["name"]
+        for config in dump["configs"]
+        for one in config.get("dynamic_active_clusters", ())
+    }
+
+
+async def test_no_request_fails_while_its_route_moves(tmp_path: Path) -> None:
+    statuses = await _statuses_while_pushing(tmp_path, gated=True)
+    assert len(statuses) > PUSHES
+    assert [status for status in statuses if status != 200] == []
+
+
+async def test_without_gates_requests_fail(tmp_path: Path) -> None:
+    statuses = await _statuses_while_pushing(tmp_path, gated=False)
+    assert [status for status in statuses if status == 503]
+
+
+pytestmark = pytest.mark.timeout(90)
