@@ -30,7 +30,9 @@ Served at `/metrics` of each service's monitoring port (15014), and by the agent
 """
 _REASONS = """# Reasons
 
-The `reason` of each problem that `seinectl problems`, `validate` and `render` report.
+The `reason` of each problem that `seinectl problems`, `validate`, `analyze` and `render` report,
+and the code that `seinectl analyze` and Istio's analyzers have for it, by kind where kinds differ.
+What validation finds and has no code is IST0106 if it is an error, and IST0133 if it is a warning.
 """
 _KINDS = """# Kinds
 
@@ -132,8 +134,13 @@ def metrics() -> str:
 
 
 def _reasons() -> str:
-    rows = [(f"`{name}`", text) for name, text in sorted(reasons.describe().items())]
-    return f"{_HEAD}{_REASONS}\n{_table(('reason', 'means'), rows)}"
+    rows = [(f"`{name}`", _codes(name), text) for name, text in reasons.describe().items()]
+    return f"{_HEAD}{_REASONS}\n{_table(('reason', 'code', 'means'), rows)}"
+
+
+def _codes(reason: str) -> str:
+    found = sorted(reasons.codes(reason).items(), key=lambda one: (one[0] != "any", one))
+    return ", ".join(code if kind == "any" else f"{code} ({kind})" for kind, code in found)
 
 
 def _kinds() -> str:
