@@ -11,25 +11,23 @@ import copy
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import Enum
 from itertools import groupby
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
 from libs.api import reasons, registry
 from libs.api.decode import decode
 from libs.api.problem import Problem, Severity
 from libs.api.registry import Kind
-from libs.api.scalars import Duration, JsonObject, Timestamp
 from libs.api.validate import validate
 from libs.model.settings import MeshSettings
 from libs.translate.apply import State, Upsert, apply, initial
 from tests.tools import deviations
+from tests.tools.field_paths import Leaf, is_message, least, leaves, present, values
 
 ROOT = Path(__file__).parents[2]
 GOLDENS = ROOT / "tests" / "golden"
@@ -37,7 +35,6 @@ SUPPORTED, FLAGGED, REFUSED = "supported", "flagged", "refused"
 UNTESTED, SHARED = "untested", "shared"
 STATES = (SUPPORTED, SHARED, FLAGGED, REFUSED, UNTESTED)
 _NAMED = 2
-_WORTH_SHARING = 5  # fields
 _TELLING = frozenset({reasons.UNSUPPORTED_FIELD, reasons.NO_EFFECT, reasons.DEPRECATED})
 _HEAD = """# Support
 
@@ -49,18 +46,6 @@ for each item of a list or map. Of Kubernetes' own kinds only what the mesh read
 `metadata` and `status` are left out.
 """
 _PROOF = re.compile(r"^\s*# proves: (\w+) (.+)$", re.MULTILINE)
-
-
-class Leaf(NamedTuple):
-    """A field without fields of its own: its path, and values to try.
-
-    `place` is where its type stands that was listed before, at `twin`; both are empty if none was.
-    """
-
-    path: str
-    values: tuple[Any, ...]
-    place: str = ""
-    twin: str = ""
 
 
 class Row(NamedTuple):
@@ -140,7 +125,10 @@ def _rows(kind: Kind, covered: Mapping[tuple[str, str], list[str]]) -> list[Row]
 
 
 def _row(
-    kind: Kind, leaf: Leaf, judge: "_Judge", covered: Mapping[tuple[str, str], list[str]]
+    kind: Kind,
+    leaf: Leaf,
+    judge: "_Judge",
+    covered: Mapping[tuple[str, str], list[str]],
 ) -> Row:
     found = covered.get((kind.name, leaf.path), [])
     verdicts = judge.of(leaf)
@@ -161,110 +149,6 @@ def _tests(found: list[str]) -> str:
     names = list(dict.fromkeys(found))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-# What fields there are
-
-
-def leaves(kind: Kind) -> list[Leaf]:
-    """Return the fields of a kind that have no fields of their own, in the order of the types."""
-    assert kind.struct is not None
-    walk = _Walk()
-    return [
-        leaf
-        for field in fields(kind.struct)
-        if field.name not in {"metadata", "status"}
-        for leaf in walk.below(field.type, field.encode_name, ())
-    ]
-
-
-class _Walk:
-    """A walk through the types of one kind, which knows what it has passed."""
-
-    def __init__(self) -> None:
-        self._first: dict[type[Struct], str] = {}
-
-    def below(self, annotation: Any, path: str, within: tuple[Any, ...]) -> Iterator[Leaf]:  # noqa: ANN401
-        """Yield the leaves of a type that stands at a path, inside of other types."""
-        annotation = _present(annotation)
-        origin, arguments = get_origin(annotation), get_args(annotation)
-        item = _present(arguments[-1 if origin is dict else 0]) if arguments else None
-        if origin in {tuple, dict} and _is_message(item):
-            yield from self.below(item, f"{path}[]", within)
-        elif not _is_message(annotation) or annotation in within or not fields(annotation):
-            named = _BY_NAME.get(path.rpartition(".")[2])
-            yield Leaf(path, (named,) if named else tuple(_values(annotation)))
-        else:
-            yield from self._fields(annotation, path, within)
-
-    def _fields(self, struct: type[Struct], path: str, within: tuple[Any, ...]) -> Iterator[Leaf]:
-        twin = self._first.setdefault(struct, path)
-        found = [
-            leaf
-            for field in fields(struct)
-            for leaf in self.below(field.type, f"{path}.{field.encode_name}", (*within, struct))
-        ]
-        for leaf in found:
-            again = twin != path and len(found) >= _WORTH_SHARING
-            yield leaf._replace(place=path, twin=twin) if again else leaf
-
-
-def _present(annotation: Any) -> Any:  # noqa: ANN401
-    """Return a type without its bounds and without None."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated and annotation not in {Duration, JsonObject, Timestamp}:
-        return _present(arguments[0])
-    if origin in {Union, UnionType}:
-        return _present(next(one for one in arguments if one is not NoneType))
-    return annotation
-
-
-def _is_message(annotation: Any) -> bool:  # noqa: ANN401
-    return isinstance(annotation, type) and issubclass(annotation, Struct)
-
-
-def _values(annotation: Any) -> list[Any]:  # noqa: ANN401
-    """Return values that a field of this type may have; all of them if it is a choice."""
-    bounds = next((one for one in get_args(annotation)[1:] if isinstance(one, Meta)), None)
-    annotation = annotation if annotation in _SAMPLES else _present(annotation)
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if annotation in _SAMPLES:
-        return [_SAMPLES[annotation]]
-    if origin in {tuple, dict}:
-        inner = _values(arguments[-1 if origin is dict else 0])
-        return [[value] if origin is tuple else {"a": value} for value in inner]
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return [member.value for member in annotation]
-    if annotation in {int, float}:
-        return [(bounds.ge if bounds else None) or 1]
-    return [_least(annotation) if _is_message(annotation) else "a"]
-
-
-_SAMPLES: Mapping[Any, Any] = {
-    str: "a",
-    bool: True,
-    bytes: "YQ==",
-    Duration: "1s",
-    JsonObject: {"a": "b"},
-    Timestamp: "2025-01-31T08:00:00Z",
-}
-
-
-def _least(struct: type[Struct]) -> dict[str, Any]:
-    """Return the least that a Struct needs to be of use."""
-    needed = [it for it in fields(struct) if it.required or it.encode_name in _BY_NAME]
-    return {
-        field.encode_name: _BY_NAME.get(field.encode_name) or _values(field.type)[0]
-        for field in needed
-    }
-
-
-_BY_NAME = {
-    "kind": "Gateway",
-    "group": "gateway.networking.k8s.io",
-    "url": "https://modules.example/a.wasm",
-}
-"""Values of fields that are texts by their type, but not any text."""
 
 
 # Which tests set them
@@ -297,16 +181,16 @@ def _set_in(document: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
 
 
 def _set_below(annotation: Any, value: Any, path: str) -> Iterator[str]:  # noqa: ANN401
-    annotation = _present(annotation)
+    annotation = present(annotation)
     arguments = get_args(annotation)
-    if isinstance(value, dict) and _is_message(annotation) and fields(annotation):
+    if isinstance(value, dict) and is_message(annotation) and fields(annotation):
         for field in fields(annotation):
             for name in {field.name, field.encode_name} & value.keys():
                 below = f"{path}.{field.encode_name}" if path else field.encode_name
                 yield from _set_below(field.type, value[name], below)
-    elif isinstance(value, list | dict) and arguments and _is_message(_present(arguments[-1])):
+    elif isinstance(value, list | dict) and arguments and is_message(present(arguments[-1])):
         yield from _each(arguments[-1], value, path)
-    elif isinstance(value, list) and arguments and _is_message(_present(arguments[0])):
+    elif isinstance(value, list) and arguments and is_message(present(arguments[0])):
         yield from _each(arguments[0], value, path)
     else:
         yield path
@@ -362,7 +246,7 @@ def _probe(kind: Kind, path: str = "", value: object = None) -> dict[str, Any]:
     """Return the least resource of a kind, which sets a field if there is a path."""
     assert kind.struct is not None
     metadata = {"name": "a", **({"namespace": "a"} if kind.namespaced else {})}
-    raw = {"apiVersion": kind.api_versions[0], "kind": kind.name, **_least(kind.struct)}
+    raw = {"apiVersion": kind.api_versions[0], "kind": kind.name, **least(kind.struct)}
     raw["metadata"] = metadata
     if path:
         _put(kind.struct, raw, path.split("."), value)
@@ -384,17 +268,17 @@ def _put(struct: type[Struct], into: dict[str, Any], path: list[str], value: obj
 
 
 def _is_map(field: FieldInfo) -> bool:
-    return get_origin(_present(field.type)) is dict
+    return get_origin(present(field.type)) is dict
 
 
 def _inside(field: FieldInfo, there: Any) -> tuple[type[Struct], Any]:  # noqa: ANN401
-    annotation = _present(field.type)
+    annotation = present(field.type)
     origin, arguments = get_origin(annotation), get_args(annotation)
-    inner = _present(arguments[-1 if origin is dict else 0]) if arguments else annotation
-    least = _least(inner) if _is_message(inner) else {}
+    inner = present(arguments[-1 if origin is dict else 0]) if arguments else annotation
+    empty = least(inner) if is_message(inner) else {}
     if origin in {tuple, dict}:
-        return inner, there or ([least] if origin is tuple else {"a": least})
-    return inner, least if there is None else there
+        return inner, there or ([empty] if origin is tuple else {"a": empty})
+    return inner, empty if there is None else there
 
 
 def _judged(raw: dict[str, Any]) -> list[Problem]:
@@ -423,10 +307,10 @@ def _companies(kind: Kind, path: str) -> Iterator[tuple[str, Any]]:
             found += (
                 (f"{at}.{one.encode_name}", value)
                 for one in beside
-                for value in _values(_present(one.type))
+                for value in values(present(one.type))
             )
         at = f"{at}.{step}" if at else step
-        struct = _inside(field, None)[0] if _is_message(_inside(field, None)[0]) else struct
+        struct = _inside(field, None)[0] if is_message(_inside(field, None)[0]) else struct
     yield from sorted(found, key=lambda one: one[0].count("."), reverse=True)
 
 
