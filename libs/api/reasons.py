@@ -1,22 +1,31 @@
 """Reasons: the machine-readable part of every Problem, each with the sentence that explains it.
 
 The reference page of reasons is made from `describe()`; a reason keeps its name for good, because
-people filter and alert by it.
+people filter and alert by it. Where Istio's analyzers find the same, the reason carries their code;
+which code a problem has in the end is decided in `libs.api.codes`.
 """
 
 from collections.abc import Mapping
 
 _SENTENCES: dict[str, str] = {}
+_CODES: dict[str, Mapping[str, str]] = {}
 
 
-def _reason(name: str, sentence: str) -> str:
+def _reason(name: str, sentence: str, **codes: str) -> str:
+    """Declare a reason; `codes` are Istio's codes for it by kind, `any` for all other kinds."""
     _SENTENCES[name] = sentence
+    _CODES[name] = {kind: f"IST{number}" for kind, number in codes.items()}
     return name
 
 
 def describe() -> Mapping[str, str]:
     """Return the sentence of every reason, ordered by name."""
     return dict(sorted(_SENTENCES.items()))
+
+
+def codes(reason: str) -> Mapping[str, str]:
+    """Return Istio's codes for a reason by kind, under `any` that of all other kinds."""
+    return _CODES.get(reason, {})
 
 
 # Reading a manifest
@@ -55,17 +64,33 @@ TOO_MANY_PROBLEMS = _reason(
 )
 
 # What it refers to, and what else there is
-HOST_NOT_FOUND = _reason("HostNotFound", "No service has this host.")
-SUBSET_NOT_FOUND = _reason("SubsetNotFound", "No DestinationRule for the host has this subset.")
-DELEGATE_NOT_FOUND = _reason(
-    "DelegateNotFound", "There is no such VirtualService to delegate to, or not for this one."
+HOST_NOT_FOUND = _reason(
+    "HostNotFound", "No service has this host.", any="0101", DestinationRule="0174"
 )
-PORT_NOT_FOUND = _reason("PortNotFound", "The host has no such port.")
-PORT_AMBIGUOUS = _reason("PortAmbiguous", "The host has several ports, and none of them is named.")
-GATEWAY_NOT_FOUND = _reason("GatewayNotFound", "There is no such Gateway.")
-SECRET_NOT_FOUND = _reason("SecretNotFound", "There is no Secret of that name in any namespace.")
+SUBSET_NOT_FOUND = _reason(
+    "SubsetNotFound", "No DestinationRule for the host has this subset.", any="0101"
+)
+DELEGATE_NOT_FOUND = _reason(
+    "DelegateNotFound",
+    "There is no such VirtualService to delegate to, or not for this one.",
+    any="0101",
+)
+PORT_NOT_FOUND = _reason("PortNotFound", "The host has no such port.", any="0101")
+PORT_AMBIGUOUS = _reason(
+    "PortAmbiguous", "The host has several ports, and none of them is named.", any="0112"
+)
+GATEWAY_NOT_FOUND = _reason("GatewayNotFound", "There is no such Gateway.", any="0101")
+SECRET_NOT_FOUND = _reason(
+    "SecretNotFound",
+    "There is no Secret of that name in any namespace.",
+    any="0101",
+    Gateway="0161",
+)
 CONFLICTING_HOST = _reason(
-    "ConflictingHost", "An older resource routes the same host for sidecars, or declares it."
+    "ConflictingHost",
+    "An older resource routes the same host for sidecars, or declares it.",
+    VirtualService="0109",
+    Gateway="0145",
 )
 CONFLICTING_POLICY = _reason(
     "ConflictingPolicy", "An older resource already decides the same thing."
@@ -74,7 +99,9 @@ NO_ADDRESS_LEFT = _reason(
     "NoAddressLeft", "Other hosts have all automatic addresses that this one could have."
 )
 LISTENER_CONFLICT = _reason(
-    "ListenerConflict", "An older service already has all connections to the address and port."
+    "ListenerConflict",
+    "An older service already has all connections to the address and port.",
+    Gateway="0145",
 )
 DUPLICATE_SUBSET = _reason(
     "DuplicateSubset", "The subset is there already, in the resource or in an older one."
@@ -84,7 +111,9 @@ DUPLICATE_RESOURCE = _reason(
 )
 UNSUPPORTED_FIELD = _reason("UnsupportedField", "The field is Istio's, but not done yet.")
 UNKNOWN_PROVIDER = _reason(
-    "UnknownProvider", "MeshConfig has no extension provider of this name that could do this."
+    "UnknownProvider",
+    "MeshConfig has no extension provider of this name that could do this.",
+    Telemetry="0157",
 )
 KEYS_UNAVAILABLE = _reason(
     "KeysUnavailable", "The keys of an issuer of tokens are not known, or not known any more."
@@ -96,6 +125,47 @@ PATCH_MISFIT = _reason(
 PATCH_WITHOUT_EFFECT = _reason(
     "PatchWithoutEffect", "A patch matches nothing of what a proxy gets."
 )
+SELECTS_NOTHING = _reason(
+    "SelectsNothing",
+    "No workload carries the labels that are asked for.",
+    any="0127",
+    Gateway="0101",
+)
+SHARED_SELECTOR = _reason(
+    "SharedSelector",
+    "Resources that cannot be combined select the same workload.",
+    Sidecar="0110",
+    Telemetry="0159",
+)
+SEVERAL_DEFAULTS = _reason(
+    "SeveralDefaults",
+    "Several resources are for all workloads of the namespace, where one may be.",
+    Sidecar="0111",
+    Telemetry="0160",
+)
+HOST_NOT_AT_GATEWAY = _reason(
+    "HostNotAtGateway", "No server of the Gateway has this host.", any="0132"
+)
+PORT_NOT_EXPOSED = _reason(
+    "PortNotExposed", "No Service of the gateway's workloads has this port.", any="0162"
+)
+EMPTY_SUBSET = _reason(
+    "EmptySubset", "No workload of the host carries the labels of the subset.", any="0173"
+)
+UNCLEAR_PROTOCOL = _reason(
+    "UnclearProtocol", "Neither the port's name nor appProtocol says what it speaks.", any="0118"
+)
+UNVERIFIED_CLAIMS = _reason(
+    "UnverifiedClaims", "Requests are routed by claims of tokens that nobody verifies.", any="0149"
+)
+DUPLICATE_CERTIFICATE = _reason(
+    "DuplicateCertificate", "Gateways of the same workloads name the same certificate.", any="0138"
+)
+CONFLICTING_PROTOCOL = _reason(
+    "ConflictingProtocol",
+    "An older resource says that the port speaks another protocol.",
+    any="0177",
+)
 UNREADABLE_FILE = _reason("UnreadableFile", "The file is there, but cannot be read.")
 
 # What a resource says by itself
@@ -106,7 +176,9 @@ INVALID_PORT = _reason("InvalidPort", "Not a port number, or not a port's name."
 DUPLICATE_PORT = _reason("DuplicatePort", "The number or the name of the port is there twice.")
 INVALID_PROTOCOL = _reason("InvalidProtocol", "Not a protocol that a port can have.")
 INVALID_LABEL = _reason("InvalidLabel", "Not a label's key or value, or a wildcard in a selector.")
-INVALID_ANNOTATION = _reason("InvalidAnnotation", "The annotation may not be set so, or not here.")
+INVALID_ANNOTATION = _reason(
+    "InvalidAnnotation", "The annotation may not be set so, or not here.", any="0125"
+)
 INVALID_REGEX = _reason("InvalidRegex", "Not a regular expression of RE2, or a too long one.")
 INVALID_HEADER = _reason("InvalidHeader", "Not a header's name or value, or not one to change.")
 INVALID_METHOD = _reason("InvalidMethod", "Not an HTTP method.")
@@ -125,14 +197,20 @@ CONFLICTING_FIELDS = _reason("ConflictingFields", "Fields are set that exclude e
 NEEDS_GATEWAY = _reason("NeedsGateway", "This works at gateways only, and the resource names none.")
 NO_EFFECT = _reason("NoEffect", "The field is allowed, and changes nothing.")
 EMPTY_SELECTOR = _reason("EmptySelector", "A selector without labels selects every workload.")
-DEPRECATED = _reason("Deprecated", "The field or form still works; there is a better one.")
+DEPRECATED = _reason(
+    "Deprecated", "The field or form still works; there is a better one.", any="0002"
+)
 LARGE_BODY = _reason("LargeBody", "A body that is sent to every proxy costs memory and time.")
 UNPINNED_AUTHORITY = _reason(
-    "UnpinnedAuthority", "The server's certificate may come from any authority of the system."
+    "UnpinnedAuthority",
+    "The server's certificate may come from any authority of the system.",
+    any="0128",
 )
 INVALID_PROBE = _reason("InvalidProbe", "Not exactly one way to find out whether it is ready.")
 ADDRESSES_REQUIRED = _reason(
-    "AddressesRequired", "TCP without an address of its own cannot be told from other TCP."
+    "AddressesRequired",
+    "TCP without an address of its own cannot be told from other TCP.",
+    any="0134",
 )
 INVALID_URL = _reason("InvalidUrl", "Not a URL, or not of a scheme that can be fetched.")
 INVALID_KEY_SET = _reason("InvalidKeySet", "Not a set of public keys in JSON (JWKS).")
@@ -142,11 +220,15 @@ ENVOY_INTERNALS = _reason(
     "EnvoyInternals", "What is patched is no interface, and may change with every version."
 )
 RELATIVE_PATCH = _reason(
-    "RelativePatch", "What the patch does depends on which other patches come before it."
+    "RelativePatch",
+    "What the patch does depends on which other patches come before it.",
+    any="0151",
 )
 UNKNOWN_CIPHER = _reason(
     "UnknownCipher", "A cipher suite or curve is unknown, or repeated, and so is left out."
 )
 DENIES_TCP = _reason("DeniesTcp", "A DENY rule with only HTTP attributes denies all of TCP.")
-UNREACHABLE_RULE = _reason("UnreachableRule", "No request ever reaches the route.")
-INEFFECTIVE_MATCH = _reason("IneffectiveMatch", "An earlier match takes all of its requests.")
+UNREACHABLE_RULE = _reason("UnreachableRule", "No request ever reaches the route.", any="0130")
+INEFFECTIVE_MATCH = _reason(
+    "IneffectiveMatch", "An earlier match takes all of its requests.", any="0131"
+)

@@ -48,6 +48,25 @@ def validate(
 
 
 @app.command()
+def analyze(  # noqa: PLR0917 - typer passes them by name
+    file: Annotated[
+        list[str] | None,
+        typer.Option("-f", "--filename", help="File or folder of manifests; - for standard input."),
+    ] = None,
+    suppress: Annotated[
+        list[str] | None,
+        typer.Option("-S", "--suppress", metavar="CODE=KIND NS/NAME", help="Leave these out."),
+    ] = None,
+    mesh: Mesh = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Say all that is wrong with manifests together, or with the running mesh, by Istio's codes."""
+    from services.ctl import analyze as command  # noqa: PLC0415
+
+    raise typer.Exit(command.run(file or (), suppress or (), mesh=mesh, form=output))
+
+
+@app.command()
 def check(mesh: Mesh = None, output: Output = Format.TABLE) -> None:
     """Look whether the mesh is well; say what is wrong and what to do."""
     from services.ctl import check as command  # noqa: PLC0415

@@ -79,7 +79,7 @@ def generated(texts: Mapping[str, str], proxy: str, metadata: Mapping[str, objec
     mesh, problems = build(texts)
     scope = Scoper().scope(mesh, find(mesh, proxy, metadata))
     snapshot = generate.snapshot(scope)
-    found = {*problems, *_conflicts(scope), *_without_effect(snapshot)}
+    found = {*problems, *conflicts(scope), *_without_effect(snapshot)}
     return Rendering(snapshot, sorted(found))
 
 
@@ -102,7 +102,7 @@ def build(texts: Mapping[str, str]) -> tuple[Mesh, list[Problem]]:
     findings = check_files(sorted(texts.items()))
     problems = [problem for found in findings for problem in (*found.errors, *found.warnings)]
     resources = [found.resource for found in findings if found.resource is not None]
-    every = [*resources, *_slices(resources)]
+    every = [*resources, *slices(resources)]
     step = apply(initial(MeshSettings()), [Upsert(resource) for resource in every])
     files = {found.ref: found.file for found in findings}
     problems += (
@@ -119,17 +119,19 @@ def find(mesh: Mesh, name: str, metadata: Mapping[str, object]) -> Proxy:
         message = f"no Pod {pod!r} in namespace {namespace!r}: a proxy is named <pod>.<namespace>"
         raise UnknownProxyError(message)
     identity = SpiffeId(mesh.settings.trust_domain, namespace, workload.service_account)
-    return node.parse(_node_id(mesh, workload), metadata, identity, mesh)
+    return node.parse(node_id(mesh, workload), metadata, identity, mesh)
 
 
-def _node_id(mesh: Mesh, workload: Workload) -> str:
+def node_id(mesh: Mesh, workload: Workload) -> str:
+    """Return the node id of a workload's proxy."""
     kind = "router" if workload.router else "sidecar"
     address = workload.addresses[0] if workload.addresses else "127.0.0.1"
     domain = f"{workload.namespace}.svc.{mesh.settings.cluster_domain}"
     return f"{kind}~{address}~{workload.name}.{workload.namespace}~{domain}"
 
 
-def _slices(resources: Iterable[Resource]) -> Iterable[Resource]:
+def slices(resources: Iterable[Resource]) -> Iterable[Resource]:
+    """Yield the endpoint slices that a cluster would have made."""
     by_namespace: dict[str, list[Resource]] = defaultdict(list)
     for resource in resources:
         by_namespace[resource.metadata.namespace].append(resource)
@@ -146,7 +148,8 @@ def _without_effect(snapshot: Snapshot) -> Iterable[Problem]:
             yield Problem(outcome.ref, path, reason, text, Severity.WARNING)
 
 
-def _conflicts(scope: ProxyScope) -> Iterable[Problem]:
+def conflicts(scope: ProxyScope) -> Iterable[Problem]:
+    """Yield what a proxy cannot listen for, because something older has the place."""
     for conflict in outbound_plan.conflicts(scope.outbound):
         keeper = f"the older {conflict.kept}" if conflict.kept else "the proxy itself"
         text = f"listener {conflict.listener} stays with {keeper} ({conflict.reason})"

@@ -32,6 +32,9 @@ def translated(text: str) -> tuple[Extension | None, list[tuple[str, str]]]:
     return row, [(problem.path, problem.severity) for problem in step.problems]
 
 
+# proves: WasmPlugin spec.sha256, spec.priority, spec.pluginName, spec.vmConfig.env[].name
+# proves: WasmPlugin spec.vmConfig.env[].value, spec.vmConfig.env[].valueFrom
+# proves: WasmPlugin spec.match[].ports[].number
 def test_all_fields_of_a_plugin_arrive() -> None:
     row, problems = translated(
         PLUGIN

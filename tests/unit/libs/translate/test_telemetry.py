@@ -23,6 +23,10 @@ spec:
 """
 
 
+# proves: Telemetry spec.selector.matchLabels, spec.tracing[].disableSpanReporting
+# proves: Telemetry spec.tracing[].customTags[].environment.name
+# proves: Telemetry spec.tracing[].customTags[].environment.defaultValue
+# proves: Telemetry spec.metrics[].providers[].name
 def test_every_field() -> None:
     (row,) = mesh_of(
         MESH
