@@ -18,7 +18,7 @@ from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
 from services.agent.relay import METHODS, UNAVAILABLE, Outcome, outcome, request_headers
 from services.agent.streams.client import DialError, Target, dial
-from services.agent.streams.connection import Connection, Stream, StreamLostError
+from services.agent.streams.connection import Connection, Headers, Stream, StreamLostError
 from services.agent.streams.messages import MessageError, Unpacker, pack
 
 logger = logging.getLogger(__name__)
@@ -75,15 +75,22 @@ class Feed:
     async def _attempt(self) -> Outcome:
         """Dial and listen once. Never raises for what the network did."""
         try:
+            headers = request_headers(
+                self._target, self._token(), path=METHODS[0], cluster_id=self._cluster_id
+            )
             async with dial(self._target) as connection:
-                return await self._follow(connection)
-        except (DialError, OSError, StreamLostError, MessageError, DecodeError) as error:
+                return await self._listen(connection, headers)
+        except (DialError, OSError) as error:
             return Outcome(UNAVAILABLE, str(error))
 
-    async def _follow(self, connection: Connection) -> Outcome:
-        headers = request_headers(
-            self._target, self._token(), path=METHODS[0], cluster_id=self._cluster_id
-        )
+    async def _listen(self, connection: Connection, headers: Headers) -> Outcome:
+        """Follow one stream; its errors end here: the connection's tasks would wrap them."""
+        try:
+            return await self._follow(connection, headers)
+        except (StreamLostError, MessageError, DecodeError) as error:
+            return Outcome(UNAVAILABLE, str(error))
+
+    async def _follow(self, connection: Connection, headers: Headers) -> Outcome:
         stream = await connection.open(headers)
         await stream.write(pack(self._introduction()))
         unpacker = Unpacker(MAX_TABLE)
