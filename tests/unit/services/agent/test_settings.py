@@ -135,6 +135,7 @@ def test_the_control_plane_hears_that_queries_are_answered() -> None:
     asked = settings(ISTIO_META_DNS_CAPTURE="true")
     assert asked.dns_capture
     assert node(asked, "sidecar", domain="d", labels={})["metadata"]["DNS_CAPTURE"] == "true"
+    assert "DNS_CAPTURE" not in node(asked, "router", domain="d", labels={})["metadata"]
     assert not settings().dns_capture
     for address in ("15053", ":15053", "localhost", "localhost:x", "localhost:70000"):
         with pytest.raises(SettingsError, match="DNS_PROXY_ADDR"):
