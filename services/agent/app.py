@@ -33,6 +33,8 @@ from services.agent import (
 )
 from services.agent.admin import Admin
 from services.agent.bootstrap import Bootstrap
+from services.agent.dns.feed import Feed
+from services.agent.dns.proxy import DnsProxy, system_resolv
 from services.agent.drain import Drain, DrainRules
 from services.agent.envoy import Envoy, binary, command
 from services.agent.files import FileSecrets
@@ -40,7 +42,7 @@ from services.agent.http import server as http_server
 from services.agent.issued import Issued
 from services.agent.modules.rewrite import rewritten
 from services.agent.modules.store import Store
-from services.agent.node import DNS_CAPTURE, downward_labels, node
+from services.agent.node import downward_labels, node
 from services.agent.probes import Prober
 from services.agent.readiness import Readiness
 from services.agent.relay import METHODS, Relay, Rewrite
@@ -89,17 +91,18 @@ class Agent:
         self._secrets = Secrets()
         self._files = FileSecrets(self._secrets, clock=clock)
         self._admin = Admin(settings.admin_address, self._proxy.proxy_admin_port)
-        self._readiness = Readiness(self._admin)
+        self._dns = self._dns_proxy() if self._captures_dns else None
+        self._readiness = Readiness(self._admin, names_known=self._names_known)
         self._drain = Drain(self._admin, self._readiness, self._drain_rules(), clock=clock)
 
     async def run(self) -> None:
         """Come up, run until cancelled or told to quit, drain, go."""
         envoy = self._envoy()
-        if self._settings.metadata.get(DNS_CAPTURE) == "true":
-            logger.warning("dns queries are not answered yet", extra={"asked_by": DNS_CAPTURE})
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._xds())
             await stack.enter_async_context(self._identity())
+            if self._dns is not None:
+                await stack.enter_async_context(self._names(self._dns))
             await stack.enter_async_context(self._status_port())
             await stack.enter_async_context(background(envoy.run()))
             try:
@@ -113,12 +116,38 @@ class Agent:
         relay = Relay(
             addresses.discovery(settings),
             functools.partial(read_token, Path(settings.token_file)),
-            cluster_id=settings.metadata.get("CLUSTER_ID", "Kubernetes"),
+            cluster_id=self._cluster_id,
             clock=self._clock,
             rewrite=self._with_modules(),
         )
         handlers: dict[str, Handler] = dict.fromkeys(METHODS, relay.serve)
         return stream_server.serve(self._xds_socket, handlers)
+
+    def _dns_proxy(self) -> DnsProxy:
+        resolv = system_resolv(Path(self._settings.resolv_conf))
+        return DnsProxy(resolv, domain=self._domain, clock=self._clock)
+
+    @asynccontextmanager
+    async def _names(self, dns: DnsProxy) -> AsyncIterator[None]:
+        """Answer DNS queries, by tables from a stream of the agent's own."""
+        settings = self._settings
+        feed = Feed(
+            addresses.discovery(settings),
+            functools.partial(read_token, Path(settings.token_file)),
+            node=self._node(),
+            cluster_id=self._cluster_id,
+            on_table=dns.use,
+            clock=self._clock,
+        )
+        async with dns.serve(settings.dns_address), background(feed.run()):
+            yield
+
+    @property
+    def _captures_dns(self) -> bool:
+        return self._settings.dns_capture and self._invocation.role == "sidecar"
+
+    def _names_known(self) -> bool:
+        return self._dns is None or self._dns.ready
 
     def _with_modules(self) -> Rewrite:
         reach = Reach(loopback=self._settings.modules_from_loopback)
@@ -183,6 +212,7 @@ class Agent:
             drain=self._drain.before_stop,
             quit_now=self._quit.set,
             became_ready=self._note_startup,
+            names=self._dns.page if self._dns is not None else None,
         )
         return http_server.serve(settings.listen_address, proxy.status_port, status.route)
 
@@ -211,11 +241,9 @@ class Agent:
 
     def _bootstrap(self) -> dict[str, Any]:
         settings, proxy = self._settings, self._proxy
-        domain = self._invocation.domain or f"{settings.pod_namespace}.svc.cluster.local"
-        introduced = node(settings, self._invocation.role, domain=domain, labels=_labels())
         return bootstrap.render(
             Bootstrap(
-                node=introduced,
+                node=self._node(),
                 xds_socket=str(self._xds_socket),
                 sds_socket=str(SDS_FOLDER / settings.identity_socket),
                 admin_address=settings.admin_address,
@@ -225,11 +253,23 @@ class Agent:
                 prometheus_port=settings.prometheus_port,
                 agent_address=addresses.status(settings),
                 agent_port=proxy.status_port,
-                cluster_domain=domain.partition(".svc.")[2] or "cluster.local",
+                cluster_domain=self._domain.partition(".svc.")[2] or "cluster.local",
                 stats=proxy.proxy_stats_matcher,
                 max_connections=_max_connections(),
             )
         )
+
+    def _node(self) -> dict[str, Any]:
+        role = self._invocation.role
+        return node(self._settings, role, domain=self._domain, labels=_labels())
+
+    @property
+    def _domain(self) -> str:
+        return self._invocation.domain or f"{self._settings.pod_namespace}.svc.cluster.local"
+
+    @property
+    def _cluster_id(self) -> str:
+        return self._settings.metadata.get("CLUSTER_ID", "Kubernetes")
 
     def _drain_rules(self) -> DrainRules:
         settings = self._settings

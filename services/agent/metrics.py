@@ -8,6 +8,7 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    Histogram,
     ProcessCollector,
     disable_created_metrics,
     exposition,
@@ -50,6 +51,15 @@ SCRAPE_FAILURES = Counter(
     "istio_agent_scrape_failures",
     "Parts of a scrape that could not be had.",
     ["type"],
+    registry=REGISTRY,
+)
+DNS_REQUESTS = _counter("dns_requests", "DNS queries of the application.")
+DNS_UPSTREAM_REQUESTS = _counter("dns_upstream_requests", "DNS queries that were passed on.")
+DNS_UPSTREAM_FAILURES = _counter("dns_upstream_failures", "DNS queries that no server answered.")
+DNS_UPSTREAM_SECONDS = Histogram(
+    "istio_agent_dns_upstream_request_duration_seconds",
+    "Seconds until a DNS query that was passed on was answered.",
+    buckets=(0.001, 0.005, 0.01, 0.1, 1, 5),
     registry=REGISTRY,
 )
 STARTUP = _gauge("startup_duration_seconds", "Seconds from start until the proxy was ready.")

@@ -11,9 +11,6 @@ import msgspec
 
 from services.agent.settings import AgentSettings
 
-DNS_CAPTURE = "DNS_CAPTURE"
-"""What asks the agent to answer DNS queries, which it does not do yet."""
-
 
 def node(
     settings: AgentSettings, role: str, *, domain: str, labels: Mapping[str, str]
@@ -30,6 +27,8 @@ def node(
     namespace, name = settings.pod_namespace, settings.pod_name
     address = settings.instance_ip.split(",")[0]
     data = metadata(settings, labels)
+    if role != "sidecar":
+        data.pop("DNS_CAPTURE", None)  # nobody asks a gateway's agent for names
     introduced = {
         "id": f"{role}~{address}~{name}.{namespace}~{domain}",
         "cluster": _cluster(settings, data.get("LABELS", {})),
@@ -43,9 +42,6 @@ def node(
 def metadata(settings: AgentSettings, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the node's metadata: what the environment says, then what the agent knows itself."""
     found: dict[str, Any] = dict(settings.metadata)
-    # The control plane would count on queries being answered: hosts would listen on automatic
-    # addresses alone, which no application gets to know.
-    found.pop(DNS_CAPTURE, None)
     for key, text in settings.json_metadata.items():
         found[key] = _json(f"ISTIO_METAJSON_{key}", text)
     found.update(

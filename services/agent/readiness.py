@@ -1,9 +1,12 @@
 """Readiness: whether this pod may get traffic.
 
 Envoy must have its first clusters and listeners, be live, and its workers must run; once it has
-been so, only the server's state is asked again. A pod that is leaving is not ready, whatever Envoy
+been so, only the server's state is asked again. Where the agent answers DNS queries, it must know
+the mesh's names. A pod that is leaving is not ready, whatever Envoy
 says.
 """
+
+from collections.abc import Callable
 
 from services.agent.admin import Admin
 from services.agent.http.client import HttpError
@@ -19,8 +22,9 @@ _LDS = "listener_manager.lds.update_"
 class Readiness:
     """Asks Envoy; remembers what cannot become untrue."""
 
-    def __init__(self, admin: Admin) -> None:
+    def __init__(self, admin: Admin, *, names_known: Callable[[], bool] = lambda: True) -> None:
         self._admin = admin
+        self._names_known = names_known
         self._configured = False
         self.leaving = False
         """Set when the pod is to go."""
@@ -29,6 +33,8 @@ class Readiness:
         """Return why the proxy is not ready; empty if it is."""
         if self.leaving:
             return "the pod is leaving"
+        if not self._names_known():
+            return "names for dns not received from the control plane (is it running?)"
         try:
             stats = await self._admin.stats(_PATTERN)
         except HttpError as error:

@@ -130,30 +130,28 @@ class Relay:
         source = Replay(downstream)
         attempt = 0
         while True:
-            outcome = await self._attempt(source)
+            end = await self._attempt(source)
             if source.committed:
                 break
             delay = self._backoff.delay(attempt, self._chance())
             attempt += 1
-            _log(outcome, retry_seconds=round(delay, 2))
+            _log(end, retry_seconds=round(delay, 2))
             await self._clock.sleep(delay)
             source.rewind()
-        _log(outcome)
-        await downstream.finish(
-            (("grpc-status", outcome.status), ("grpc-message", outcome.message))
-        )
+        _log(end)
+        await downstream.finish((("grpc-status", end.status), ("grpc-message", end.message)))
 
     async def _attempt(self, source: Replay) -> Outcome:
         """Dial and exchange once. Never raises for what the network did."""
         try:
             headers = self._headers(source.stream)
             async with dial(self._target) as connection:
-                outcome = await self._exchange(source, connection, headers)
+                end = await self._exchange(source, connection, headers)
         except (DialError, OSError) as error:
-            outcome = Outcome(UNAVAILABLE, str(error))
-        ended = metrics.XDS_TERMINATIONS if outcome.status == "0" else metrics.XDS_FAILURES
+            end = Outcome(UNAVAILABLE, str(error))
+        ended = metrics.XDS_TERMINATIONS if end.status == "0" else metrics.XDS_FAILURES
         ended.inc()
-        return outcome
+        return end
 
     async def _exchange(self, source: Replay, connection: Connection, headers: Headers) -> Outcome:
         try:
@@ -176,7 +174,7 @@ class Relay:
             except StreamLostError as error:
                 return Outcome(UNAVAILABLE, str(error))
             if not data:
-                return _outcome(upstream)
+                return outcome(upstream)
             metrics.XDS_RESPONSES.inc(counter.feed(data))
             if first:
                 first = False
@@ -190,18 +188,23 @@ class Relay:
                 return Outcome(INTERNAL, str(error))
 
     def _headers(self, downstream: Stream) -> Headers:
-        token = self._token()
-        return (
-            (":method", "POST"),
-            (":scheme", "https"),
-            (":path", downstream.headers.get(":path", "")),
-            (":authority", self._target.authority),
-            ("te", "trailers"),
-            ("content-type", "application/grpc"),
-            ("user-agent", "seine-agent"),
-            ("clusterid", self._cluster_id),
-            *((("authorization", f"Bearer {token}"),) if token else ()),
-        )
+        path = downstream.headers.get(":path", "")
+        return request_headers(self._target, self._token(), path=path, cluster_id=self._cluster_id)
+
+
+def request_headers(target: Target, token: str, *, path: str, cluster_id: str) -> Headers:
+    """Return the headers of a call to the control plane."""
+    return (
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":path", path),
+        (":authority", target.authority),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+        ("user-agent", "seine-agent"),
+        ("clusterid", cluster_id),
+        *((("authorization", f"Bearer {token}"),) if token else ()),
+    )
 
 
 async def _send(source: Replay, upstream: Stream) -> None:
@@ -214,11 +217,12 @@ async def _send(source: Replay, upstream: Stream) -> None:
         await upstream.write(b"", end=True)
 
 
-def _outcome(upstream: Stream) -> Outcome:
+def outcome(upstream: Stream) -> Outcome:
+    """Return what the trailers of a stream say, or its headers if there are none."""
     said = upstream.trailers or upstream.headers
     return Outcome(said.get("grpc-status", UNAVAILABLE), said.get("grpc-message", ""))
 
 
-def _log(outcome: Outcome, **fields: float) -> None:
-    extra = {"grpc_status": outcome.status, "reason": outcome.message, **fields}
+def _log(end: Outcome, **fields: float) -> None:
+    extra = {"grpc_status": end.status, "reason": end.message, **fields}
     logger.warning("control plane stream ended", extra=extra)

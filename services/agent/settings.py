@@ -77,6 +77,11 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """Name of the SDS socket under ./var/run/secrets/workload-spiffe-uds."""
     listen_address: str = "0.0.0.0"  # noqa: S104  # kubelet and scrapers come from outside the pod
     """Address of the status, readiness and statistics ports."""
+    dns_address: Annotated[str, variable("DNS_PROXY_ADDR")] = "localhost:15053"
+    """With `ISTIO_META_DNS_CAPTURE`: where the application's DNS queries are answered;
+    `localhost` is both families' loopback address, where redirected queries arrive."""
+    resolv_conf: str = "/etc/resolv.conf"
+    """File that names the DNS servers for names outside the mesh, and the search domains."""
     admin_address: str = "127.0.0.1"
     """Address of Envoy's admin port. Only the pod itself may reach it."""
     modules_from_loopback: bool = False
@@ -94,6 +99,10 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
         parse_spiffe_id(str(SpiffeId(self.trust_domain, self.pod_namespace, self.service_account)))
         _duration("SECRET_TTL", self.secret_ttl)
         _duration("MINIMUM_DRAIN_DURATION", self.minimum_drain)
+        host, _, port = self.dns_address.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            message = f"DNS_PROXY_ADDR: {self.dns_address} is not host:port"
+            raise ValueError(message)
         if not 0.0 < self.grace_ratio < 1.0:
             message = "SECRET_GRACE_PERIOD_RATIO: must lie between 0 and 1"
             raise ValueError(message)
@@ -102,6 +111,11 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     def proxy(self) -> ProxyConfig:
         """PROXY_CONFIG, decoded."""
         return proxy_config.parse(self.proxy_config)
+
+    @property
+    def dns_capture(self) -> bool:
+        """Whether the agent answers the application's DNS queries."""
+        return self.metadata.get("DNS_CAPTURE") == "true"
 
 
 def _json(name: str, text: str) -> None:

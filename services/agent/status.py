@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Status:
     """Routes requests; `route` is what the server calls."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that it shows and moves
         self,
         *,
         readiness: Readiness,
@@ -27,6 +27,7 @@ class Status:
         drain: Callable[[], Awaitable[None]],
         quit_now: Callable[[], None],
         became_ready: Callable[[], None] = lambda: None,
+        names: Callable[[], bytes] | None = None,
     ) -> None:
         self._readiness = readiness
         self._scraper = scraper
@@ -34,6 +35,7 @@ class Status:
         self._drain = drain
         self._quit = quit_now
         self._became_ready = became_ready
+        self._names = names
         self._said = "not asked yet"
         self._routes: dict[str, Callable[[Asked], Awaitable[Answer]]] = {
             "/healthz/ready": self._ready,
@@ -41,6 +43,7 @@ class Status:
             "/stats/prometheus": self._metrics,
             "/quitquitquit": self._quitquitquit,
             "/drain": self._drained,
+            "/debug/ndsz": self._ndsz,
         }
 
     async def route(self, asked: Asked) -> Answer:
@@ -61,6 +64,13 @@ class Status:
 
     async def _metrics(self, _: Asked) -> Answer:
         return Answer(200, self._scraper.page(), CONTENT_TYPE)
+
+    async def _ndsz(self, asked: Asked) -> Answer:
+        if not asked.local:
+            return text(403, "only from inside the pod")
+        if self._names is None:
+            return text(404, "dns queries are not captured")
+        return Answer(200, self._names(), "application/json")
 
     async def _quitquitquit(self, asked: Asked) -> Answer:
         if refusal := _not_a_local_post(asked):

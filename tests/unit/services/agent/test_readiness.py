@@ -58,6 +58,15 @@ async def test_what_was_true_once_is_not_asked_again_until_envoy_restarts() -> N
     assert "config not received" in await tested.waiting_for()
 
 
+async def test_a_pod_whose_agent_answers_queries_must_know_names() -> None:
+    known: list[str] = []
+    admin = FakeAdmin("127.0.0.1", 1, [READY])
+    tested = Readiness(admin, names_known=lambda: bool(known))
+    assert "names for dns" in await tested.waiting_for()
+    known.append("web")
+    assert await tested.waiting_for() == ""
+
+
 async def test_a_draining_envoy_and_a_leaving_pod_are_not_ready() -> None:
     tested = readiness(READY, {"server.state": 1})
     assert await tested.waiting_for() == ""

@@ -131,7 +131,12 @@ def test_envoy_finds_the_agent_where_it_listens() -> None:
     assert addresses.status(settings(SEINE_LISTEN_ADDRESS="127.3.2.1")) == "127.3.2.1"
 
 
-def test_what_is_not_done_yet_is_not_claimed() -> None:
+def test_the_control_plane_hears_that_queries_are_answered() -> None:
     asked = settings(ISTIO_META_DNS_CAPTURE="true")
-    assert asked.metadata["DNS_CAPTURE"] == "true"
-    assert "DNS_CAPTURE" not in node(asked, "sidecar", domain="d", labels={})["metadata"]
+    assert asked.dns_capture
+    assert node(asked, "sidecar", domain="d", labels={})["metadata"]["DNS_CAPTURE"] == "true"
+    assert "DNS_CAPTURE" not in node(asked, "router", domain="d", labels={})["metadata"]
+    assert not settings().dns_capture
+    for address in ("15053", ":15053", "localhost", "localhost:x", "localhost:70000"):
+        with pytest.raises(SettingsError, match="DNS_PROXY_ADDR"):
+            settings(DNS_PROXY_ADDR=address)

@@ -22,6 +22,7 @@ class Pod:
             drain=self._drain,
             quit_now=lambda: self.done.append("quit"),
             became_ready=lambda: self.done.append("ready"),
+            names=lambda: b"{}",
         )
 
     async def _drain(self) -> None:
@@ -69,6 +70,11 @@ async def test_only_the_pod_itself_may_end_it(pod: Pod) -> None:
 async def test_metrics_are_on_both_of_their_paths(pod: Pod) -> None:
     for path in ("/metrics", "/stats/prometheus"):
         assert await pod.ask(path) == (200, CONTENT_TYPE)
+
+
+async def test_names_are_shown_inside_the_pod_alone(pod: Pod) -> None:
+    assert await pod.ask("/debug/ndsz") == (200, "{}")
+    assert (await pod.ask("/debug/ndsz", local=False))[0] == 403
 
 
 async def test_other_pages_are_not_there(pod: Pod) -> None:
