@@ -22,7 +22,7 @@ from libs.runtime.clock import Clock
 from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.events import Event, Sent
 from libs.xds.stream.sotw import SotwSession
-from libs.xds.types import SECRET, ResourceSet, Snapshot
+from libs.xds.types import NAME_TABLE, SECRET, ResourceSet, Snapshot
 from services.config_push import metrics
 from services.config_push.errors import SlowReaderError
 
@@ -116,6 +116,11 @@ class Connection:
     def proxy_id(self) -> str:
         """The name that people know the proxy by: `<pod>.<namespace>`."""
         return self.peer.node_id.split("~")[2]
+
+    @property
+    def of_agent(self) -> bool:
+        """The stream is an agent's own, for the names of its DNS proxy: its Envoy has another."""
+        return self.session.watches.keys() == {NAME_TABLE}
 
     @property
     def before(self) -> Mapping[str, ResourceSet]:

@@ -77,7 +77,7 @@ class DebugPages:
 
     async def _syncz(self, request: web.Request) -> web.Response:
         visible = self._visible(request)
-        return web.json_response([_sync_status(one) for one in visible])
+        return web.json_response([_sync_status(one) for one in visible if not one.of_agent])
 
     async def _list_connections(self, request: web.Request) -> web.Response:
         visible = self._visible(request)
@@ -89,7 +89,9 @@ class DebugPages:
         proxy = request.query.get("proxyID", "")
         if not proxy:
             raise web.HTTPBadRequest(text="proxyID=<pod>.<namespace> is needed\n")
-        found = [one for one in self._visible(request) if one.proxy_id == proxy]
+        found = [
+            one for one in self._visible(request) if one.proxy_id == proxy and not one.of_agent
+        ]
         if not found:  # the same for absent and forbidden
             raise web.HTTPNotFound(text=f"no proxy {proxy} is connected here\n")
         sets = found[-1].before

@@ -127,10 +127,10 @@ class ReceiptBook:
         self._followers: set[_Follower] = set()
 
     def begin(self, round_: Round, connections: Connections) -> None:
-        """Open the receipts of a round's changes."""
+        """Open the receipts of a round's changes; a proxy counts once, by its Envoy's stream."""
         if not round_.changes:
             return
-        track = _Track(round_, (connection.number for connection in connections))
+        track = _Track(round_, (one.number for one in connections if not one.of_agent))
         if len(self._tracks) == self._tracks.maxlen:
             self._open.pop(self._tracks[0].push, None)
         self._tracks.append(track)

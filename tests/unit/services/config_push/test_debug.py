@@ -11,7 +11,7 @@ from aiohttp import web
 
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
-from libs.xds.types import CLUSTER, ENDPOINT
+from libs.xds.types import CLUSTER, ENDPOINT, NAME_TABLE
 from services.config_push import debug
 from services.config_push.debug import DebugPages, Readers
 from tests.support.mesh import endpoints, fqdn, mesh, port, service
@@ -117,6 +117,17 @@ async def test_config_dump_is_envoys_with_the_sources_of_each_resource(site: Sit
 async def test_a_dump_needs_a_proxy_that_is_connected(site: Site) -> None:
     assert (await site.get("config_dump"))[0] == 400
     assert (await site.get("config_dump?proxyID=nobody.shop"))[0] == 404
+
+
+async def test_an_agents_stream_for_names_is_not_its_proxy(site: Site) -> None:
+    async with site.running.proxy() as agent:
+        await agent.send(agent.client.subscribe(NAME_TABLE))
+        await agent.receive()
+        _, rows = await site.get("syncz")
+        _, page = await site.get("config_dump?proxyID=client.shop")
+
+    assert sorted(row["proxy"] for row in rows) == ["client.shop", "teller.bank"]
+    assert WEB_CLUSTER in page["sources"]
 
 
 async def test_push_status_and_receipts(site: Site) -> None:

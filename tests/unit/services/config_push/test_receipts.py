@@ -1,6 +1,8 @@
 import asyncio
 import contextlib
 
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+
 from libs.model.delta import Delta
 from libs.model.ids import Ref
 from libs.model.mesh import Key, Mesh, Table
@@ -8,7 +10,7 @@ from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.responses import Responses
-from libs.xds.types import CLUSTER, ENDPOINT, ROUTE, Snapshot
+from libs.xds.types import CLUSTER, ENDPOINT, NAME_TABLE, ROUTE, Snapshot
 from services.config_push.connection import Applied, Connection, Offer, Peer
 from services.config_push.connections import Connections
 from services.config_push.push import Round
@@ -128,6 +130,19 @@ def test_who_leaves_is_not_waited_for() -> None:
 
     assert desk.only().settled
     assert _counts(desk.only()) == (2, 1, 0, 0, 0)
+
+
+def test_an_agents_stream_for_names_does_not_count_its_proxy_again() -> None:
+    desk = Desk()
+    desk.proxy("one")
+    agent = desk.proxy("one")
+    request = DeltaDiscoveryRequest(type_url=NAME_TABLE, resource_names_subscribe=["*"])
+    assert isinstance(agent.session, DeltaSession)
+    agent.session.on_request(request)
+
+    desk.round(1)
+
+    assert desk.only().connected == 1
 
 
 def test_without_proxies_a_change_is_settled_at_once() -> None:
