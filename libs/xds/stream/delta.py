@@ -80,7 +80,7 @@ class DeltaSession(Session):
         check_names(self._limits, wanted.names, watch.type_url)
         if watch.wanted.wildcard and not wanted.wildcard:
             watch.left = watch.applied
-        watch.wanted = self._responses.subscription(wanted)
+        self._want_anew(watch, wanted)
         if not watch.answered or not add:
             return []
         if ANY in add:

@@ -15,6 +15,7 @@ from libs.xds.stream.difference import Difference
 from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits
 from libs.xds.stream.responses import Response, Responses
+from libs.xds.stream.subscription import Subscription
 from libs.xds.stream.watch import Watch, in_push_order
 from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, SECRET, ResourceSet, Snapshot
 
@@ -133,10 +134,17 @@ class Session:
         }
         return bool(self._naming)
 
+    def _want_anew(self, watch: Watch, wanted: Subscription) -> None:
+        """Change what is wanted. What was not wanted was not held, but may have to be now."""
+        watch.wanted = self._responses.subscription(wanted)
+        new = self._snapshot.sets.get(watch.type_url)
+        if watch.answered and new is not None and new is not watch.applied:
+            self._held = True  # `_resume` finds out
+
     def _known(self, watch: Watch, names: frozenset[str]) -> frozenset[str]:
         """Return those of `names` that can be answered for now: the others come when held ends."""
         new = self._snapshot.sets.get(watch.type_url)
-        if new is None or new is watch.applied or not self._held:
+        if new is None or new is watch.applied:
             return names
         known = watch.applied.resources
         return frozenset(name for name in names if name in known or name not in new.resources)

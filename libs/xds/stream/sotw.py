@@ -61,7 +61,7 @@ class SotwSession(Session):
         watch.dropped = frozenset()
         if wanted == before and not again:
             return []
-        watch.wanted = self._responses.subscription(wanted)
+        self._want_anew(watch, wanted)
         new = (wanted.names - before.names) | again
         return self._send_new(watch, new, everything=not before.wildcard)
 

@@ -299,6 +299,22 @@ def test_while_routes_are_held_a_name_is_answered_as_it_was_and_a_new_one_waits(
     assert sorted(_names(routes)) == ["new", "r"]
 
 
+def test_what_is_wanted_again_while_clusters_warm_comes_when_they_are_warm() -> None:
+    session = _following()
+    _ask(session, LISTENER, resource_names_unsubscribe=["*"])
+    _ask(session, ROUTE, resource_names_unsubscribe=["r"])
+    more = {**_BEFORE, CLUSTER: {"a": "1", "b": "1"}, LISTENER: {"l": "2"}, ROUTE: {"r": "2"}}
+    (arrival,) = _read(session.on_snapshot(snapshot(more), 2))
+    assert not session.held  # nobody wants what would wait
+
+    _ask(session, LISTENER, "*")
+    _ask(session, ROUTE, "r")
+    assert session.held
+    listeners, routes = _ack(session, arrival)
+    assert listeners.resources[0].resource.value == b"l:2"
+    assert routes.resources[0].resource.value == b"r:2"
+
+
 def test_the_first_request_of_listeners_waits_for_clusters_on_their_way() -> None:
     session = _session()
     session.on_snapshot(snapshot(_BEFORE), 1)
