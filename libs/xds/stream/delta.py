@@ -81,6 +81,13 @@ class DeltaSession(Session):
         if watch.wanted.wildcard and not wanted.wildcard:
             watch.left = watch.applied
         self._want_anew(watch, wanted)
+        if not watch.answered:
+            # The first answer still waits: the client keeps nothing that it leaves meanwhile, and
+            # is owed anew whatever it asks for again.
+            watch.reported = {
+                name: version if wanted.covers(name) and name not in add else ""
+                for name, version in watch.reported.items()
+            }
         if not watch.answered or not add:
             return []
         if ANY in add:

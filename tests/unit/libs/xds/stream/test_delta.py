@@ -315,6 +315,19 @@ def test_what_is_wanted_again_while_clusters_warm_comes_when_they_are_warm() -> 
     assert routes.resources[0].resource.value == b"r:2"
 
 
+def test_what_is_left_and_wanted_again_before_the_first_answer_is_sent_again() -> None:
+    version = snapshot(_BEFORE).of(LISTENER).resources["l"].version
+    session = _session()
+    session.on_snapshot(snapshot(_BEFORE), 1)
+    (clusters,) = _ask(session, CLUSTER)
+    assert _ask(session, LISTENER, initial_resource_versions={"l": version}) == []
+    assert _ask(session, LISTENER, resource_names_unsubscribe=["*"]) == []
+    assert _ask(session, LISTENER, "l") == []
+
+    (listeners,) = _ack(session, clusters)
+    assert _names(listeners) == ["l"]
+
+
 def test_the_first_request_of_listeners_waits_for_clusters_on_their_way() -> None:
     session = _session()
     session.on_snapshot(snapshot(_BEFORE), 1)
