@@ -173,7 +173,10 @@ class Session:
         if watch.type_url not in AT_ONCE and self._warming_up():
             self._held = True
             return []
-        return self._send(Step(watch, self._first(watch, new), new))
+        bodies = self._send(Step(watch, self._first(watch, new), new))
+        if new is not self._snapshot.sets[watch.type_url]:
+            self._held = True  # with endpoints of clusters that leave: these leave after them
+        return bodies + self._resume()
 
     def _send(self, step: Step) -> list[bytes]:
         """Make the response of `step`; if it brings clusters, that of their endpoints follows."""

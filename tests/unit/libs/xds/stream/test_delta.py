@@ -339,6 +339,21 @@ def test_the_first_request_of_listeners_waits_for_clusters_on_their_way() -> Non
     assert (endpoints.type_url, listeners.type_url) == (ENDPOINT, LISTENER)
 
 
+def test_endpoints_first_asked_for_while_they_leave_are_taken_away_in_their_turn() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({**_BEFORE, CLUSTER: {}}), 1)
+    _ask(session, CLUSTER)
+    (listeners,) = _ask(session, LISTENER)
+    (arrival,) = _read(session.on_snapshot(snapshot({**_BEFORE, ENDPOINT: {}}), 2))
+    _ack(session, arrival)
+
+    (endpoints,) = _ask(session, ENDPOINT, "a")
+    assert _names(endpoints) == ["a"]  # what names them may still be on its way
+    assert session.held
+    (removal,) = _ack(session, listeners)
+    assert (removal.type_url, list(removal.removed_resources)) == (ENDPOINT, ["a"])
+
+
 def test_without_gates_everything_goes_out_at_once_and_clusters_leave_last() -> None:
     session = DeltaSession(Responses(), gated=False)
     session.on_snapshot(snapshot(_BEFORE), 1)
