@@ -58,7 +58,7 @@ def test_every_service_has_an_extra() -> None:
     assert services == set(EXTRAS)
 
 
-@pytest.mark.parametrize("extra", [*EXTRAS, "dev"])
+@pytest.mark.parametrize("extra", [*EXTRAS, "dev", "bookshop"])
 def test_requirements_are_hashed_and_name_no_address(extra: str) -> None:
     text = (ROOT / "requirements" / f"{extra}.txt").read_text()
     pins = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]

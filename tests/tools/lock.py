@@ -1,4 +1,4 @@
-"""Hashed requirements: one file for each service's image, and one for everything (development).
+"""Hashed requirements: one file for each image, and one for everything (development).
 
 `uv` resolves the extras of pyproject.toml for the oldest Python we support, for every platform.
 No address of a registry is ever written.
@@ -11,6 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "requirements"
+SAMPLES = ("bookshop",)
+"""Groups of programs with an image that are no services."""
 
 
 def _compile(output: Path, *arguments: str) -> None:
@@ -31,6 +33,8 @@ def main() -> None:
     _compile(everything, "pyproject.toml", "--all-extras", "--group", "dev")
     for extra in project["project"]["optional-dependencies"]:
         _compile(TARGET / f"{extra}.txt", "pyproject.toml", "--extra", extra, "-c", str(everything))
+    for group in SAMPLES:
+        _compile(TARGET / f"{group}.txt", "--group", group, "-c", str(everything))
 
 
 if __name__ == "__main__":
