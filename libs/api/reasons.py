@@ -155,6 +155,21 @@ EMPTY_SUBSET = _reason(
 UNCLEAR_PROTOCOL = _reason(
     "UnclearProtocol", "Neither the port's name nor appProtocol says what it speaks.", any="0118"
 )
+UNCLEAR_ALIAS_PORT = _reason(
+    "UnclearAliasPort",
+    "Neither the port's name nor appProtocol says what the external name speaks.",
+    any="0150",
+)
+CONFLICTING_SERVICES = _reason(
+    "ConflictingServices",
+    "An older Service says that the workload's port speaks another protocol.",
+    any="0116",
+)
+CONFLICTING_NUMBERS = _reason(
+    "ConflictingNumbers",
+    "An older Service leads to the workload's port from another port number.",
+    any="0137",
+)
 UNVERIFIED_CLAIMS = _reason(
     "UnverifiedClaims", "Requests are routed by claims of tokens that nobody verifies.", any="0149"
 )
@@ -223,6 +238,11 @@ RELATIVE_PATCH = _reason(
     "RelativePatch",
     "What the patch does depends on which other patches come before it.",
     any="0151",
+)
+RELATIVE_PATCH_OF_VERSION = _reason(
+    "RelativePatchOfVersion",
+    "The same, of a patch that only proxies of some versions get.",
+    any="0155",
 )
 UNKNOWN_CIPHER = _reason(
     "UnknownCipher", "A cipher suite or curve is unknown, or repeated, and so is left out."

@@ -189,7 +189,6 @@ KINDS: tuple[Kind, ...] = (
         True,
         (),
         ProxyConfig,
-        effective=False,
     ),
     Kind(
         TELEMETRY,

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from libs.api.ingress import Ingress
 from libs.api.kubernetes import EndpointSlice
+from libs.api.networking.proxy_config import ProxyConfig
 from libs.api.networking.service_entry import ServiceEntry
 from libs.api.resource import Resource
 from libs.api.secret import Secret
@@ -45,6 +46,7 @@ class Group(StrEnum):
     ROUTINGS = "routings by host"  # Routing rows of sidecars, by host
     GATEWAYS = "gateways"  # all Gateway rows, by ""
     INGRESSES = "ingresses by host"  # Ingresses, by host as written, `*` if there is none
+    PROXY_CONFIGS = "proxy configs"  # ProxyConfigs, by namespace
     SECRETS = "secrets by name"  # Secrets of all namespaces, by name
     HOST_POLICIES = "host policies by host"  # HostPolicy rows, by host as written, maybe a pattern
     WIDE_PEER_POLICIES = "peer policies by namespace"  # those without a selector, by namespace
@@ -72,6 +74,10 @@ def _ingress(resource: Ingress) -> Iterator[Membership]:
         yield Group.INGRESSES, host
 
 
+def _proxy_config(resource: ProxyConfig) -> Iterator[Membership]:
+    yield Group.PROXY_CONFIGS, resource.metadata.namespace
+
+
 def _secret(resource: Secret) -> Iterator[Membership]:
     yield Group.SECRETS, resource.metadata.name
 
@@ -85,6 +91,7 @@ def _service_entry(resource: ServiceEntry) -> Iterator[Membership]:
 _OF_RESOURCE: Mapping[type[Resource], Callable[[Any], Iterator[Membership]]] = {
     EndpointSlice: _endpoint_slice,
     Ingress: _ingress,
+    ProxyConfig: _proxy_config,
     Secret: _secret,
     ServiceEntry: _service_entry,
 }

@@ -14,6 +14,7 @@ from libs.api.ingress import Ingress
 from libs.api.networking.destination_rule import DestinationRule
 from libs.api.networking.envoy_filter import EnvoyFilter
 from libs.api.networking.gateway import Gateway
+from libs.api.networking.proxy_config import ProxyConfig
 from libs.api.networking.service_entry import ServiceEntry
 from libs.api.networking.sidecar import Sidecar
 from libs.api.networking.virtual_service import VirtualService
@@ -37,6 +38,7 @@ from libs.translate import (
     namespaces,
     patches,
     peers,
+    proxy_settings,
     references,
     routing,
     service_entries,
@@ -91,6 +93,7 @@ RULES = (
     Rule("groups of machines", WorkloadGroup, workload_entries.check_group),
     Rule("sidecars in vain", Sidecar, sidecars.check),
     Rule("peer conflicts", PeerAuthentication, peers.check),
+    Rule("proxy settings", ProxyConfig, proxy_settings.check),
     Rule("unsupported routing", VirtualService, unsupported.of_routing),
     Rule("unsupported host policies", DestinationRule, unsupported.of_host_policy),
 )

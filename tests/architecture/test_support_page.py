@@ -23,7 +23,7 @@ ROWS = {
         ),
         ("VirtualService", "spec.http[].fault.abort.http2Error", "refused", "UnsupportedField"),
         ("VirtualService", "spec.http[].mirrorPercent", "flagged", "Deprecated"),
-        ("ProxyConfig", "spec.concurrency", "refused", ""),
+        ("ProxyConfig", "spec.concurrency", "supported", "test_proxy_settings"),
     ],
 )
 def test_fields_of_which_it_is_known(kind: str, path: str, state: str, note: str) -> None:

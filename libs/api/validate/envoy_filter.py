@@ -65,7 +65,9 @@ def _check_patch(patch: ConfigPatch, path: Path, report: Report, *, prioritised:
             _check_operation(patch.patch, patch.apply_to, (path, "patch"), report=report)
         if patch.patch.operation in RELATIVE and not prioritised:
             text = "depends on which other patches come first; set spec.priority"
-            report.warning(((path, "patch"), "operation"), reasons.RELATIVE_PATCH, text)
+            versioned = match and match.proxy and match.proxy.proxy_version
+            reason = reasons.RELATIVE_PATCH_OF_VERSION if versioned else reasons.RELATIVE_PATCH
+            report.warning(((path, "patch"), "operation"), reason, text)
 
 
 def _check_change(patch: Patch, path: Path, report: Report) -> bool:

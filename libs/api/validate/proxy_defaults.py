@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 from libs.api import documents, reasons
+from libs.api.documents import Document
 from libs.api.path import Path
+from libs.api.problem import Severity
 from libs.api.proxy_defaults import (
     ANNOTATION,
     Accelerator,
@@ -28,26 +30,36 @@ _PLACE: Path = (((None, "metadata"), "annotations"), ANNOTATION)
 
 def check_annotation(annotations: Mapping[str, str], report: Report) -> None:
     """Warn of an annotation that cannot be read: the pod is part of the mesh all the same."""
-    text = annotations.get(ANNOTATION)
-    if text is None:
-        return
     found = Report(report.ref)
-    if len(text) > MAX_TEXT:
-        found.error(_PLACE, reasons.TOO_LARGE, f"must not be longer than {MAX_TEXT} characters")
-    else:
-        _read(text, found)
+    read_annotation(annotations, found)
     for problem in found.problems:
         report.warning(problem.path, problem.reason, problem.text)
 
 
-def _read(text: str, report: Report) -> None:
+def read_annotation(annotations: Mapping[str, str], report: Report) -> ProxyDefaults | None:
+    """Return what the annotation says; None if it is not there, or wrong, which is reported."""
+    text = annotations.get(ANNOTATION)
+    if text is None:
+        return None
+    if len(text) > MAX_TEXT:
+        report.error(_PLACE, reasons.TOO_LARGE, f"must not be longer than {MAX_TEXT} characters")
+        return None
     for document in documents.read(text, "")[:1]:
-        for problem in document.problems:
-            report.error(_PLACE, problem.reason, f"line {problem.line} of it: {problem.text}")
-        if document.raw is not None:
-            config = reader_of(ProxyDefaults)(document.raw, _PLACE, report)
-            if isinstance(config, ProxyDefaults):
-                check_proxy_defaults(config, _PLACE, report)
+        return _read(document, report)
+    return None
+
+
+def _read(document: Document, report: Report) -> ProxyDefaults | None:
+    for problem in document.problems:
+        report.error(_PLACE, problem.reason, f"line {problem.line} of it: {problem.text}")
+    if document.raw is None:
+        return None
+    config = reader_of(ProxyDefaults)(document.raw, _PLACE, report)
+    if not isinstance(config, ProxyDefaults):
+        return None
+    check_proxy_defaults(config, _PLACE, report)
+    failed = any(problem.severity is Severity.ERROR for problem in report.problems)
+    return None if failed else config
 
 
 def check_proxy_defaults(config: ProxyDefaults, path: Path, report: Report) -> None:

@@ -19,16 +19,18 @@ def names(state: State) -> Iterator[Problem]:
     """Yield ports of Kubernetes Services of which the protocol has to be guessed."""
     for found in state.resources.get(kubernetes.Service.__name__, {}).values():
         resource = cast("kubernetes.Service", found)
-        known = resource.metadata.namespace not in _SYSTEM | {state.settings.root_namespace}
-        mesh = known and resource.spec.type is not ServiceType.EXTERNAL_NAME
-        for index, port in enumerate(resource.spec.ports if mesh else ()):
+        if resource.metadata.namespace in _SYSTEM | {state.settings.root_namespace}:
+            continue
+        alias = resource.spec.type is ServiceType.EXTERNAL_NAME
+        reason = reasons.UNCLEAR_ALIAS_PORT if alias else reasons.UNCLEAR_PROTOCOL
+        for index, port in enumerate(resource.spec.ports):
             if port.protocol is Transport.TCP and by_port.of_port(port) is Protocol.AUTO:
                 text = (
                     f"port {port.port} is detected anew for each connection: name it http-…, tcp-… "
                 )
                 text += "or set appProtocol"
-                path, severity = f"spec.ports[{index}].name", Severity.WARNING
-                yield Problem(resource.ref, path, reasons.UNCLEAR_PROTOCOL, text, severity)
+                path = f"spec.ports[{index}].name"
+                yield Problem(resource.ref, path, reason, text, Severity.WARNING)
 
 
 def protocols(state: State) -> Iterator[Problem]:
