@@ -96,6 +96,13 @@ def test_patches(good: str, bad: str, found: str) -> None:
             "configPatches: [{applyTo: CLUSTER, patch: {operation: REMOVE}}]",
             ["warning spec.configPatches[0].patch.operation RelativePatch"],
         ),
+        (
+            (
+                "configPatches: [{applyTo: CLUSTER, match: {proxy: {proxyVersion: '^1'}}, "
+                "patch: {operation: REMOVE}}]"
+            ),
+            ["warning spec.configPatches[0].patch.operation RelativePatchOfVersion"],
+        ),
     ],
 )
 def test_envoy_filters(bad: str, found: list[str]) -> None:

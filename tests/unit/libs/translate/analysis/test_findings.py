@@ -76,6 +76,28 @@ def entry(name: str, second: int, protocol: str) -> str:
     return RESOURCE % ("networking", "ServiceEntry", name, second, spec)
 
 
+def service(
+    name: str,
+    ports: str = "name: tcp, port: 80",
+    selector: str = "app: web",
+    *,
+    namespace: str = "shop",
+) -> str:
+    """Return a Service; `web` is older than `other`."""
+    text = SERVICE % (name, namespace, selector, ports.removeprefix("{").removesuffix("}"))
+    seconds = {"web": 1, "other": 2}[name]
+    return text.replace(
+        "namespace:", f'creationTimestamp: "1970-01-01T00:00:0{seconds}Z", namespace:'
+    )
+
+
+ALIAS = """
+apiVersion: v1
+kind: Service
+metadata: {name: alias, namespace: shop}
+spec: {type: ExternalName, externalName: db.example.com, ports: [{name: %s, port: 5432}]}
+---
+"""
 TOKENS = RESOURCE % (
     "security",
     "RequestAuthentication",
@@ -143,6 +165,24 @@ def found(text: str) -> list[tuple[str, str, str]]:
             entry("a", 1, "HTTP") + entry("b", 2, "TCP"),
             ("IST0177", "ServiceEntry/shop/b", "spec.ports[0].protocol"),
         ),
+        (
+            WEB + WEB_SERVICE + service("other", "name: tcp, port: 80"),
+            ("IST0116", "Service/shop/other", "spec.ports[0]"),
+        ),
+        (
+            WEB
+            + service("web", "name: http, port: 80, targetPort: web")
+            + service("other", "name: tcp, port: 9000, targetPort: 8080"),
+            ("IST0116", "Service/shop/other", "spec.ports[0]"),
+        ),
+        (
+            WEB
+            + POD % ("replica", "shop", "app: web, version: v2")
+            + service("web", "name: http, port: 80, targetPort: web")
+            + service("other", "name: http, port: 81, targetPort: 8080"),
+            ("IST0137", "Service/shop/other", "spec.ports[0].port"),
+        ),
+        (ALIAS % "db", ("IST0150", "Service/shop/alias", "spec.ports[0].name")),
     ],
 )
 def test_what_is_noticed(text: str, expected: tuple[str, str, str]) -> None:
@@ -175,6 +215,13 @@ def test_what_is_noticed(text: str, expected: tuple[str, str, str]) -> None:
         SERVICE % ("web", "shop", "app: web", "name: web, port: 80, appProtocol: http"),
         SERVICE % ("web", "kube-system", "app: web", "name: web, port: 80"),
         entry("a", 1, "HTTP") + entry("b", 2, "HTTP"),
+        WEB + WEB_SERVICE + service("other", "name: http, port: 80"),
+        WEB + WEB_SERVICE + service("other", "name: tcp, port: 81"),
+        WEB + service("web", "name: http, port: 80, targetPort: gone") + service("other"),
+        WEB + WEB_SERVICE + service("other", "name: tcp, port: 80", "app: other"),
+        WEB + WEB_SERVICE + service("other", "name: tcp, port: 80", namespace="other"),
+        WEB + service("web", "{name: http, port: 80}, {name: http-more, port: 81, targetPort: 80}"),
+        ALIAS % "tcp-db",
     ],
 )
 def test_what_is_not(text: str) -> None:
