@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt golden protos crds tools lock bench docs clean
+.PHONY: help setup demo test explore check fmt golden protos crds tools lock bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ demo: setup ## Run the mesh on this machine with a sample application (ONCE=1: c
 
 test: setup ## Run every test that this machine can run, and say why others are skipped
 	$(BIN)/python -m pytest $(ARGS)
+
+explore: setup ## Try N (30) times as many random examples and walks as `make test`, other ones each time
+	$(BIN)/python -m pytest --explore $(or $(N),30) --timeout 7200 $(ARGS) \
+	  $(shell grep -rlE 'from hypothesis|support.examples' tests --include='test_*.py')
 
 check: setup ## Format, lint, types, import contracts, generated files: changes nothing
 	$(BIN)/ruff format --check .
