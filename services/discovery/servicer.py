@@ -8,6 +8,7 @@ import grpc
 
 from libs.model import wire
 from libs.protos.feed.v1 import feed_pb2, feed_pb2_grpc
+from services.discovery.analyst import Analyst
 from services.discovery.errors import FellBehindError
 from services.discovery.feed import Feed
 from services.discovery.problems import Problems, message
@@ -19,9 +20,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class MeshFeed(feed_pb2_grpc.MeshFeedServicer):
     """Streams the mesh and its problems."""
 
-    def __init__(self, feed: Feed, problems: Problems) -> None:
+    def __init__(self, feed: Feed, problems: Problems, analyst: Analyst) -> None:
         self._feed = feed
         self._problems = problems
+        self._analyst = analyst
 
     async def Subscribe(  # noqa: N802 - the method's name on the wire
         self, request: feed_pb2.SubscribeRequest, context: Context
@@ -46,3 +48,9 @@ class MeshFeed(feed_pb2_grpc.MeshFeedServicer):
         """Stream the list of problems whenever it has changed."""
         async for problems in self._problems.follow():
             yield message(problems)
+
+    async def Analyze(  # noqa: N802 - the method's name on the wire
+        self, request: feed_pb2.AnalyzeRequest, context: Context
+    ) -> feed_pb2.ProblemList:
+        """Answer with what the analysis of the latest state notices."""
+        return message(await self._analyst.findings())

@@ -162,6 +162,21 @@ class WatchProblemsRequest(_message.Message):
 Global___WatchProblemsRequest: _TypeAlias = WatchProblemsRequest  # noqa: Y015
 
 @_typing.final
+class AnalyzeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnalyzeRequest: _TypeAlias = AnalyzeRequest  # noqa: Y015
+
+@_typing.final
 class ProblemList(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -37,6 +37,10 @@ class MeshFeedStub:
     """Streams the mesh. A gap in `sequence` means that the subscriber must subscribe again."""
     WatchProblems: _grpc.UnaryStreamMultiCallable[_feed_pb2.WatchProblemsRequest, _feed_pb2.ProblemList]
     """Streams what is wrong with the user's configuration: each message is the whole list."""
+    Analyze: _grpc.UnaryUnaryMultiCallable[_feed_pb2.AnalyzeRequest, _feed_pb2.ProblemList]
+    """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
+    problem of a change.
+    """
 
 @_typing.type_check_only
 class MeshFeedAsyncStub(MeshFeedStub):
@@ -47,6 +51,10 @@ class MeshFeedAsyncStub(MeshFeedStub):
     """Streams the mesh. A gap in `sequence` means that the subscriber must subscribe again."""
     WatchProblems: _aio.UnaryStreamMultiCallable[_feed_pb2.WatchProblemsRequest, _feed_pb2.ProblemList]  # type: ignore[assignment]
     """Streams what is wrong with the user's configuration: each message is the whole list."""
+    Analyze: _aio.UnaryUnaryMultiCallable[_feed_pb2.AnalyzeRequest, _feed_pb2.ProblemList]  # type: ignore[assignment]
+    """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
+    problem of a change.
+    """
 
 class MeshFeedServicer(metaclass=_abc_1.ABCMeta):
     """Served by discovery. A subscriber gets a snapshot and then deltas, in one stream."""
@@ -66,5 +74,15 @@ class MeshFeedServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_feed_pb2.ProblemList], _abc.AsyncIterator[_feed_pb2.ProblemList]]:
         """Streams what is wrong with the user's configuration: each message is the whole list."""
+
+    @_abc_1.abstractmethod
+    def Analyze(
+        self,
+        request: _feed_pb2.AnalyzeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feed_pb2.ProblemList, _abc.Awaitable[_feed_pb2.ProblemList]]:
+        """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
+        problem of a change.
+        """
 
 def add_MeshFeedServicer_to_server(servicer: MeshFeedServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -117,6 +117,20 @@ async def test_problems_are_streamed_with_their_place(running: Running) -> None:
         lists.cancel()
 
 
+async def test_the_whole_mesh_is_analysed_on_request(running: Running) -> None:
+    unclear = running.folder / "config" / "unclear.yaml"
+    async with running.stub("seine-ctl") as stub:
+        assert not (await stub.Analyze(feed_pb2.AnalyzeRequest())).problems
+        updates = stub.Subscribe(SUBSCRIBE)
+        await updates.read()
+        unclear.write_text(SERVICE.replace("http", "web").replace("name: web,", "name: unclear,"))
+        await updates.read()
+        (found,) = (await stub.Analyze(feed_pb2.AnalyzeRequest())).problems
+        assert (found.ref, found.reason) == ("Service/shop/unclear", "UnclearProtocol")
+        assert (found.file, found.line) == (str(unclear), 5)
+        updates.cancel()
+
+
 @pytest.mark.parametrize(
     ("account", "namespace"), [("seine-ca", SYSTEM), ("seine-config-push", "shop"), ("web", "shop")]
 )
@@ -127,6 +141,9 @@ async def test_nobody_else_may_see_the_mesh(running: Running, account: str, name
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await anext(aiter(stub.WatchProblems(feed_pb2.WatchProblemsRequest())))
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Analyze(feed_pb2.AnalyzeRequest())
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
