@@ -38,6 +38,7 @@ SUBSCRIBERS = frozenset({"seine-config-push", "seine-webhook", "seine-console", 
 ALLOWED: Mapping[str, frozenset[str]] = {
     "/seine.credentials.v1.Credentials/Follow": frozenset({"seine-config-push"}),
     "/seine.feed.v1.MeshFeed/Analyze": frozenset({"seine-console", "seine-ctl"}),
+    "/seine.feed.v1.MeshFeed/DryRun": frozenset({"seine-console", "seine-ctl", "seine-webhook"}),
     "/seine.feed.v1.MeshFeed/Subscribe": SUBSCRIBERS,
     "/seine.feed.v1.MeshFeed/WatchProblems": SUBSCRIBERS | {"seine-local"},
 }

@@ -1,11 +1,14 @@
 """Servicer: the MeshFeed service over gRPC. Who may call it is decided by the interceptors."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
+from libs.api import json_documents
+from libs.api.check import check_raw
 from libs.model import wire
 from libs.protos.feed.v1 import feed_pb2, feed_pb2_grpc
 from services.discovery.analyst import Analyst
@@ -54,3 +57,15 @@ class MeshFeed(feed_pb2_grpc.MeshFeedServicer):
     ) -> feed_pb2.ProblemList:
         """Answer with what the analysis of the latest state notices."""
         return message(await self._analyst.findings())
+
+    async def DryRun(  # noqa: N802 - the method's name on the wire
+        self, request: feed_pb2.DryRunRequest, context: Context
+    ) -> feed_pb2.ProblemList:
+        """Answer with what would be wrong if the resource were applied."""
+        raw, problems = json_documents.read(request.resource)
+        resource = None
+        if raw is not None:
+            resource, problems = await asyncio.to_thread(check_raw, raw)
+        if resource is None:
+            return message(tuple(problems))
+        return message((*problems, *await self._analyst.foresee(resource)))

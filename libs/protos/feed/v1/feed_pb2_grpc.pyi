@@ -41,6 +41,8 @@ class MeshFeedStub:
     """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
     problem of a change.
     """
+    DryRun: _grpc.UnaryUnaryMultiCallable[_feed_pb2.DryRunRequest, _feed_pb2.ProblemList]
+    """Says what would be wrong with a resource, and by it with others, if it were applied now."""
 
 @_typing.type_check_only
 class MeshFeedAsyncStub(MeshFeedStub):
@@ -55,6 +57,8 @@ class MeshFeedAsyncStub(MeshFeedStub):
     """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
     problem of a change.
     """
+    DryRun: _aio.UnaryUnaryMultiCallable[_feed_pb2.DryRunRequest, _feed_pb2.ProblemList]  # type: ignore[assignment]
+    """Says what would be wrong with a resource, and by it with others, if it were applied now."""
 
 class MeshFeedServicer(metaclass=_abc_1.ABCMeta):
     """Served by discovery. A subscriber gets a snapshot and then deltas, in one stream."""
@@ -84,5 +88,13 @@ class MeshFeedServicer(metaclass=_abc_1.ABCMeta):
         """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
         problem of a change.
         """
+
+    @_abc_1.abstractmethod
+    def DryRun(
+        self,
+        request: _feed_pb2.DryRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feed_pb2.ProblemList, _abc.Awaitable[_feed_pb2.ProblemList]]:
+        """Says what would be wrong with a resource, and by it with others, if it were applied now."""
 
 def add_MeshFeedServicer_to_server(servicer: MeshFeedServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,6 +27,11 @@ kind: Service
 metadata: {name: web, namespace: shop}
 spec: {ports: [{name: http, port: 80}]}
 """
+ROUTES = """
+{"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+ "metadata": {"name": "web", "namespace": "shop"},
+ "spec": {"hosts": ["web"], "http": [{"route": [{"destination": {"host": "%s"}}]}]}}
+"""
 SYSTEM = "istio-system"
 SUBSCRIBE = feed_pb2.SubscribeRequest(subscriber="test", schema=wire.SCHEMA)
 
@@ -131,6 +136,26 @@ async def test_the_whole_mesh_is_analysed_on_request(running: Running) -> None:
         updates.cancel()
 
 
+async def test_a_dry_run_says_what_a_resource_would_make_wrong_and_applies_nothing(
+    running: Running,
+) -> None:
+    async with running.stub("seine-webhook") as stub:
+
+        async def tried(host: str) -> list[tuple[str, str]]:
+            answer = await stub.DryRun(feed_pb2.DryRunRequest(resource=(ROUTES % host).encode()))
+            return [(problem.path, problem.reason) for problem in answer.problems]
+
+        assert await tried("web") == []
+        assert await tried("gone") == [("spec.http[0].route[0].destination.host", "HostNotFound")]
+        assert await tried("a b") == [("spec.http[0].route[0].destination.host", "InvalidHost")]
+        broken = await stub.DryRun(feed_pb2.DryRunRequest(resource=b"{"))
+        assert [problem.reason for problem in broken.problems] == ["NotAnObject"]
+    async with running.stub("seine-ctl") as stub:
+        lists = stub.WatchProblems(feed_pb2.WatchProblemsRequest())
+        assert not (await lists.read()).problems
+        lists.cancel()
+
+
 @pytest.mark.parametrize(
     ("account", "namespace"), [("seine-ca", SYSTEM), ("seine-config-push", "shop"), ("web", "shop")]
 )
@@ -144,6 +169,9 @@ async def test_nobody_else_may_see_the_mesh(running: Running, account: str, name
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.Analyze(feed_pb2.AnalyzeRequest())
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.DryRun(feed_pb2.DryRunRequest(resource=b"{}"))
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
