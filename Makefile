@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt golden protos crds tools lock bench docs clean
+.PHONY: help setup demo test check fmt golden protos crds rbac tools lock bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ docs: setup ## Regenerate docs/reference
 
 crds: setup ## Regenerate deploy/crds from the types of libs/api
 	$(BIN)/python -m tests.tools.crds
+
+rbac: setup ## Regenerate the roles of deploy/base from deploy/rbac.toml
+	$(BIN)/python -m tests.tools.rbac
 
 tools: setup ## Build etcd and kube-apiserver for tests/apiserver (four minutes, once; needs Go)
 	$(BIN)/python tests/tools/kubernetes/build.py
