@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from libs.runtime.metrics import Total
+
 BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 1.0)
 
 INJECTIONS = Counter("sidecar_injection_requests", "Pods that the injector was asked about.")
@@ -17,6 +19,14 @@ EVENTS = Counter("seine_webhook_events", "Events about pods that were not inject
 CONFLICTING_NAMESPACES = Gauge(
     "seine_webhook_conflicting_namespaces",
     "Namespaces with both labels, istio-injection and istio.io/rev.",
+)
+VALIDATION_PASSED = Total(
+    "galley_validation_passed", "Resources let through.", ["group", "version", "resource"]
+)
+VALIDATION_FAILED = Total(
+    "galley_validation_failed",
+    "Resources refused, by the reason of their first error.",
+    ["group", "version", "resource", "reason"],
 )
 REFUSED = Counter("seine_webhook_refused", "Requests that were no admission review.", ["reason"])
 PATCHED = Counter(
