@@ -34,7 +34,11 @@ async def _nothing(resource: bytes) -> Sequence[Problem]:
 
 
 async def _judged(
-    written: object, operation: str = "CREATE", *, judge: Judge | None = None, **more: str
+    written: object,
+    operation: str = "CREATE",
+    sub_resource: str = "",
+    *,
+    judge: Judge | None = None,
 ) -> Verdict:
     kind = written.get("kind", "") if isinstance(written, dict) else ""
     question = Question(
@@ -42,7 +46,7 @@ async def _judged(
         kind=GroupVersionKind(NETWORKING, "v1", kind),
         operation=operation,
         object=Raw(json.dumps(written).encode()),
-        **more,
+        sub_resource=sub_resource,
     )
     return await (judge or Judge(_nothing)).judge(question, "/validate")
 
@@ -76,12 +80,12 @@ async def test_a_bad_one_is_refused_with_the_path_of_each_error(written: object,
 
 
 @pytest.mark.parametrize(
-    ("operation", "more"), [("DELETE", {}), ("CONNECT", {}), ("UPDATE", {"sub_resource": "status"})]
+    ("operation", "sub_resource"), [("DELETE", ""), ("CONNECT", ""), ("UPDATE", "status")]
 )
 async def test_what_stores_no_configuration_is_not_judged(
-    operation: str, more: dict[str, str]
+    operation: str, sub_resource: str
 ) -> None:
-    assert await _judged(BAD, operation, **more) == Verdict()
+    assert await _judged(BAD, operation, sub_resource) == Verdict()
 
 
 async def test_all_errors_are_told_at_once_up_to_a_number() -> None:
