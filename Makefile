@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVICES := discovery config_push ca agent ctl local
+CLUSTER := seine
+NODE_IMAGE := $(addprefix --image ,$(SEINE_KIND_NODE_IMAGE))
 PROTOS := $(wildcard libs/protos/*/v1/*.proto libs/protos/*/*/v1/*.proto examples/*/*.proto)
 
 export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt golden protos crds rbac tools lock bench docs clean
+.PHONY: help setup demo dev test e2e check fmt golden protos crds rbac tools lock bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,8 +30,15 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml tests/tools/stubs.py
 demo: setup ## Run the mesh on this machine with a sample application (ONCE=1: check and end)
 	@$(BIN)/python -m services.local $(if $(ONCE),--once) $(if $(MODE),--mode $(MODE))
 
+dev: setup ## Run the mesh and the bookshop on a kind cluster and follow every change (skaffold dev)
+	@kind get clusters 2>/dev/null | grep -qx $(CLUSTER) || kind create cluster --name $(CLUSTER) $(NODE_IMAGE)
+	skaffold dev --kube-context kind-$(CLUSTER)
+
 test: setup ## Run every test that this machine can run, and say why others are skipped
 	$(BIN)/python -m pytest $(ARGS)
+
+e2e: setup ## Test the mesh on a kind cluster of its own (needs docker, kind, kubectl and skaffold)
+	$(BIN)/python -m pytest tests/e2e --e2e --cluster-name seine-e2e $(addprefix --kind-image ,$(SEINE_KIND_NODE_IMAGE)) $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, generated files: changes nothing
 	$(BIN)/ruff format --check .
