@@ -5,6 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVICES := discovery config_push ca agent ctl local
 CLUSTER := seine
+# Where images cannot be pulled, these name others. They are for skaffold and kind, and nobody else:
+# to the services an unknown SEINE_ variable is an error.
+unexport SEINE_PYTHON_IMAGE SEINE_KIND_NODE_IMAGE
+IMAGES := SEINE_PYTHON_IMAGE=$(SEINE_PYTHON_IMAGE)
 NODE_IMAGE := $(addprefix --image ,$(SEINE_KIND_NODE_IMAGE))
 PROTOS := $(wildcard libs/protos/*/v1/*.proto libs/protos/*/*/v1/*.proto examples/*/*.proto)
 
@@ -32,13 +36,13 @@ demo: setup ## Run the mesh on this machine with a sample application (ONCE=1: c
 
 dev: setup ## Run the mesh and the bookshop on a kind cluster and follow every change (skaffold dev)
 	@kind get clusters 2>/dev/null | grep -qx $(CLUSTER) || kind create cluster --name $(CLUSTER) $(NODE_IMAGE)
-	skaffold dev --kube-context kind-$(CLUSTER)
+	$(IMAGES) skaffold dev --kube-context kind-$(CLUSTER)
 
 test: setup ## Run every test that this machine can run, and say why others are skipped
 	$(BIN)/python -m pytest $(ARGS)
 
 e2e: setup ## Test the mesh on a kind cluster of its own (needs docker, kind, kubectl and skaffold)
-	$(BIN)/python -m pytest tests/e2e --e2e --cluster-name seine-e2e $(addprefix --kind-image ,$(SEINE_KIND_NODE_IMAGE)) $(ARGS)
+	$(IMAGES) $(BIN)/python -m pytest tests/e2e --e2e --cluster-name seine-e2e $(addprefix --kind-image ,$(SEINE_KIND_NODE_IMAGE)) $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, generated files: changes nothing
 	$(BIN)/ruff format --check .

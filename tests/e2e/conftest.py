@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.kind_cluster import Cluster, missing_tools
+from tests.support.kind_cluster import Cluster, kernel_kept, missing_tools
 from tests.support.mesh_report import Report
 
 WHY_NOT = "needs a cluster on kind: make e2e"
@@ -33,19 +33,20 @@ def cluster(
     name = request.config.getoption("cluster_name")
     folder = tmp_path_factory.mktemp("kind")
     made = Cluster(name, request.config.getoption("kind_image"), folder)
-    try:
-        with report.step("cluster"):
-            made.create()
-        with report.step("images"):
-            report.images = made.build()
-        with report.step("control plane and bookshop"):
-            made.deploy()
-        yield made
-    finally:
-        if request.config.getoption("keep_cluster"):
-            report.note(f"kept: KUBECONFIG={made.kubeconfig}")
-        else:
-            made.delete()
+    with kernel_kept():
+        try:
+            with report.step("cluster"):
+                made.create()
+            with report.step("images"):
+                report.images = made.build()
+            with report.step("control plane and bookshop"):
+                made.deploy()
+            yield made
+        finally:
+            if request.config.getoption("keep_cluster"):
+                report.note(f"kept: KUBECONFIG={made.kubeconfig}")
+            else:
+                made.delete()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,7 +9,8 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,11 @@ from pytest_kind import KindCluster
 ROOT = Path(__file__).parents[2]
 TOOLS = ("docker", "kind", "kubectl", "skaffold")
 SYSTEM = "istio-system"
+KERNEL = (
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/kernel/panic",
+    "/proc/sys/kernel/panic_on_oops",
+)
 T = TypeVar("T")
 
 
@@ -113,6 +119,18 @@ class Cluster:
         if done.returncode:
             raise Failed(done.returncode, command, done.stdout, done.stderr)
         return done.stdout
+
+
+@contextmanager
+def kernel_kept() -> Iterator[None]:
+    """Give the kernel's settings back that a kubelet changes and kind leaves so."""
+    before = {path: path.read_text() for path in map(Path, KERNEL)}
+    try:
+        yield
+    finally:
+        for path, value in before.items():
+            if path.read_text() != value:
+                path.write_text(value)
 
 
 class Failed(subprocess.CalledProcessError):
