@@ -1,6 +1,5 @@
 """Accounts, pods and tokens in a real API server, and a client of it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,32 +7,15 @@ from libs.kube import access
 from libs.kube.client import Client
 from libs.kube.errors import ConflictError
 from tests.support.kube_apiserver import ApiServer
+from tests.support.kubeconfig import write_kubeconfig
 
 AUDIENCE = "istio-ca"
 
 
-def kubeconfig(server: ApiServer, folder: Path, *, token: str = "", port: int = 0) -> str:
-    """Write a kubeconfig for the administrator, or whoever has `token`; return its path."""
+def client_of(server: ApiServer, folder: Path, *, token: str = "") -> Client:
+    """Return a client of the administrator, or of whoever has `token`; to be entered."""
     path = folder / f"kubeconfig-{len(list(folder.glob('kubeconfig-*')))}"
-    cluster = {
-        "server": f"https://127.0.0.1:{port or server.port}",
-        "certificate-authority": str(server.authority),
-    }
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "clusters": [{"name": "test", "cluster": cluster}],
-        "users": [{"name": "test", "user": {"token": token or server.token}}],
-    }
-    path.write_text(json.dumps(content))
-    return str(path)
-
-
-def client_of(server: ApiServer, folder: Path, *, token: str = "", port: int = 0) -> Client:
-    """Return a client, to be entered."""
-    return Client(access.load(kubeconfig(server, folder, token=token, port=port)))
+    return Client(access.load(str(write_kubeconfig(server, path, token=token))))
 
 
 async def ensure(client: Client, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401  # JSON
