@@ -4,13 +4,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVICES := discovery config_push ca agent ctl local
+CLUSTER := seine
+# Where images cannot be pulled, these name others. They are for skaffold and kind, and nobody else:
+# to the services an unknown SEINE_ variable is an error.
+unexport SEINE_PYTHON_IMAGE SEINE_KIND_NODE_IMAGE
+IMAGES := SEINE_PYTHON_IMAGE=$(SEINE_PYTHON_IMAGE)
+NODE_IMAGE := $(addprefix --image ,$(SEINE_KIND_NODE_IMAGE))
 PROTOS := $(wildcard libs/protos/*/v1/*.proto libs/protos/*/*/v1/*.proto examples/*/*.proto)
 
 export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test explore check fmt golden protos crds tools lock bench docs clean
+.PHONY: help setup demo dev test explore e2e check fmt golden protos crds rbac tools lock bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,12 +34,19 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml tests/tools/stubs.py
 demo: setup ## Run the mesh on this machine with a sample application (ONCE=1: check and end)
 	@$(BIN)/python -m services.local $(if $(ONCE),--once) $(if $(MODE),--mode $(MODE))
 
+dev: setup ## Run the mesh and the bookshop on a kind cluster and follow every change (skaffold dev)
+	@kind get clusters 2>/dev/null | grep -qx $(CLUSTER) || kind create cluster --name $(CLUSTER) $(NODE_IMAGE)
+	$(IMAGES) skaffold dev --kube-context kind-$(CLUSTER)
+
 test: setup ## Run every test that this machine can run, and say why others are skipped
 	$(BIN)/python -m pytest $(ARGS)
 
 explore: setup ## Try N (30) times as many random examples and walks as `make test`, other ones each time
 	$(BIN)/python -m pytest --explore $(or $(N),30) --timeout 7200 $(ARGS) \
 	  $(shell grep -rlE 'from hypothesis|support.examples' tests --include='test_*.py')
+
+e2e: setup ## Test the mesh on a kind cluster of its own (needs docker, kind, kubectl and skaffold)
+	$(IMAGES) $(BIN)/python -m pytest tests/e2e --e2e --cluster-name seine-e2e $(addprefix --kind-image ,$(SEINE_KIND_NODE_IMAGE)) $(ARGS)
 
 check: setup ## Format, lint, types, import contracts, generated files: changes nothing
 	$(BIN)/ruff format --check .
@@ -57,6 +70,9 @@ docs: setup ## Regenerate docs/reference
 
 crds: setup ## Regenerate deploy/crds from the types of libs/api
 	$(BIN)/python -m tests.tools.crds
+
+rbac: setup ## Regenerate the roles of deploy/base from deploy/rbac.toml
+	$(BIN)/python -m tests.tools.rbac
 
 tools: setup ## Build etcd and kube-apiserver for tests/apiserver (four minutes, once; needs Go)
 	$(BIN)/python tests/tools/kubernetes/build.py

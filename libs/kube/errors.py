@@ -3,6 +3,8 @@
 KubeError
  ├─ AccessError               there is no usable kubeconfig and no service account
  ├─ UnreachableError          no answer: refused, reset, late, or not who it should be
+ ├─ TokenRefusedError         a service account token that proves nothing
+ ├─ LeaseLostError            this process is not the leader (any more)
  └─ ApiError                  it answered, and not with success
      ├─ UnauthorizedError     401: the credential is not good (any more)
      ├─ ForbiddenError        403: RBAC or admission says no; the message names what was asked
@@ -30,6 +32,14 @@ class AccessError(KubeError):
 
 class UnreachableError(KubeError):
     """Try again later; the vendor's error is the cause."""
+
+
+class TokenRefusedError(KubeError):
+    """The caller's token is nobody's; the message is for the log, without the token."""
+
+
+class LeaseLostError(KubeError):
+    """Write nothing; wait for the next turn."""
 
 
 class ApiError(KubeError):

@@ -6,7 +6,7 @@ Which authority signs when, while they rotate, is not decided here: see `libs.pk
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -16,8 +16,9 @@ from cryptography.x509.oid import NameOID
 from libs.pki import bundle, files, keys, verify
 from libs.pki.errors import AuthorityError, CertificateError, UnusableKeyError
 
-ROOT_LIFETIME = datetime.timedelta(days=3650)
+ROOT_SECONDS = 3650 * 86_400.0
 _ISTIO = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+Certificate = x509.Certificate
 _CA_KEY_USAGE = x509.KeyUsage(
     key_cert_sign=True,
     crl_sign=True,
@@ -30,6 +31,8 @@ _CA_KEY_USAGE = x509.KeyUsage(
     decipher_only=False,
 )
 _CERT_MANAGER = ("tls.crt", "tls.key", "tls.crt", "ca.crt")
+NAMES = frozenset({*_ISTIO, *_CERT_MANAGER})
+"""The names under which files and Secrets hold an authority, in either layout."""
 
 
 class Authority:
@@ -77,14 +80,14 @@ class Authority:
         return bundle.to_pem(self.roots)
 
 
-def generate(
-    organization: str, *, now: float, lifetime: datetime.timedelta = ROOT_LIFETIME
-) -> Authority:
-    """Return a fresh self-signed root."""
+def generate(organization: str, *, now: float, lifetime: float = ROOT_SECONDS) -> Authority:
+    """Return a fresh self-signed root that lives for `lifetime` seconds."""
     key = keys.generate()
     return Authority(
         key=key,
-        certificate=(root := _self_signed(key, organization, (now, lifetime))),
+        certificate=(
+            root := _self_signed(key, organization, (now, datetime.timedelta(seconds=lifetime)))
+        ),
         intermediates=(),
         roots=(root,),
     )
@@ -97,23 +100,67 @@ def load(folder: Path, *, now: float) -> Authority:
         AuthorityError: files are missing, unreadable, open to everybody, or do not fit together.
 
     """
-    names = _CERT_MANAGER if (folder / "tls.crt").exists() else _ISTIO
-    certificate, key, chain, root = (folder / name for name in names)
     try:
-        files.refuse_readable_by_others(key)
-        signing = bundle.parse(certificate.read_bytes())
-        above = bundle.parse(chain.read_bytes()) if chain.exists() else signing
-        loaded = Authority(
-            key=keys.load(key.read_bytes()),
-            certificate=signing[0],
-            intermediates=_without_roots(bundle.union(signing, above)[1:]),
-            roots=bundle.parse(root.read_bytes()),
-        )
-    except (OSError, UnusableKeyError, CertificateError) as error:
+        names = [name for name in NAMES if (folder / name).exists()]
+        files.refuse_readable_by_others(folder / _layout(names)[1])
+        content = {name: (folder / name).read_bytes() for name in names}
+    except (OSError, UnusableKeyError) as error:
         message = f"cannot load the signing certificate in {folder}: {error}"
         raise AuthorityError(message) from error
+    return parse(content, now=now)
+
+
+def parse(content: Mapping[str, bytes], *, now: float) -> Authority:
+    """Return the authority that `content` holds: name of a file, or of a Secret's key → PEM.
+
+    Raises:
+        AuthorityError: something is missing, unreadable, or does not fit together.
+
+    """
+    loaded = read(content)
     check(loaded, now=now)
     return loaded
+
+
+def read(content: Mapping[str, bytes]) -> Authority:
+    """Return the authority that `content` holds, not yet checked: see `check`.
+
+    Raises:
+        AuthorityError: something is missing or unreadable.
+
+    """
+    certificate, key, chain, root = _layout(content)
+    try:
+        signing = bundle.parse(content[certificate])
+        above = bundle.parse(content[chain]) if content.get(chain) else signing
+        return Authority(
+            key=keys.load(content[key]),
+            certificate=signing[0],
+            intermediates=_without_roots(bundle.union(signing, above)[1:]),
+            roots=bundle.parse(content[root]),
+        )
+    except KeyError as error:
+        message = f"the signing certificate has no {error.args[0]}"
+        raise AuthorityError(message) from error
+    except (UnusableKeyError, CertificateError) as error:
+        message = f"cannot load the signing certificate: {error}"
+        raise AuthorityError(message) from error
+
+
+def to_content(authority: Authority) -> dict[str, bytes]:
+    """Return the authority in Istio's layout; `parse` reads it back. It holds the private key."""
+    certificate, key, chain, root = _ISTIO
+    return {
+        certificate: bundle.to_pem([authority.certificate]),
+        key: keys.to_pem(authority.key),
+        chain: bundle.to_pem(authority.chain),
+        root: authority.root_pem,
+    }
+
+
+def identifier(certificate: x509.Certificate) -> str:
+    """Return the name of a certificate in slots and reports: half of its SHA-256, in hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()[:32]
 
 
 def load_or_generate(folder: Path, organization: str, *, now: float) -> Authority:
@@ -123,7 +170,7 @@ def load_or_generate(folder: Path, organization: str, *, now: float) -> Authorit
         AuthorityError: what is there cannot be used. It is never replaced silently.
 
     """
-    if any((folder / name).exists() for name in {*_ISTIO, *_CERT_MANAGER}):
+    if any((folder / name).exists() for name in NAMES):
         return load(folder, now=now)
     made = generate(organization, now=now)
     save(made, folder)
@@ -155,6 +202,10 @@ def check(authority: Authority, *, now: float) -> None:
     if keys.spki(authority.key.public_key()) != own:
         message = "the key does not belong to the signing certificate"
         raise AuthorityError(message)
+
+
+def _layout(names: Container[str]) -> tuple[str, str, str, str]:
+    return _CERT_MANAGER if "tls.crt" in names else _ISTIO
 
 
 def _without_roots(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:

@@ -48,9 +48,7 @@ def bearer_token(context: Context) -> str:
         CredentialError: there is no such header, more than one, or it is not `Bearer <token>`.
 
     """
-    values = [
-        value for name, value in context.invocation_metadata() or () if name == "authorization"
-    ]
+    values = _authorizations(context)
     if len(values) != 1:
         message = f"the call has {len(values)} authorization headers and not one"
         raise CredentialError(message)
@@ -61,10 +59,19 @@ def bearer_token(context: Context) -> str:
     return _plain(text.removeprefix(_SCHEME))
 
 
+def has_bearer_token(context: Context) -> bool:
+    """Tell whether the call has an `authorization` header, good or bad."""
+    return bool(_authorizations(context))
+
+
 def address(context: Context) -> str:
     """Return the caller's network address without its port: for limits and logs only."""
     kind, _, rest = context.peer().partition(":")
     return rest.rpartition(":")[0] if kind in {"ipv4", "ipv6"} else kind
+
+
+def _authorizations(context: Context) -> list[str | bytes]:
+    return [value for name, value in context.invocation_metadata() or () if name == "authorization"]
 
 
 def _is_whole(uri: bytes, certificate: bytes) -> bool:

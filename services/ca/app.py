@@ -1,14 +1,19 @@
 """Wiring of the CA: authority, own certificate, two gRPC ports and the monitoring port."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any, Protocol
 
 from msgspec import Struct
 
+from libs.kube import access
+from libs.kube.client import Client
+from libs.kube.errors import KubeError
 from libs.model.ids import SpiffeId
-from libs.pki import bundle, csr, tokens
+from libs.pki import bundle, csr
+from libs.pki.authority import Authority
 from libs.pki.errors import PkiError
 from libs.pki.template import Lifetimes
 from libs.rpc import interceptors, server
@@ -21,13 +26,15 @@ from libs.runtime import http, undumpable
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
-from services.ca import authn, refusals
+from services.ca import authn, cluster, passed_on, refusals
+from services.ca.caller import Authenticate, Caller, Prove
 from services.ca.certificates import Certificates, Limits
-from services.ca.errors import LimitedError
+from services.ca.errors import LimitedError, UnconfirmedError
 from services.ca.limits import Buckets
+from services.ca.local import Local
+from services.ca.passed_on import Forwarders
 from services.ca.settings import Settings
 from services.ca.signing import Rules, Signer
-from services.ca.trust import Trust
 
 ACCOUNT = "seine-ca"
 MAX_REQUEST_BYTES = 64 * 1024  # four times the largest CSR
@@ -48,57 +55,111 @@ async def serve(settings: Settings) -> None:
         await asyncio.Event().wait()
 
 
+class Ground(Protocol):
+    """What a CA stands on: `services.ca.local` or `services.ca.cluster`."""
+
+    trust_domain: str
+    prove: Prove
+
+    @property
+    def authority(self) -> Authority:
+        """What signs."""
+        ...
+
+    def on_authority(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each change of the authority."""
+        ...
+
+    async def cover(self, lifetime: int) -> None:
+        """Prepare for certificates that live for `lifetime` seconds."""
+        ...
+
+    async def impersonate(self, caller: Caller, wanted: str) -> SpiffeId:
+        """Return another identity that `caller` may have."""
+        ...
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what runs beside the ports."""
+        ...
+
+
 @asynccontextmanager
 async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Bound]:
     """Run the CA while the block runs."""
     clock = clock or SystemClock()
-    readiness = Readiness("serving certificate", "ports")
-    trust = Trust(
-        settings.ca_dir, settings.token_keys_file, root_file=settings.root_file, clock=clock
-    )
-    trust.load(settings.trust_domain)
+    readiness = Readiness("signing certificate", "serving certificate", "ports")
     async with AsyncExitStack() as stack:
         monitoring = await stack.enter_async_context(
             http.serve(settings.listen_address, settings.monitoring_port, readiness=readiness)
         )
-        signer = stack.enter_context(_signer(settings, trust, clock))
-        svid = _own_certificate(settings, signer, clock)
-        trust.on_authority(svid.renew_now)
-        await stack.enter_async_context(background(trust.follow(), svid.run()))
+        ground = await stack.enter_async_context(_ground(settings, clock))
+        readiness.set("signing certificate")
+        signer = stack.enter_context(_signer(settings, ground, clock))
+        svid = _own_certificate(settings, ground, signer, clock=clock)
+        ground.on_authority(svid.renew_now)
+        await stack.enter_async_context(background(*ground.work(), svid.run()))
         await svid.ready()
         readiness.set("serving certificate")
-        limits = _limits(settings, clock)
-        by_token = Certificates(_by_token(settings, trust, clock), signer, limits)
-        by_certificate = Certificates(_by_certificate(settings), signer, limits)
-        at = settings.listen_address
-        token = await stack.enter_async_context(
-            _serving(
-                Port(f"{at}:{settings.port}", svid.server_credentials(mutual=False)),
-                by_token.register,
-            )
-        )
-        mtls = await stack.enter_async_context(
-            _serving(
-                Port(f"{at}:{settings.mtls_port}", svid.server_credentials(mutual=True)),
-                by_certificate.register,
-                Health().register,
-            )
-        )
+        ports = _ports(settings, ground, signer, svid=svid, clock=clock)
+        token, mtls = [await stack.enter_async_context(port) for port in ports]
         readiness.set("ports")
         yield Bound(token=token, mtls=mtls, monitoring=monitoring)
 
 
-def _signer(settings: Settings, trust: Trust, clock: Clock) -> Signer:
+@asynccontextmanager
+async def _ground(settings: Settings, clock: Clock) -> AsyncIterator[Ground]:
+    if settings.ca_dir is not None and settings.token_keys_file is not None:
+        yield Local(settings, settings.ca_dir, settings.token_keys_file, clock=clock)
+        return
+    async with Client(access.load(settings.kubeconfig)) as client:
+        yield await cluster.opened(settings, client, clock=clock)
+
+
+def _ports(
+    settings: Settings, ground: Ground, signer: Signer, *, svid: Svid, clock: Clock
+) -> tuple[AbstractAsyncContextManager[int], AbstractAsyncContextManager[int]]:
+    """Return the token port and the mTLS port, not yet open."""
+    limits = _limits(settings, clock)
+    forwarders = Forwarders(settings.forwarders, ground.trust_domain, settings.system_namespace)
+    by_token = Certificates(_by_token(ground), signer, limits, impersonate=ground.impersonate)
+    by_certificate = Certificates(
+        _by_certificate(forwarders, ground),
+        signer,
+        limits,
+        address=partial(passed_on.address, forwarders=forwarders),
+        impersonate=ground.impersonate,
+    )
+    at = settings.listen_address
+    return (
+        _serving(
+            Port(f"{at}:{settings.port}", svid.server_credentials(mutual=False)),
+            by_token.register,
+        ),
+        _serving(
+            Port(f"{at}:{settings.mtls_port}", svid.server_credentials(mutual=True)),
+            by_certificate.register,
+            Health().register,
+        ),
+    )
+
+
+def _signer(settings: Settings, ground: Ground, clock: Clock) -> Signer:
     rules = Rules(
         lifetimes=Lifetimes(settings.certificate_seconds, settings.max_certificate_seconds),
         system_namespace=settings.system_namespace,
     )
-    return Signer(lambda: trust.authority, rules, clock=clock, queue=settings.sign_queue)
+    return Signer(
+        lambda: ground.authority,
+        rules,
+        clock=clock,
+        queue=settings.sign_queue,
+        cover=ground.cover,
+    )
 
 
-def _own_certificate(settings: Settings, signer: Signer, clock: Clock) -> Svid:
+def _own_certificate(settings: Settings, ground: Ground, signer: Signer, *, clock: Clock) -> Svid:
     """The CA is its own first customer: it asks itself for what its ports show."""
-    own = SpiffeId(settings.trust_domain, settings.system_namespace, ACCOUNT)
+    own = SpiffeId(ground.trust_domain, settings.system_namespace, ACCOUNT)
     functions = Functions(
         make_request=partial(csr.make_with_key, own),
         validity=bundle.validity,
@@ -110,7 +171,7 @@ def _own_certificate(settings: Settings, signer: Signer, clock: Clock) -> Svid:
 async def _sign_own(signer: Signer, own: SpiffeId, request: bytes) -> list[str]:
     try:
         return await signer.sign(own, request)
-    except (LimitedError, PkiError) as error:
+    except (LimitedError, UnconfirmedError, KubeError, PkiError) as error:
         raise CaError(str(error)) from error  # a flood must not end the process, it comes back
 
 
@@ -121,15 +182,12 @@ def _limits(settings: Settings, clock: Clock) -> Limits:
     )
 
 
-def _by_token(settings: Settings, trust: Trust, clock: Clock) -> authn.Authenticate:
-    def policy() -> tokens.Policy:
-        return tokens.Policy(trust.keys, settings.token_issuer, settings.token_audience)
-
-    return authn.by_token(policy, trust_domain=settings.trust_domain, clock=clock)
+def _by_token(ground: Ground) -> Authenticate:
+    return authn.by_token(ground.prove)
 
 
-def _by_certificate(settings: Settings) -> authn.Authenticate:
-    return authn.by_certificate(trust_domain=settings.trust_domain)
+def _by_certificate(forwarders: Forwarders, ground: Ground) -> Authenticate:
+    return passed_on.by_certificate(forwarders, ground.prove)
 
 
 def _serving(port: Port, *services: server.Registration) -> AbstractAsyncContextManager[int]:

@@ -1,30 +1,55 @@
-"""Authentication: from a call's credential to an identity, or to a refusal.
+"""Authentication: from a call's credential to a caller, or to a refusal.
 
 Each port believes one kind of credential. Nothing else of a call, not its address, not its headers,
-not its body, has a say in who it is from.
+not its body, has a say in who it is from. The one exception are our own services that pass others'
+requests on: see `services.ca.passed_on`.
 """
 
 from collections.abc import Callable
 
-from libs.model.ids import SpiffeId
+from libs.kube.tokens import Reviewer
+from libs.model.ids import SpiffeId, parse_spiffe_id
 from libs.pki import tokens
+from libs.pki.errors import TokenError
 from libs.rpc import peer
 from libs.rpc.errors import CredentialError
 from libs.rpc.peer import Context
 from libs.runtime.clock import Clock
-
-Authenticate = Callable[[Context], SpiffeId]
-"""Raises CredentialError or TokenError if the call proves no identity."""
+from services.ca.caller import Authenticate, Caller, Prove
 
 
-def by_token(
-    policy: Callable[[], tokens.Policy], *, trust_domain: str, clock: Clock
-) -> Authenticate:
-    """Believe a service account token: its namespace and account, in our trust domain."""
+def by_keys(policy: Callable[[], tokens.Policy], *, trust_domain: str, clock: Clock) -> Prove:
+    """Believe tokens that keys at hand verify, where there is no cluster to ask."""
 
-    def authenticate(context: Context) -> SpiffeId:
-        token = peer.bearer_token(context)
-        return tokens.verify(token, policy(), now=clock.now()).identity(trust_domain)
+    async def prove(token: str) -> Caller:
+        claims = tokens.verify(token, policy(), now=clock.now())
+        pod = claims.binding.pod
+        return Caller(claims.identity(trust_domain), pod=pod.name, pod_uid=pod.uid)
+
+    return prove
+
+
+def by_review(reviewer: Reviewer, *, trust_domain: str) -> Prove:
+    """Believe tokens that the API server believes."""
+
+    async def prove(token: str) -> Caller:
+        found = await reviewer.review(token)
+        account = f"spiffe://{trust_domain}/ns/{found.namespace}/sa/{found.service_account}"
+        try:
+            identity = parse_spiffe_id(account)
+        except ValueError as error:
+            message = "the token names no possible service account"
+            raise TokenError(message) from error
+        return Caller(identity, pod=found.pod, pod_uid=found.pod_uid, node=found.node)
+
+    return prove
+
+
+def by_token(prove: Prove) -> Authenticate:
+    """Believe a service account token."""
+
+    async def authenticate(context: Context) -> Caller:
+        return await prove(peer.bearer_token(context))
 
     return authenticate
 
@@ -32,14 +57,24 @@ def by_token(
 def by_certificate(*, trust_domain: str) -> Authenticate:
     """Believe a mesh certificate that TLS verified, if it is of our trust domain."""
 
-    def authenticate(context: Context) -> SpiffeId:
-        identity = peer.identity(context)
-        if identity is None:
-            message = "the call has no client certificate"
-            raise CredentialError(message)
-        if identity.trust_domain != trust_domain:
-            message = "the client certificate is of another trust domain"
-            raise CredentialError(message)
-        return identity
+    async def authenticate(context: Context) -> Caller:
+        return Caller(verified(context, trust_domain))
 
     return authenticate
+
+
+def verified(context: Context, trust_domain: str) -> SpiffeId:
+    """Return the identity in the client certificate.
+
+    Raises:
+        CredentialError: there is none, or it is of another trust domain.
+
+    """
+    identity = peer.identity(context)
+    if identity is None:
+        message = "the call has no client certificate"
+        raise CredentialError(message)
+    if identity.trust_domain != trust_domain:
+        message = "the client certificate is of another trust domain"
+        raise CredentialError(message)
+    return identity

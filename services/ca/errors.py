@@ -18,3 +18,11 @@ class MalformedError(Exception):
 
 class NotAllowedError(Exception):
     """Ask for nothing but your own identity, from this signer."""
+
+
+class UnconfirmedError(Exception):
+    """Come back later: this replica does not know whether what it holds still signs."""
+
+
+class UnsyncedError(Exception):
+    """Come back later: who may ask for whom is not known yet."""

@@ -36,4 +36,21 @@ SIGN_SECONDS = Histogram(
     "Time to wait for the signing thread, sign and check.",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0),
 )
-RELOADS = Counter("seine_ca_reloads", "Changes of the files noticed.", ["what", "result"])
+RELOADS = Counter(
+    "seine_ca_reloads", "Changes of what signs or verifies noticed.", ["what", "result"]
+)
+UNREVIEWED = Counter(
+    "seine_ca_unreviewed", "Requests sent away because the API server could not be asked."
+)
+PASSED_ON = Counter("seine_ca_passed_on", "Requests that config-push brought for others.")
+IMPERSONATIONS = Counter(
+    "seine_ca_impersonations", "Certificates that node agents asked for, by answer.", ["result"]
+)
+ROTATIONS = Counter("seine_ca_rotations", "Steps of rotating the root.", ["step"])
+SLOTS = Gauge("seine_ca_roots", "Roots in the bundle: signing, next or retiring.", ["slot"])
+UNPROVED = Gauge(
+    "seine_ca_rotation_waiting",
+    "1 while a root waits for proof that everybody trusts it.",
+)
+ROOT_MAPS = Counter("seine_ca_root_config_maps", "Root ConfigMaps written, by why.", ["reason"])
+LEADER = Gauge("seine_ca_leader", "1 while this replica writes what replicas share.")

@@ -5,7 +5,7 @@ counted (`seine_ca_limited_total{limit="queue"}`); the caller comes back after i
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -32,8 +32,16 @@ class Signer:
     """Signs for identities that others have proved. Use it as a context manager."""
 
     def __init__(
-        self, authority: Callable[[], Authority], rules: Rules, *, clock: Clock, queue: int
+        self,
+        authority: Callable[[], Authority],
+        rules: Rules,
+        *,
+        clock: Clock,
+        queue: int,
+        cover: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
+        """Take `cover`: it is told each life, in seconds, before a certificate gets it."""
+        self._cover = cover
         self._authority = authority
         self._rules = rules
         self._clock = clock
@@ -58,8 +66,13 @@ class Signer:
         Raises:
             LimitedError: too many requests wait.
             PkiError: the request or the lifetime is refused, or what was signed is not right.
+            UnconfirmedError: it is not known whether the authority still signs.
+            KubeError: a longer life than any before could not be recorded.
 
         """
+        lifetimes = self._rules.lifetimes
+        if self._cover is not None and lifetime <= lifetimes.maximum:
+            await self._cover(lifetime if lifetime > 0 else lifetimes.default)
         if self._waiting >= self._queue:
             raise LimitedError("queue")
         self._waiting += 1

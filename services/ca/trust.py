@@ -1,5 +1,7 @@
 """Trust: the authority that signs and the keys that verify tokens, followed as their files change.
 
+For a machine without a cluster; in a cluster both come from elsewhere: `services.ca.root_secret`.
+
 A new authority is used only if nobody would be cut off: what the old one signed must still verify
 under the new roots, and what the new one signs must verify under the roots that are out. Rotating a
 root therefore takes three changes of the files, each of which is safe by itself: add the new root,
@@ -10,11 +12,11 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from libs.pki import authority, files, jwk, verify
+from libs.pki import authority, files, jwk
 from libs.pki.authority import Authority
-from libs.pki.errors import AuthorityError, CertificateError, PkiError
+from libs.pki.errors import PkiError
 from libs.runtime.clock import Clock
-from services.ca import metrics
+from services.ca import expiry, metrics, succession
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ class Trust:
     def _reload_authority(self) -> None:
         now = self._clock.now()
         new = authority.load(self._folder, now=now)
-        _check_succession(self.authority, new, now=now)
+        succession.check(self.authority, new, now=now)
         self.authority = new
         self._publish()
         for callback in self._on_change:
@@ -96,29 +98,10 @@ class Trust:
         self._publish_expiry()
 
     def _publish_expiry(self) -> None:
-        now = self._clock.now()
-        root = min(one.not_valid_after_utc.timestamp() for one in self.authority.roots)
-        chain = self.authority.validity[1]
-        metrics.ROOT_EXPIRY.set(root)
-        metrics.ROOT_EXPIRY_SECONDS.set(root - now)
-        metrics.CHAIN_EXPIRY.set(chain)
-        metrics.CHAIN_EXPIRY_SECONDS.set(chain - now)
+        expiry.publish(self.authority, now=self._clock.now())
 
     def _signatures(self) -> tuple[Signature, Signature]:
         return _signature(sorted(self._folder.glob("*"))), _signature([self._token_keys])
-
-
-def _check_succession(old: Authority, new: Authority, *, now: float) -> None:
-    try:
-        verify.chain(old.chain, new.roots, now=now)
-    except CertificateError as error:
-        message = f"the new roots would cut off what is in use: {error}"
-        raise AuthorityError(message) from error
-    try:
-        verify.chain(new.chain, old.roots, now=now)
-    except CertificateError as error:
-        message = f"the new signer is under a root that nobody trusts yet: {error}"
-        raise AuthorityError(message) from error
 
 
 def _signature(paths: list[Path]) -> Signature:

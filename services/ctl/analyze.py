@@ -47,11 +47,11 @@ def described(message: "Message") -> dict[str, object]:
 
 
 async def _running(mesh: Path | None) -> list[Problem]:
-    """Return the problems of the running mesh."""
+    """Return what is wrong with the running mesh."""
     from services.ctl import mesh as meshes  # noqa: PLC0415 - gRPC is loaded if there is a mesh
     from services.ctl import problems  # noqa: PLC0415
 
-    found = await problems.latest(meshes.find(mesh))
+    found = await problems.analyzed(meshes.find(mesh))
     return [
         Problem(Ref(it.ref), it.path, it.reason, it.text, Severity(it.severity), it.file, it.line)
         for it in found

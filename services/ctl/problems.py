@@ -5,7 +5,7 @@ from pathlib import Path
 
 from google.protobuf.json_format import MessageToDict
 
-from libs.protos.feed.v1.feed_pb2 import Problem, WatchProblemsRequest
+from libs.protos.feed.v1.feed_pb2 import AnalyzeRequest, Problem, WatchProblemsRequest
 from libs.protos.feed.v1.feed_pb2_grpc import MeshFeedStub
 from libs.runtime.localmesh import LocalMesh
 from services.ctl import channel, mesh, output
@@ -29,6 +29,13 @@ async def latest(local: LocalMesh) -> list[Problem]:
         async for update in stream:
             return list(update.problems)
     return []
+
+
+async def analyzed(local: LocalMesh) -> list[Problem]:
+    """Return the problems of this moment, and what the analysis of the whole mesh notices."""
+    async with channel.connect(local, "discovery") as opened:
+        noticed = await MeshFeedStub(opened).Analyze(AnalyzeRequest())
+    return [*await latest(local), *noticed.problems]
 
 
 def described(problem: Problem) -> dict[str, object]:

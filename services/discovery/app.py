@@ -23,6 +23,7 @@ from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.translate.apply import Step
 from services.discovery import completion, debug, files, outgoing
+from services.discovery.analyst import Analyst
 from services.discovery.credentials import CredentialBook, CredentialService
 from services.discovery.feed import Feed
 from services.discovery.files import Batch, FileSource
@@ -36,6 +37,8 @@ from services.discovery.settings import Settings
 SUBSCRIBERS = frozenset({"seine-config-push", "seine-webhook", "seine-console", "seine-ctl"})
 ALLOWED: Mapping[str, frozenset[str]] = {
     "/seine.credentials.v1.Credentials/Follow": frozenset({"seine-config-push"}),
+    "/seine.feed.v1.MeshFeed/Analyze": frozenset({"seine-console", "seine-ctl"}),
+    "/seine.feed.v1.MeshFeed/DryRun": frozenset({"seine-console", "seine-ctl", "seine-webhook"}),
     "/seine.feed.v1.MeshFeed/Subscribe": SUBSCRIBERS,
     "/seine.feed.v1.MeshFeed/WatchProblems": SUBSCRIBERS | {"seine-local"},
 }
@@ -96,13 +99,14 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             complete=complete,
             prepare=partial(_with_keys, fetcher, source),
         )
+        analyst = Analyst(lambda: ingest.state, ingest.located)
         await stack.enter_async_context(
             background(ingest.run(source.batches()), svid.run(), fetcher.run())
         )
         await svid.ready()
         readiness.set("certificate")
         number = await stack.enter_async_context(
-            _serving(settings, svid, MeshFeed(feed, problems), credentials=credentials)
+            _serving(settings, svid, MeshFeed(feed, problems, analyst), credentials=credentials)
         )
         yield Bound(feed=number, monitoring=monitoring)
 

@@ -53,6 +53,15 @@ class Ingest:
         self._prepare = prepare
         self._manifests = Manifests()
 
+    @property
+    def state(self) -> State:
+        """The latest state."""
+        return self._state
+
+    def located(self, problem: Problem) -> Problem:
+        """Return a problem of a resource with file and line, if it came from a file."""
+        return self._manifests.located(problem)
+
     async def run(self, batches: AsyncIterator[Batch]) -> None:
         """Take batches until they end or this is cancelled."""
         async for batch in batches:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.tools import crds, protos, reference
+from tests.tools import crds, protos, rbac, reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,5 +24,9 @@ def test_custom_resource_definitions_are_current() -> None:
     made = crds.files()
     for name, text in made.items():
         assert (ROOT / name).read_text() == text, f"{name} is stale: run make crds"
-    committed = {str(path.relative_to(ROOT)) for path in (ROOT / crds.FOLDER).glob("*.yaml")}
+    committed = {str(path.relative_to(ROOT)) for path in (ROOT / crds.FOLDER).iterdir()}
     assert committed == set(made), "a kind is gone: run make crds"
+
+
+def test_roles_are_current() -> None:
+    assert (ROOT / rbac.FILE).read_text() == rbac.text(), "stale: run make rbac"

@@ -234,6 +234,7 @@ async def test_seinectl_sees_the_running_mesh(tmp_path: Path, mode: Mode) -> Non
         latest = json.loads(text)[-1]
         assert (status, latest["sent"], latest["rejected"]) == (0, latest["acknowledged"], 0)
         assert await _seinectl(demo, "problems", "-o", "json") == (0, "[]\n")
+        assert await _seinectl(demo, "analyze", "-o", "json") == (0, "[]\n")
 
         curl = ("curl", "-s", "-m", "10")
         status, text = await _seinectl(

@@ -11,7 +11,7 @@ from libs.rpc import peer
 from libs.rpc.peer import Context
 from libs.runtime.clock import SystemClock
 from services.ca import app
-from services.ca.authn import Authenticate
+from services.ca.caller import Authenticate, Caller
 from tests.support.pki_ca import BOB, Metadata, RunningCa, bearer, running_ca
 from tests.support.tokens import claims_of, refused
 
@@ -71,12 +71,12 @@ async def test_the_negative_control_a_verifier_that_trusts_what_it_reads(
     """The same harness finds wrong grants when tokens are read but not verified."""
 
     def credulous(*_: object) -> Authenticate:
-        def authenticate(context: Context) -> SpiffeId:
+        async def authenticate(context: Context) -> Caller:
             try:
                 binding = claims_of(peer.bearer_token(context))["kubernetes.io"]
             except (ValueError, KeyError, IndexError) as error:
                 raise peer.CredentialError from error
-            return SpiffeId("cluster.local", binding["namespace"], "bob")
+            return Caller(SpiffeId("cluster.local", binding["namespace"], "bob"))
 
         return authenticate
 

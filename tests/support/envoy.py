@@ -141,10 +141,11 @@ async def _process(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proce
     rendered["stats_flush_interval"] = "0.05s"  # histograms show only what was flushed
     config = folder / "bootstrap.json"
     config.write_text(json.dumps(rendered))
-    with (folder / "envoy.log").open("wb") as log:
+    with (folder / "envoy.log").open("ab") as log:  # Envoy opens it once more for access logs
         process = await asyncio.create_subprocess_exec(
             binary(""),
             *("-c", str(config), "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"),
+            *("--file-flush-interval-msec", "20"),
             stdout=log,
             stderr=subprocess.STDOUT,
         )

@@ -23,6 +23,7 @@ from tests.tools.kubernetes import build
 
 START_SECONDS = 60
 JSON = "application/json"
+AUDIT_LOG = "audit.log"
 APPLY = "application/apply-patch+yaml"
 
 Answer = tuple[int, dict[str, Any]]
@@ -75,16 +76,20 @@ class ApiServer:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[ApiServer]:
-    """Run an API server until the block ends."""
+def running(folder: Path, audit_policy: str = "") -> Iterator[ApiServer]:
+    """Run an API server until the block ends.
+
+    With a policy it writes its audit log to `audit.log`.
+    """
     etcd, apiserver = binary("etcd"), binary("kube-apiserver")
     client, peer, port = _free_ports(3)
     token = secrets.token_hex(16)
     (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
     _write_key(folder / "accounts.key")
+    options = _apiserver_options(folder, port, client)
     with (
         _process(folder, [etcd, *_etcd_options(folder, client, peer)]),
-        _process(folder, [apiserver, *_apiserver_options(folder, port, client)]) as process,
+        _process(folder, [apiserver, *options, *_audit(folder, audit_policy)]) as process,
     ):
         server = ApiServer(port, token, folder / "certificates" / "apiserver.crt")
         _wait(server, process, folder / "kube-apiserver.log")
@@ -117,6 +122,14 @@ def _apiserver_options(folder: Path, port: int, etcd: int) -> list[str]:
         "--authorization-mode=RBAC",
         "--disable-admission-plugins=ServiceAccount",
     ]
+
+
+def _audit(folder: Path, policy: str) -> list[str]:
+    if not policy:
+        return []
+    (folder / "audit.yaml").write_text(policy)
+    log = folder / AUDIT_LOG
+    return [f"--audit-policy-file={folder / 'audit.yaml'}", f"--audit-log-path={log}"]
 
 
 @contextlib.contextmanager

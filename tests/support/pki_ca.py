@@ -79,11 +79,23 @@ class RunningCa:
         wishes: dict[str, Any] | None = None,
     ) -> Answer:
         """Ask for a certificate with any CSR, headers, lifetime and metadata."""
-        message = IstioCertificateRequest(validity_duration=lifetime)
-        if wishes:
-            message.metadata.update(wishes)
-        body = _with_csr(message, request)
-        return await send(over or self.token_channel, body, metadata)
+        own = over or self.token_channel
+        return await ask(own, request, metadata, lifetime=lifetime, wishes=wishes)
+
+
+async def ask(
+    over: grpc.aio.Channel,
+    request: bytes,
+    metadata: Metadata = (),
+    *,
+    lifetime: int = 0,
+    wishes: dict[str, Any] | None = None,
+) -> Answer:
+    """Ask for a certificate with any CSR, headers, lifetime and metadata."""
+    message = IstioCertificateRequest(validity_duration=lifetime)
+    if wishes:
+        message.metadata.update(wishes)
+    return await send(over, _with_csr(message, request), metadata)
 
 
 async def send(over: grpc.aio.Channel, body: bytes, metadata: Metadata = ()) -> Answer:

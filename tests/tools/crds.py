@@ -99,7 +99,15 @@ _SCALARS: Mapping[Any, Schema] = {
 def files() -> dict[str, str]:
     """Return the text of every file by its path."""
     found = [kind for kind in KINDS if kind.group in GROUPS and kind.struct]
-    return {f"{FOLDER}/{kind.plural}.{kind.group}.yaml": HEAD + _dump(crd(kind)) for kind in found}
+    made = {f"{kind.plural}.{kind.group}.yaml": _dump(crd(kind)) for kind in found}
+    made["Kustomization"] = _dump(_kustomization(sorted(made)))
+    return {f"{FOLDER}/{name}": HEAD + text for name, text in made.items()}
+
+
+def _kustomization(names: list[str]) -> Schema:
+    """Return what lets kustomizations elsewhere name the folder."""
+    head: Schema = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    return {**head, "resources": names}
 
 
 def crd(kind: Kind) -> Schema:
@@ -278,7 +286,7 @@ def main() -> None:
     made = files()
     folder = ROOT / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.yaml"):
+    for path in folder.iterdir():
         if f"{FOLDER}/{path.name}" not in made:
             path.unlink()
     for name, text in made.items():

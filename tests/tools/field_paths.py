@@ -11,65 +11,45 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
-from libs.api.registry import Kind
+from libs.api.registry import GROUPS, Kind
 from libs.api.scalars import Duration, JsonObject, Timestamp
-
-_WORTH_SHARING = 5  # fields
 
 
 class Leaf(NamedTuple):
-    """A field without fields of its own: its path, and values to try.
-
-    `place` is where its type stands that was listed before, at `twin`; both are empty if none was.
-    """
+    """A field without fields of its own: its path, and values to try."""
 
     path: str
     values: tuple[Any, ...]
-    place: str = ""
-    twin: str = ""
 
 
-def leaves(kind: Kind) -> list[Leaf]:
-    """Return the fields of a kind that have no fields of their own, in the order of the types."""
-    assert kind.struct is not None
-    walk = _Walk()
+def title(kind: Kind) -> str:
+    """Return the name of a kind, with its group where another kind has the same name."""
+    return kind.name if GROUPS[kind.name] == kind.group else f"{kind.name}.{kind.group}"
+
+
+def leaves(struct: type[Struct]) -> list[Leaf]:
+    """Return the fields of a type that have no fields of their own, in the order of the types."""
     return [
         leaf
-        for field in fields(kind.struct)
+        for field in fields(struct)
         if field.name not in {"metadata", "status"}
-        for leaf in walk.below(field.type, field.encode_name, ())
+        for leaf in _below(field.type, field.encode_name, ())
     ]
 
 
-class _Walk:
-    """A walk through the types of one kind, which knows what it has passed."""
-
-    def __init__(self) -> None:
-        self._first: dict[type[Struct], str] = {}
-
-    def below(self, annotation: Any, path: str, within: tuple[Any, ...]) -> Iterator[Leaf]:  # noqa: ANN401
-        """Yield the leaves of a type that stands at a path, inside of other types."""
-        annotation = present(annotation)
-        origin, arguments = get_origin(annotation), get_args(annotation)
-        item = present(arguments[-1 if origin is dict else 0]) if arguments else None
-        if origin in {tuple, dict} and is_message(item):
-            yield from self.below(item, f"{path}[]", within)
-        elif not is_message(annotation) or annotation in within or not fields(annotation):
-            named = _BY_NAME.get(path.rpartition(".")[2])
-            yield Leaf(path, (named,) if named else tuple(values(annotation)))
-        else:
-            yield from self._fields(annotation, path, within)
-
-    def _fields(self, struct: type[Struct], path: str, within: tuple[Any, ...]) -> Iterator[Leaf]:
-        twin = self._first.setdefault(struct, path)
-        found = [
-            leaf
-            for field in fields(struct)
-            for leaf in self.below(field.type, f"{path}.{field.encode_name}", (*within, struct))
-        ]
-        for leaf in found:
-            again = twin != path and len(found) >= _WORTH_SHARING
-            yield leaf._replace(place=path, twin=twin) if again else leaf
+def _below(annotation: Any, path: str, within: tuple[Any, ...]) -> Iterator[Leaf]:  # noqa: ANN401
+    """Yield the leaves of a type that stands at a path, inside of other types."""
+    annotation = present(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    item = present(arguments[-1 if origin is dict else 0]) if arguments else None
+    if origin in {tuple, dict} and is_message(item):
+        yield from _below(item, f"{path}[]", within)
+    elif not is_message(annotation) or annotation in within or not fields(annotation):
+        named = _BY_NAME.get(path.rpartition(".")[2])
+        yield Leaf(path, (named,) if named else tuple(values(annotation)))
+    else:
+        for field in fields(annotation):
+            yield from _below(field.type, f"{path}.{field.encode_name}", (*within, annotation))
 
 
 def present(annotation: Any) -> Any:  # noqa: ANN401

@@ -167,7 +167,6 @@ def _thresholds(wanted: ConnectionPool) -> CircuitBreakers.Thresholds:
         max_pending_requests=UInt32Value(value=wanted.max_pending_requests or _UNLIMITED),
         max_requests=UInt32Value(value=wanted.max_requests or _UNLIMITED),
         max_retries=UInt32Value(value=wanted.max_retries or _UNLIMITED),
-        track_remaining=True,
     )
 
 

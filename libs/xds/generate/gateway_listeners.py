@@ -27,6 +27,7 @@ from libs.proxy.routings import at_gateway
 from libs.proxy.scope import BoundServer, GatewayListener, OutboundScope, ProxyScope
 from libs.xds import names
 from libs.xds.generate import (
+    accepting,
     dynamic_dns,
     endpoints,
     gateway_routes,
@@ -103,6 +104,7 @@ class _Builder:
             name=name,
             address=endpoints.address(address, planned.port),
             traffic_direction=TrafficDirection.OUTBOUND,
+            max_connections_to_accept_per_socket_event=accepting.ONE_AT_A_TIME,
             access_log=telemetry.listener_access_logs(self._own),
         )
         for other in others:

@@ -31,6 +31,7 @@ from libs.proxy.node import Families, Interception, ProxyType
 from libs.proxy.scope import InboundPort, ProxyScope
 from libs.xds import names
 from libs.xds.generate import (
+    accepting,
     endpoints,
     inbound_matches,
     inbound_routes,
@@ -42,12 +43,14 @@ from libs.xds.generate import (
     typed,
 )
 from libs.xds.generate.connection_manager import http_connection_manager
-from libs.xds.generate.filters import grpc_web, order, security
+from libs.xds.generate.filters import cors, fault, grpc_web, order, security
 from libs.xds.generate.inbound_matches import ChainKind
 from libs.xds.types import LISTENER, NamedResource, resource
 
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - interception redirects only this workload's connections
 _ANY_IPV6 = "::"
+# No route of ours sets them here, but users' patches do, and find their place by them.
+_HTTP_FILTERS = (fault.FILTER, cors.FILTER)
 _ANY_ADDRESSES = {
     Families.IPV4: (_ANY_ADDRESS,),
     Families.IPV6: (_ANY_IPV6,),
@@ -113,7 +116,7 @@ class _Builder:
                 own=self.scope,
                 direction="inbound",
                 stat_prefix=prefix,
-                filters=[*self._http_policies, *_translators(port.protocol)],
+                filters=[*self._http_policies, *_translators(port.protocol), *_HTTP_FILTERS],
                 routes=inbound_routes.route_config(
                     cluster=cluster, service_port=port.service_port, protocol=port.protocol
                 ),
@@ -176,8 +179,7 @@ def _listener(builder: _Builder, name: str, chains: Iterable[FilterChain]) -> Li
         traffic_direction=TrafficDirection.INBOUND,
         listener_filters_timeout=typed.milliseconds(settings.protocol_detection_timeout),
         continue_on_listener_filters_timeout=True,
-        # One at a time, so that a burst of connections spreads over all workers.
-        max_connections_to_accept_per_socket_event=UInt32Value(value=1),
+        max_connections_to_accept_per_socket_event=accepting.ONE_AT_A_TIME,
         access_log=telemetry.listener_access_logs(builder.scope),
     )
 

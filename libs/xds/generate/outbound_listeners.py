@@ -27,6 +27,7 @@ from libs.proxy.node import Interception, ProxyType
 from libs.proxy.scope import InboundScope, OutboundScope, ProxyScope
 from libs.xds import names
 from libs.xds.generate import (
+    accepting,
     dynamic_dns,
     egress,
     elsewhere,
@@ -111,7 +112,9 @@ class _Builder:
             found.additional_addresses.add().address.CopyFrom(
                 endpoints.address(other, planned.port)
             )
-        if not planned.bound:
+        if planned.bound:
+            found.max_connections_to_accept_per_socket_event.CopyFrom(accepting.ONE_AT_A_TIME)
+        else:
             found.bind_to_port.value = False
         self._add_chains(found, planned)
         _inspect(found, planned, self._scope.settings)
@@ -128,6 +131,7 @@ class _Builder:
                 for other in place.others
             ],
             traffic_direction=TrafficDirection.OUTBOUND,
+            max_connections_to_accept_per_socket_event=accepting.ONE_AT_A_TIME,
             access_log=telemetry.listener_access_logs(self._own),
         )
         found.use_original_dst.value = True

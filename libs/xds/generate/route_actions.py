@@ -238,7 +238,8 @@ def _mirror(action: RouteAction, mirror: Mirror, ways: Ways) -> None:
     if mirror.percentage <= 0:
         return
     policy = action.request_mirror_policies.add(
-        cluster=str(ways.destinations.cluster(mirror.destination, ways.port))
+        cluster=str(ways.destinations.cluster(mirror.destination, ways.port)),
+        disable_shadow_host_suffix_append=True,  # the copy is for the same host
     )
     policy.runtime_fraction.default_value.CopyFrom(_mirrored(mirror.percentage))
     policy.trace_sampled.value = False

@@ -2,8 +2,8 @@
 
 Routings come first, in their order of precedence, and of two virtual hosts that want one name or
 domain the earlier keeps it. Services that no routing is about follow with a default route. Hosts of
-routings that are no service at all are heard on port 80 only, as nothing says which other port they
-might be on.
+routings that are no service at all are heard on port 80 only, and by the proxy for all ports as if
+on it, as nothing says which other port they might be on.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +26,7 @@ from libs.xds.generate.route_destinations import Destinations
 
 HTTP_PORT = 80
 ANY_PORT = 0
+_WITHOUT_SERVICE = frozenset({HTTP_PORT, ANY_PORT})  # where hosts that are no service are heard
 
 _memo: WeakMemo[bytes] = WeakMemo()
 
@@ -104,7 +105,7 @@ def of_port(
 def _routed(scope: OutboundScope, registry: _Registry, ways: Ways) -> Iterator[Wanted]:
     nearest = _nearest(scope.routings, registry.services)
     for routing in scope.routings:
-        if ways.port != HTTP_PORT and not _concerns(routing, registry):
+        if ways.port not in _WITHOUT_SERVICE and not _concerns(routing, registry):
             continue
         routes = route_actions.of_routing(ways, routing)
         if routes:
@@ -124,7 +125,7 @@ def _of_routing(
     for host in services:
         for number in registry.ports(registry.services[host], port):
             by_port.setdefault(number, []).append(host)
-    if not by_port and port == HTTP_PORT:
+    if not by_port and port in _WITHOUT_SERVICE:
         by_port[HTTP_PORT] = []
     for number, members in by_port.items():
         for host in others:

@@ -1,4 +1,4 @@
-"""Builds etcd and kube-apiserver from Go modules, for the tests that want a real API server.
+"""Builds etcd, kube-apiserver and kubectl from Go modules, for the tests that want a real API server.
 
 `make tools` runs this; tests only use what is there, and say why they are skipped when nothing is.
 The binaries lie outside of the tree, in a folder named after their versions, so that a new version
@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 PACKAGES = {
     "etcd": "go.etcd.io/etcd/server/v3",
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
 }
 _REQUIRED = re.compile(r"(?m)^\s*(go\.etcd\.io/etcd/server/v3|k8s\.io/kubernetes) (v[\w.-]+)$")
 

@@ -45,6 +45,16 @@ class MeshFeedStub:
                 request_serializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.WatchProblemsRequest.SerializeToString,
                 response_deserializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.ProblemList.FromString,
                 _registered_method=True)
+        self.Analyze = channel.unary_unary(
+                '/seine.feed.v1.MeshFeed/Analyze',
+                request_serializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.AnalyzeRequest.SerializeToString,
+                response_deserializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.ProblemList.FromString,
+                _registered_method=True)
+        self.DryRun = channel.unary_unary(
+                '/seine.feed.v1.MeshFeed/DryRun',
+                request_serializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.DryRunRequest.SerializeToString,
+                response_deserializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.ProblemList.FromString,
+                _registered_method=True)
 
 
 class MeshFeedServicer:
@@ -65,6 +75,21 @@ class MeshFeedServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Analyze(self, request, context):
+        """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
+        problem of a change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DryRun(self, request, context):
+        """Says what would be wrong with a resource, and by it with others, if it were applied now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeshFeedServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +101,16 @@ def add_MeshFeedServicer_to_server(servicer, server):
             'WatchProblems': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchProblems,
                     request_deserializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.WatchProblemsRequest.FromString,
+                    response_serializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.ProblemList.SerializeToString,
+            ),
+            'Analyze': grpc.unary_unary_rpc_method_handler(
+                    servicer.Analyze,
+                    request_deserializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.AnalyzeRequest.FromString,
+                    response_serializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.ProblemList.SerializeToString,
+            ),
+            'DryRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.DryRun,
+                    request_deserializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.DryRunRequest.FromString,
                     response_serializer=libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.ProblemList.SerializeToString,
             ),
     }
@@ -133,6 +168,60 @@ class MeshFeed:
             target,
             '/seine.feed.v1.MeshFeed/WatchProblems',
             libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.WatchProblemsRequest.SerializeToString,
+            libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.ProblemList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Analyze(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seine.feed.v1.MeshFeed/Analyze',
+            libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.AnalyzeRequest.SerializeToString,
+            libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.ProblemList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DryRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seine.feed.v1.MeshFeed/DryRun',
+            libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.DryRunRequest.SerializeToString,
             libs_dot_protos_dot_feed_dot_v1_dot_feed__pb2.ProblemList.FromString,
             options,
             channel_credentials,

@@ -37,6 +37,12 @@ class MeshFeedStub:
     """Streams the mesh. A gap in `sequence` means that the subscriber must subscribe again."""
     WatchProblems: _grpc.UnaryStreamMultiCallable[_feed_pb2.WatchProblemsRequest, _feed_pb2.ProblemList]
     """Streams what is wrong with the user's configuration: each message is the whole list."""
+    Analyze: _grpc.UnaryUnaryMultiCallable[_feed_pb2.AnalyzeRequest, _feed_pb2.ProblemList]
+    """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
+    problem of a change.
+    """
+    DryRun: _grpc.UnaryUnaryMultiCallable[_feed_pb2.DryRunRequest, _feed_pb2.ProblemList]
+    """Says what would be wrong with a resource, and by it with others, if it were applied now."""
 
 @_typing.type_check_only
 class MeshFeedAsyncStub(MeshFeedStub):
@@ -47,6 +53,12 @@ class MeshFeedAsyncStub(MeshFeedStub):
     """Streams the mesh. A gap in `sequence` means that the subscriber must subscribe again."""
     WatchProblems: _aio.UnaryStreamMultiCallable[_feed_pb2.WatchProblemsRequest, _feed_pb2.ProblemList]  # type: ignore[assignment]
     """Streams what is wrong with the user's configuration: each message is the whole list."""
+    Analyze: _aio.UnaryUnaryMultiCallable[_feed_pb2.AnalyzeRequest, _feed_pb2.ProblemList]  # type: ignore[assignment]
+    """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
+    problem of a change.
+    """
+    DryRun: _aio.UnaryUnaryMultiCallable[_feed_pb2.DryRunRequest, _feed_pb2.ProblemList]  # type: ignore[assignment]
+    """Says what would be wrong with a resource, and by it with others, if it were applied now."""
 
 class MeshFeedServicer(metaclass=_abc_1.ABCMeta):
     """Served by discovery. A subscriber gets a snapshot and then deltas, in one stream."""
@@ -66,5 +78,23 @@ class MeshFeedServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_feed_pb2.ProblemList], _abc.AsyncIterator[_feed_pb2.ProblemList]]:
         """Streams what is wrong with the user's configuration: each message is the whole list."""
+
+    @_abc_1.abstractmethod
+    def Analyze(
+        self,
+        request: _feed_pb2.AnalyzeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feed_pb2.ProblemList, _abc.Awaitable[_feed_pb2.ProblemList]]:
+        """Analyses the latest state: what may be true for a while in any healthy mesh, and so is no
+        problem of a change.
+        """
+
+    @_abc_1.abstractmethod
+    def DryRun(
+        self,
+        request: _feed_pb2.DryRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feed_pb2.ProblemList, _abc.Awaitable[_feed_pb2.ProblemList]]:
+        """Says what would be wrong with a resource, and by it with others, if it were applied now."""
 
 def add_MeshFeedServicer_to_server(servicer: MeshFeedServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.protos.istio.ca.v1.ca_pb2 import IstioCertificateRequest
-from services.ca.certificates import _decoded
+from services.ca.certificates import _decoded, _impersonated
 from services.ca.errors import MalformedError, NotAllowedError
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -33,12 +33,13 @@ def test_any_body_is_a_request_or_refused(raw: bytes) -> None:
 
 
 @given(VALUES)
-def test_only_nothing_may_stand_for_another_identity(value: object) -> None:
-    if value in (None, ""):
-        assert _decoded(body({"ImpersonatedIdentity": value})).csr == "x"
+def test_only_a_text_may_stand_for_another_identity(value: object) -> None:
+    request = _decoded(body({"ImpersonatedIdentity": value}))
+    if value is None or isinstance(value, str):
+        assert _impersonated(request) == (value or "")
         return
     with pytest.raises(NotAllowedError):
-        _decoded(body({"ImpersonatedIdentity": value}))
+        _impersonated(request)
 
 
 @given(st.dictionaries(st.text(max_size=10), VALUES, max_size=3))

@@ -27,6 +27,11 @@ kind: Service
 metadata: {name: web, namespace: shop}
 spec: {ports: [{name: http, port: 80}]}
 """
+ROUTES = """
+{"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+ "metadata": {"name": "web", "namespace": "shop"},
+ "spec": {"hosts": ["web"], "http": [{"route": [{"destination": {"host": "%s"}}]}]}}
+"""
 SYSTEM = "istio-system"
 SUBSCRIBE = feed_pb2.SubscribeRequest(subscriber="test", schema=wire.SCHEMA)
 
@@ -117,6 +122,40 @@ async def test_problems_are_streamed_with_their_place(running: Running) -> None:
         lists.cancel()
 
 
+async def test_the_whole_mesh_is_analysed_on_request(running: Running) -> None:
+    unclear = running.folder / "config" / "unclear.yaml"
+    async with running.stub("seine-ctl") as stub:
+        assert not (await stub.Analyze(feed_pb2.AnalyzeRequest())).problems
+        updates = stub.Subscribe(SUBSCRIBE)
+        await updates.read()
+        unclear.write_text(SERVICE.replace("http", "web").replace("name: web,", "name: unclear,"))
+        await updates.read()
+        (found,) = (await stub.Analyze(feed_pb2.AnalyzeRequest())).problems
+        assert (found.ref, found.reason) == ("Service/shop/unclear", "UnclearProtocol")
+        assert (found.file, found.line) == (str(unclear), 5)
+        updates.cancel()
+
+
+async def test_a_dry_run_says_what_a_resource_would_make_wrong_and_applies_nothing(
+    running: Running,
+) -> None:
+    async with running.stub("seine-webhook") as stub:
+
+        async def tried(host: str) -> list[tuple[str, str]]:
+            answer = await stub.DryRun(feed_pb2.DryRunRequest(resource=(ROUTES % host).encode()))
+            return [(problem.path, problem.reason) for problem in answer.problems]
+
+        assert await tried("web") == []
+        assert await tried("gone") == [("spec.http[0].route[0].destination.host", "HostNotFound")]
+        assert await tried("a b") == [("spec.http[0].route[0].destination.host", "InvalidHost")]
+        broken = await stub.DryRun(feed_pb2.DryRunRequest(resource=b"{"))
+        assert [problem.reason for problem in broken.problems] == ["NotAnObject"]
+    async with running.stub("seine-ctl") as stub:
+        lists = stub.WatchProblems(feed_pb2.WatchProblemsRequest())
+        assert not (await lists.read()).problems
+        lists.cancel()
+
+
 @pytest.mark.parametrize(
     ("account", "namespace"), [("seine-ca", SYSTEM), ("seine-config-push", "shop"), ("web", "shop")]
 )
@@ -127,6 +166,12 @@ async def test_nobody_else_may_see_the_mesh(running: Running, account: str, name
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await anext(aiter(stub.WatchProblems(feed_pb2.WatchProblemsRequest())))
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Analyze(feed_pb2.AnalyzeRequest())
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.DryRun(feed_pb2.DryRunRequest(resource=b"{}"))
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 

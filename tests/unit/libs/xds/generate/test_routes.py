@@ -166,6 +166,13 @@ def test_hosts_that_are_no_service_are_heard_on_port_80_only() -> None:
     assert "books.example.com:81" not in hosts(found["81"])
 
 
+def test_the_proxy_for_all_ports_hears_hosts_that_are_no_service_as_on_port_80() -> None:
+    rule = http(TO_WEB, host="books.example.com")
+    found = routes(service("web", port(81)), rule, http_proxy_port=15007)["http_proxy"]
+    asked = set(hosts(found)["books.example.com:80"].domains)
+    assert asked == {"books.example.com", "books.example.com:80"}
+
+
 def test_a_service_that_is_not_on_port_80_is_heard_there_by_its_bare_name() -> None:
     web = service("web", port(81))
     found = routes(web, OTHER, http(TO_WEB))

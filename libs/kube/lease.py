@@ -1,0 +1,210 @@
+"""Lease: one leader among the replicas that write the same objects.
+
+    async with lease.leading():      # waits for its turn
+        ...                          # cancelled, with LeaseLostError, when the turn is over
+
+A holder renews every `retry` seconds and gives up by itself `deadline` after its last renewal
+began, which is before anybody else may take over: `duration` after they saw it. Others trust their
+own monotonic clock and what they see change, never the times in the object, so clocks may differ.
+
+A process that was stopped for a while does not know it before its timers run. So a leader asks
+`check` before each write, and writes with the resourceVersion that it read, which the API server
+compares: between the two nothing of a leader that is none any more can overwrite its successor's.
+What leaders do is not decided here.
+"""
+
+import asyncio
+import datetime
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from msgspec import Struct
+
+from libs.kube.client import Client
+from libs.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError
+from libs.runtime.backoff import chance
+from libs.runtime.clock import Clock
+from libs.runtime.tasks import background, leaves
+
+logger = logging.getLogger(__name__)
+
+_PATH = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """Seconds."""
+
+    duration: float = 12.0
+    """A holder that was not seen to renew for this long is replaced."""
+    deadline: float = 8.0
+    """A holder that could not renew for this long stops leading."""
+    retry: float = 2.0
+    """Between renewals, and between looks of those who wait."""
+
+
+class Lease:
+    """A Lease object and this process' part in it."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        *,
+        holder: str,
+        clock: Clock,
+        terms: Terms | None = None,
+    ) -> None:
+        """Take `holder`: a name that no other process ever has, such as the pod's with its uid."""
+        self._client = client
+        self._folder = _PATH.format(namespace)
+        self._name = name
+        self._holder = holder
+        self._clock = clock
+        self._terms = terms or Terms()
+        self._seen: tuple[object, float] = (None, 0.0)
+        self._until = 0.0  # of the monotonic clock
+
+    @property
+    def held(self) -> bool:
+        """Whether this process leads now."""
+        return self._clock.monotonic() < self._until
+
+    def check(self) -> None:
+        """Check that this process leads now; ask before each write.
+
+        Raises:
+            LeaseLostError: it does not, or cannot know.
+
+        """
+        if not self.held:
+            raise LeaseLostError(f"lease {self._name} is not held (any more)")
+
+    @asynccontextmanager
+    async def leading(self) -> AsyncIterator[None]:
+        """Wait until this process leads, and run the block while it does; then let go.
+
+        Raises:
+            LeaseLostError: in an ExceptionGroup; the block was cancelled because the lease is lost.
+
+        """
+        await self._acquire()
+        logger.info("lease acquired", extra={"lease": self._name, "holder": self._holder})
+        try:
+            async with background(self._renew()):
+                yield
+        finally:
+            await self._release()
+            logger.info("lease released", extra={"lease": self._name, "holder": self._holder})
+
+    async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` whenever this process leads, until cancelled.
+
+        A KubeError ends one turn: the lease is let go, and another replica may fare better.
+        """
+        while True:
+            try:
+                async with self.leading():
+                    await work()
+            except* KubeError as group:
+                for error in leaves(group):
+                    logger.warning(
+                        "turn as leader ended", extra={"lease": self._name, "reason": str(error)}
+                    )
+            await self._pause()
+
+    async def _acquire(self) -> None:
+        while not await self._attempt():
+            await self._pause()
+
+    async def _renew(self) -> None:
+        while True:
+            await self._pause()
+            self.check()
+            left = self._until - self._clock.monotonic()
+            try:
+                async with asyncio.timeout(left):
+                    await self._attempt()
+            except TimeoutError:
+                pass  # said by the next check
+            self.check()
+
+    async def _attempt(self) -> bool:
+        """Take or renew the lease if that is possible; tell whether it is held."""
+        started = self._clock.monotonic()
+        try:
+            taken = await self._write_if_free(started)
+        except ConflictError:
+            return False  # somebody was faster
+        except KubeError as error:
+            logger.warning(
+                "lease cannot be asked", extra={"lease": self._name, "reason": str(error)}
+            )
+            return self.held
+        self._until = started + self._terms.deadline if taken else 0.0
+        return taken
+
+    async def _write_if_free(self, now: float) -> bool:
+        path = f"{self._folder}/{self._name}"
+        try:
+            found = await self._client.get(path)
+        except NotFoundError:
+            body = {"metadata": {"name": self._name}, "spec": self._spec({})}
+            await self._client.request("POST", self._folder, body=body)
+            return True
+        spec: Mapping[str, Any] = found.get("spec") or {}
+        if not self._free(spec, now):
+            return False
+        found["spec"] = self._spec(spec)
+        await self._client.request("PUT", path, body=found)
+        return True
+
+    def _free(self, spec: Mapping[str, Any], now: float) -> bool:
+        """Tell whether the lease is ours, nobody's, or its holder's time is over."""
+        mark = (spec.get("holderIdentity"), spec.get("renewTime"), spec.get("leaseTransitions"))
+        if mark != self._seen[0]:
+            self._seen = (mark, now)
+        holder = spec.get("holderIdentity")
+        if not holder or holder == self._holder:
+            return True
+        said = spec.get("leaseDurationSeconds")
+        duration = float(said) if isinstance(said, int) else self._terms.duration
+        return now - self._seen[1] > duration
+
+    def _spec(self, before: Mapping[str, Any]) -> Mapping[str, Any]:
+        now = _micro_time(self._clock.now())
+        same = before.get("holderIdentity") == self._holder
+        return {
+            **before,
+            "holderIdentity": self._holder,
+            "leaseDurationSeconds": max(1, round(self._terms.duration)),
+            "acquireTime": before.get("acquireTime", now) if same else now,
+            "renewTime": now,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (not same),
+        }
+
+    async def _release(self) -> None:
+        """Let go at once, so that nobody has to wait; when that fails the others wait."""
+        held, self._until = self.held, 0.0
+        if not held:
+            return
+        path = f"{self._folder}/{self._name}"
+        try:
+            async with asyncio.timeout(self._terms.retry):
+                found = await self._client.get(path)
+                if found["spec"].get("holderIdentity") != self._holder:
+                    return
+                found["spec"] = {**found["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+                await self._client.request("PUT", path, body=found)
+        except (KubeError, TimeoutError) as error:
+            logger.warning("lease not released", extra={"lease": self._name, "reason": str(error)})
+
+    async def _pause(self) -> None:
+        await self._clock.sleep(self._terms.retry * (0.9 + 0.2 * chance()))
+
+
+def _micro_time(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,38 @@
+"""Metrics of the webhook: Istio's names where Istio has one."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from libs.runtime.metrics import Total
+
+BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 1.0)
+
+INJECTIONS = Counter("sidecar_injection_requests", "Pods that the injector was asked about.")
+INJECTED = Counter("sidecar_injection_success", "Pods that were given a proxy.")
+FAILED = Counter("sidecar_injection_failure", "Pods that were refused, or could not be read.")
+SKIPPED = Counter(
+    "sidecar_injection_skip", "Pods that the injector let through as they are.", ["reason"]
+)
+INJECTION_SECONDS = Histogram(
+    "sidecar_injection_time_seconds", "From request to answer, without the wire.", buckets=BUCKETS
+)
+EVENTS = Counter("seine_webhook_events", "Events about pods that were not injected.", ["result"])
+CONFLICTING_NAMESPACES = Gauge(
+    "seine_webhook_conflicting_namespaces",
+    "Namespaces with both labels, istio-injection and istio.io/rev.",
+)
+VALIDATION_PASSED = Total(
+    "galley_validation_passed", "Resources let through.", ["group", "version", "resource"]
+)
+VALIDATION_FAILED = Total(
+    "galley_validation_failed",
+    "Resources refused, by the reason of their first error.",
+    ["group", "version", "resource", "reason"],
+)
+REFUSED = Counter("seine_webhook_refused", "Requests that were no admission review.", ["reason"])
+PATCHED = Counter(
+    "seine_webhook_ca_bundles_patched", "Webhook configurations whose caBundle was mended."
+)
+CERTIFICATE_EXPIRY = Gauge(
+    "seine_webhook_certificate_expiry_timestamp",
+    "When the certificate of the port expires, in Unix seconds.",
+)

@@ -1,0 +1,1 @@
+"""Validation: what becomes of the mesh's resources when somebody applies them."""

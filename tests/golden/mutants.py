@@ -1,0 +1,172 @@
+"""Mutants: a document with one of its fields taken out, or given another value.
+
+A spot is one place where a document sets a field. The text of MeshConfig inside of its ConfigMap is
+a document of its own, of kind MeshConfig.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from typing import Any, NamedTuple, get_args, get_origin
+
+import yaml
+from msgspec import Struct
+from msgspec.structs import fields
+
+from libs.api import mesh_config, registry
+from libs.api.mesh_config import MeshConfig
+from libs.api.registry import Kind
+from libs.api.scalars import Duration, JsonObject
+from tests.tools.field_paths import is_message, present, title
+
+Raw = dict[str, Any]
+MESH_CONFIG = "MeshConfig"
+_SKIPPED = frozenset({"apiVersion", "kind", "metadata", "status"})
+_TEXTS = (
+    "other",
+    "203.0.113.77",
+    "203.0.113.64/26",
+    "2001:db8::77",
+    "http://other.example/x",
+    "*.other.example",
+    "1",
+    "true",
+    "50%",
+)
+
+
+class Spot(NamedTuple):
+    """One place of a document where a field is set; `path` has `[]` for items."""
+
+    kind: str
+    path: str
+    steps: tuple[str | int, ...]
+    annotation: Any
+
+
+def spots(document: Raw) -> list[Spot]:
+    """Return where a document sets fields of the mesh's kinds."""
+    kind = registry.find(str(document.get("apiVersion")), str(document.get("kind")))
+    if not isinstance(kind, Kind) or kind.struct is None:
+        return []
+    if (config := config_of(document)) is not None:
+        return [Spot(MESH_CONFIG, *rest) for rest in _below(MeshConfig, config, "", ())]
+    found = _below(kind.struct, document, "", ())
+    return [Spot(title(kind), *rest) for rest in found if rest[1][0] not in _SKIPPED]
+
+
+def config_of(document: Raw) -> Raw | None:
+    """Return the MeshConfig that a document holds, or None if it is none that does."""
+    named = document.get("kind"), document.get("metadata", {}).get("name")
+    if named != ("ConfigMap", mesh_config.NAME):
+        return None
+    config: Raw = yaml.safe_load(document["data"][mesh_config.KEY]) or {}
+    return config
+
+
+def mutants(document: Raw, spot: Spot) -> Iterator[Raw]:
+    """Yield the document without what stands at the spot, then with other values there."""
+    for change in (_remove, *map(_setter, _others(spot.annotation, _at(document, spot)))):
+        yield _changed(document, spot, change)
+
+
+def _changed(document: Raw, spot: Spot, change: Callable[[Any, str | int], None]) -> Raw:
+    made = copy.deepcopy(document)
+    root = config_of(made) if spot.kind == MESH_CONFIG else made
+    place: Any = root
+    for step in spot.steps[:-1]:
+        place = place[step]
+    change(place, spot.steps[-1])
+    if spot.kind == MESH_CONFIG:
+        made["data"][mesh_config.KEY] = yaml.safe_dump(root)
+    return made
+
+
+def _at(document: Raw, spot: Spot) -> Any:  # noqa: ANN401
+    place: Any = config_of(document) if spot.kind == MESH_CONFIG else document
+    for step in spot.steps:
+        place = place[step]
+    return place
+
+
+def _remove(place: Any, step: str | int) -> None:  # noqa: ANN401
+    del place[step]
+
+
+def _setter(value: object) -> Callable[[Any, str | int], None]:
+    def change(place: Any, step: str | int) -> None:  # noqa: ANN401
+        place[step] = value
+
+    return change
+
+
+_Found = tuple[str, tuple[str | int, ...], Any]
+
+
+def _below(
+    annotation: Any,  # noqa: ANN401
+    value: Any,  # noqa: ANN401
+    path: str,
+    steps: tuple[str | int, ...],
+) -> Iterator[_Found]:
+    kind = present(annotation)
+    arguments = get_args(kind)
+    if isinstance(value, dict) and is_message(kind) and fields(kind):
+        for name, field_type, key in _named(kind, value):
+            below = f"{path}.{name}" if path else name
+            yield from _below(field_type, value[key], below, (*steps, key))
+    elif isinstance(value, dict | list) and arguments and is_message(item := _item(kind)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _below(item, inner, f"{path}[]", (*steps, key))
+    else:
+        yield path, steps, annotation
+
+
+def _item(annotation: Any) -> Any:  # noqa: ANN401
+    arguments = get_args(annotation)
+    return present(arguments[-1 if get_origin(annotation) is dict else 0])
+
+
+def _named(struct: type[Struct], value: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    for field in fields(struct):
+        for key in sorted({field.name, field.encode_name} & value.keys()):
+            yield field.encode_name, field.type, key
+
+
+def _others(annotation: Any, value: Any) -> Iterable[Any]:  # noqa: ANN401
+    """Return other values that a field could have."""
+    plain = present(annotation)
+    if isinstance(value, list):
+        items = [[*value[:at], *value[at + 1 :]] for at in range(len(value))]
+        return [*items, *([other, *value[1:]] for other in _others(_inner(plain), value[0]))]
+    if isinstance(value, dict):
+        return list(_other_maps(plain, value))
+    if isinstance(plain, type) and issubclass(plain, Enum):
+        return [member.value for member in plain if member.value != value]
+    return [other for other in _other_scalars(plain, value) if other != value]
+
+
+def _other_maps(plain: Any, value: Raw) -> Iterator[Raw]:  # noqa: ANN401
+    for key, inner in value.items():
+        yield {name: one for name, one in value.items() if name != key}
+        if plain is not JsonObject:
+            yield from ({**value, key: other} for other in _others(_inner(plain), inner))
+    yield {**value, "other": "other"}
+
+
+def _inner(annotation: Any) -> Any:  # noqa: ANN401
+    arguments = get_args(annotation)
+    return arguments[-1 if get_origin(annotation) is dict else 0] if arguments else str
+
+
+def _other_scalars(plain: Any, value: Any) -> Iterator[Any]:  # noqa: ANN401
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield from (value + 1, value - 1, value + 100, value / 2 if plain is float else 1)
+    elif plain is Duration:
+        yield from ("7s", "77s")
+    elif isinstance(value, str):
+        yield from (f"{value}x", f"x{value}", *_TEXTS)
+        yield from (re.sub(r"\d+", "78", value, count=1), value.swapcase(), value[:-1])

@@ -1,0 +1,137 @@
+"""Proofs: which golden case shows that a field has effect, found by changing it there.
+
+A field is proved by a case in which a document sets it, and what some proxy gets is another when
+the field is taken out or changed and the document is still a good one. Cases that set few fields
+come first, so that each field is proved by the case that is about it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from msgspec import Struct
+
+from libs.api import documents
+from libs.api.check import check_raw
+from libs.api.resource import Resource
+from libs.model.settings import MeshSettings
+from libs.proxy.scoper import Scoper
+from libs.translate.apply import Upsert, apply, initial
+from libs.xds import generate
+from services.ctl.render import find, slices
+from tests.golden import moves
+from tests.golden.cases import Case, every
+from tests.golden.mutants import Raw, Spot, mutants, spots
+
+_MAX_SPOTS = 6
+"""Of one field in one case that are tried."""
+
+Outcome = frozenset[tuple[str, ...]]
+"""What all proxies of a case get: proxy, type, name and version of each resource."""
+
+
+class Proof(Struct, frozen=True):
+    """That a field has effect: where it was changed."""
+
+    case: str
+    kind: str
+    path: str
+    moved: bool = False  # the case's policy was put into another place first
+
+
+class Bench:
+    """One case, taken apart, so that documents can be exchanged."""
+
+    def __init__(self, case: Case, documents: list[Raw], *, moved: bool = False) -> None:
+        self.case = case
+        self.moved = moved
+        self.documents = documents
+        self._resources = [check_raw(document)[0] for document in self.documents]
+
+    def spots(self) -> Iterator[tuple[int, Spot]]:
+        """Yield where the case sets fields, with the number of the document."""
+        for number, document in enumerate(self.documents):
+            if self._resources[number] is not None:
+                yield from ((number, spot) for spot in spots(document))
+
+    def proves(self, number: int, spot: Spot) -> bool:
+        """Tell whether another value at a spot, or none, changes what some proxy gets."""
+        changed = good(self.documents[number], spot)
+        return any(self._outcome(number, resource) != self.outcome for resource in changed)
+
+    @property
+    @cache  # noqa: B019 - benches live as long as the tests
+    def outcome(self) -> Outcome:
+        """What all proxies get."""
+        return self._outcome(-1, None)
+
+    def _outcome(self, number: int, instead: Resource | None) -> Outcome:
+        every_one = [
+            instead if number == at else resource for at, resource in enumerate(self._resources)
+        ]
+        resources = [resource for resource in every_one if resource is not None]
+        events = [Upsert(resource) for resource in (*resources, *slices(resources))]
+        mesh = apply(initial(MeshSettings()), events).state.mesh
+        scoper, found = Scoper(), set[tuple[str, ...]]()
+        for name, metadata in self.case.proxies.items():
+            snapshot = generate.snapshot(scoper.scope(mesh, find(mesh, name, metadata)))
+            for type_url, whole in snapshot.sets.items():
+                found.update(
+                    (name, type_url, it.name, it.version) for it in whole.resources.values()
+                )
+        return frozenset(found)
+
+
+def good(document: Raw, spot: Spot) -> Iterator[Resource]:
+    """Yield the resources that the mutants of a document are, without those that are refused."""
+    for mutant in mutants(document, spot):
+        resource, _ = check_raw(mutant)
+        if resource is not None:
+            yield resource
+
+
+def _documents(case: Case) -> list[Raw]:
+    (text,) = case.manifests.values()
+    return [dict(found.raw) for found in documents.read(text, "in.yaml") if found.raw is not None]
+
+
+def _moved(case: Case) -> Iterator[Bench]:
+    """Yield the case with policies of DestinationRules at ports, and at subsets, instead."""
+    documents = _documents(case)
+    rules = [one for one in documents if one.get("kind") == "DestinationRule"]
+    if not any(one["spec"].get("trafficPolicy") for one in rules):
+        return
+    for move in moves.MOVES:
+        ports = moves.ports(documents)
+        yield Bench(
+            case, [move(one, ports) if one in rules else one for one in documents], moved=True
+        )
+
+
+@cache
+def benches() -> list[Bench]:
+    """Return all cases, those that set few fields first, those that were tampered with last."""
+    found = [Bench(case, _documents(case)) for case in every()]
+    found += (bench for case in every() for bench in _moved(case))
+    return sorted(found, key=lambda bench: (bench.moved, sum(1 for _ in bench.spots())))
+
+
+@cache
+def proofs() -> Mapping[tuple[str, str], Proof]:
+    """Return the proof of each field that has one, by kind and path."""
+    found: dict[tuple[str, str], Proof] = {}
+    for bench in benches():
+        places: dict[tuple[str, str], list[tuple[int, Spot]]] = defaultdict(list)
+        for number, spot in bench.spots():
+            places[spot.kind, spot.path].append((number, spot))
+        for (kind, path), tries in places.items():
+            proved = (kind, path) in found
+            if not proved and any(bench.proves(*one) for one in tries[:_MAX_SPOTS]):
+                found[kind, path] = Proof(bench.case.name, kind, path, bench.moved)
+    return found
+
+
+def unproved() -> Counter[tuple[str, str]]:
+    """Return the fields that cases set, but none proves, with the number of places."""
+    every_spot = (spot for bench in benches() for _, spot in bench.spots())
+    return Counter((it.kind, it.path) for it in every_spot if (it.kind, it.path) not in proofs())

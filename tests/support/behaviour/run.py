@@ -1,0 +1,183 @@
+"""Run: the requests of one row, from its words to an outcome that can be judged."""
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from libs.pki import tokens
+from tests.support.behaviour.asking import Answer, Call, ask
+from tests.support.behaviour.fleet import ISTIO_ALPN, Fleet
+from tests.support.behaviour.tables import Row
+from tests.support.behaviour.verdict import Outcome, Samples, judge, samples, soon, total, within
+from tests.support.behaviour.wire import Seen
+from tests.support.behaviour.world import PROXY_PORT
+
+_ASK = re.compile(
+    r"(?P<method>[A-Z]+) (?P<tls>https://)?(?P<host>[^/:]*)(?::(?P<port>\d+))?(?P<path>.*)"
+)
+_PLAIN_PORT, _TLS_PORT = 8080, 8443
+_PROXIED_PORT = 80  # not for everybody to listen on: the sidecar is asked as an HTTP proxy
+_BEHIND = {"web-v1", "web-v2"}
+
+
+class Target(Struct, frozen=True):
+    """Where a row's requests go first, and what they ask for."""
+
+    address: tuple[str, int]
+    method: str = "GET"
+    host: str = ""
+    path: str = "/"
+    tls: bool = False
+    text: str = ""
+
+
+async def verdict(fleet: Fleet, row: Row) -> list[str]:
+    """Return how a row's outcome differs from what it expects."""
+    target = _target(fleet, row)
+    before = {place: await _page(fleet, place) for place in {one.at for one in row.counted}}
+    marks = {place: fleet.log(place).size() for place in fleet.envoys}
+    numbers = [str(next(fleet.numbers)) for _ in range(row.times)]
+    started = time.monotonic()
+    answers = await _all(fleet, row, target=target, numbers=numbers)
+    seconds = time.monotonic() - started
+    seen = await _arrived(fleet, row, numbers)
+    first = _first_envoy(row)
+    outcome = Outcome(
+        answers=answers,
+        seen=seen,
+        seconds=seconds,
+        log=await _log(
+            fleet, first, number=numbers[0], since=marks, asked=bool(row.logged or row.flags)
+        ),
+        server_log=await _log(
+            fleet,
+            row.to,
+            number=numbers[0],
+            since=marks,
+            asked=bool(row.server_logged or row.server_flags),
+        ),
+    )
+    return [*judge(row, outcome), *await _counted(fleet, row, before)]
+
+
+def _first_envoy(row: Row) -> str:
+    return {"outside": "gateway", "neighbour": row.to}.get(row.source, row.source)
+
+
+def _target(fleet: Fleet, row: Row) -> Target:
+    if row.send:
+        where, _, text = row.send.partition(" ")
+        host, _, port = where.partition(":")
+        return Target(_address(fleet, row, int(port)), host=host, tls=bool(row.proving), text=text)
+    found = _ASK.fullmatch(row.ask)
+    assert found is not None, row.ask
+    tls = bool(found["tls"])
+    port = int(found["port"] or (_TLS_PORT if tls else _PLAIN_PORT))
+    tls = tls or (row.source == "neighbour" and bool(row.proving))
+    return Target(
+        _address(fleet, row, port), found["method"], found["host"], found["path"] or "/", tls
+    )
+
+
+def _address(fleet: Fleet, row: Row, port: int) -> tuple[str, int]:
+    if row.source == "outside":
+        return fleet.place.address("gateway"), port
+    if row.source == "neighbour":
+        return fleet.place.address(row.to), port
+    return fleet.place.address(row.source, 3), PROXY_PORT if port == _PROXIED_PORT else port
+
+
+async def _all(fleet: Fleet, row: Row, *, target: Target, numbers: Sequence[str]) -> list[Answer]:
+    calls = [_call(fleet, row, target=target, number=number) for number in numbers]
+    if row.together:
+        return list(await asyncio.gather(*map(ask, calls)))
+    return [await ask(call) for call in calls]
+
+
+def _call(fleet: Fleet, row: Row, *, target: Target, number: str) -> Call:
+    token = _token(fleet, row.token)
+    headers = {"host": target.host, "x-row": number}
+    for name, value in row.headers.items():
+        headers[name] = fleet.place.local(value).replace("#", number).replace("@token@", token)
+    if token and not any("@token@" in text for text in (row.ask, *row.headers.values())):
+        headers["authorization"] = f"Bearer {token}"
+    alpn = tuple(row.alpn) or _alpn(row)
+    return Call(
+        address=target.address,
+        over="tcp" if row.send else row.over,
+        method=target.method,
+        path=target.path.replace("@token@", quote(token)),
+        headers=headers,
+        body=(target.text.encode() if row.send else row.body.encode()),
+        tls=fleet.client(row.proving, alpn) if target.tls else None,
+        server_name=row.server_name or ("" if row.source == "neighbour" else target.host),
+    )
+
+
+def _alpn(row: Row) -> tuple[str, ...]:
+    if row.source == "neighbour":
+        kinds = {
+            "h1": ISTIO_ALPN,
+            "h2": ("istio-h2", "istio", "h2"),
+            "grpc": ("istio-h2", "istio", "h2"),
+        }
+        return ("istio-peer-exchange", "istio") if row.send else kinds[row.over]
+    return ("http/1.1",) if row.over == "h1" else ("h2",)
+
+
+def _token(fleet: Fleet, claims: Mapping[str, object] | None) -> str:
+    if claims is None:
+        return ""
+    named = {"iss": "https://issuer.example.com", "sub": "ann", "exp": 4_000_000_000, **claims}
+    stranger = named.pop("key", "") == "stranger"
+    return tokens.sign(
+        {name: value for name, value in named.items() if value is not None},
+        fleet.keys.forger if stranger else fleet.keys.issuer,
+    )
+
+
+async def _arrived(fleet: Fleet, row: Row, numbers: Sequence[str]) -> list[Seen]:
+    """Return what applications got; what a row waits for may come after the answer."""
+
+    def seen() -> list[Seen]:
+        return [one for number in numbers for one in fleet.applications.got[number]]
+
+    async def complete() -> bool:
+        counts = [one.workload for one in seen()]
+        return all(within(counts.count(name), wanted) for name, wanted in row.reached.items())
+
+    if row.reached:
+        await soon(complete)
+    return seen()
+
+
+async def _log(
+    fleet: Fleet, place: str, *, number: str, since: Mapping[str, int], asked: bool
+) -> Mapping[str, str]:
+    return await fleet.log(place).of(number, since[place]) if asked else {}
+
+
+async def _page(fleet: Fleet, place: str) -> Samples:
+    return samples(await fleet.envoys[place].prometheus())
+
+
+async def _counted(fleet: Fleet, row: Row, before: Mapping[str, Samples]) -> list[str]:
+    grown: dict[int, float] = {}
+
+    async def complete() -> bool:
+        pages = {place: await _page(fleet, place) for place in before}
+        for index, one in enumerate(row.counted):
+            grown[index] = total(pages[one.at], one) - total(before[one.at], one)
+        return all(within(grown[index], one.by) for index, one in enumerate(row.counted))
+
+    if row.counted:
+        await soon(complete)
+    return [
+        f"{one.metric} of {one.at} with {dict(one.labels)} grew by {grown[index]:g}, not {one.by}"
+        for index, one in enumerate(row.counted)
+        if not within(grown[index], one.by)
+    ]

@@ -1,0 +1,114 @@
+"""The real CA in a real cluster's API server: Secrets, TokenReview, ConfigMaps, a Lease."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from libs.kube.client import Client
+from libs.pki import bundle, csr
+from libs.rpc import channel, tls
+from libs.runtime.clock import Clock
+from services.ca import app
+from services.ca.root_maps import KEY, NAME
+from services.ca.root_secret import OWN
+from services.ca.settings import Settings
+from tests.support import kube_accounts as kube
+from tests.support.pki_ca import CA_NAME, Answer, Metadata, ask, bearer
+
+SYSTEM = "istio-system"
+SECRETS = f"/api/v1/namespaces/{SYSTEM}/secrets"
+RESOLV = f"search {SYSTEM}.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.0.0.1\n"
+
+
+def settings(folder: Path, kubeconfig: str, **changes: Any) -> Settings:  # noqa: ANN401
+    """Return settings of a CA on free ports."""
+    resolv = folder / "resolv.conf"
+    resolv.write_text(RESOLV)
+    own: dict[str, Any] = {
+        "port": 0,
+        "mtls_port": 0,
+        "monitoring_port": 0,
+        "kubeconfig": kubeconfig,
+        "resolv_conf": resolv,
+    }
+    return Settings(**(own | changes))
+
+
+class ClusterCa:
+    """A running CA and what a test asks of it."""
+
+    def __init__(self, bound: app.Bound, client: Client, roots: bytes) -> None:
+        self.bound = bound
+        self.client = client
+        self.roots = roots
+        self._stack = AsyncExitStack()
+
+    async def connect(self, material: tls.Material | None = None) -> grpc.aio.Channel:
+        """Return a channel to the token port, or with a certificate to the mTLS port."""
+        credentials = (
+            tls.Keychain(material).channel_credentials() if material else tls.trusting(self.roots)
+        )
+        port = self.bound.mtls if material else self.bound.token
+        return await self._stack.enter_async_context(
+            channel.connect(f"127.0.0.1:{port}", credentials=credentials, server_name=CA_NAME)
+        )
+
+    async def ask(
+        self,
+        metadata: Metadata,
+        *,
+        request: bytes = b"",
+        over: grpc.aio.Channel | None = None,
+        lifetime: int = 0,
+        wishes: dict[str, Any] | None = None,
+    ) -> Answer:
+        """Ask for a certificate."""
+        own = over or await self.connect()
+        request = request or csr.make_with_key()[1]
+        return await ask(own, request, metadata, lifetime=lifetime, wishes=wishes)
+
+    async def enrol(self, namespace: str, account: str, pod: str) -> tls.Material:
+        """Return the certificate that a pod gets for its token."""
+        token = await kube.pod_token(self.client, namespace, pod, by=account)
+        key, request = csr.make_with_key()
+        answer = await self.ask(bearer(token), request=request)
+        assert answer.code == "OK", answer
+        *chain, roots = (pem.encode() for pem in answer.chain)
+        return tls.Material(key, b"".join(chain), roots, *bundle.validity(chain[0]))
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
+async def secret(client: Client, name: str = OWN) -> Any:  # noqa: ANN401  # JSON
+    return await client.get(f"{SECRETS}/{name}")
+
+
+async def root_map(client: Client, namespace: str) -> str:
+    found = await client.get(f"/api/v1/namespaces/{namespace}/configmaps/{NAME}")
+    return str(found["data"][KEY])
+
+
+@asynccontextmanager
+async def cluster_ca(
+    folder: Path,
+    client: Client,
+    kubeconfig: str,
+    *,
+    clock: Clock | None = None,
+    **changes: Any,  # noqa: ANN401
+) -> AsyncIterator[ClusterCa]:
+    """Run a CA while the block runs."""
+    await kube.namespace(client, SYSTEM)
+    own = settings(folder, kubeconfig, **changes)
+    async with app.running(own, clock=clock) as bound:
+        held = await secret(client)
+        ca = ClusterCa(bound, client, base64.b64decode(held["data"]["root-cert.pem"]))
+        try:
+            yield ca
+        finally:
+            await ca.close()
