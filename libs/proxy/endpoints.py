@@ -21,10 +21,16 @@ from libs.proxy import locality
 from libs.proxy.address_families import reachable
 from libs.proxy.cluster_name import ClusterName, parse_cluster
 from libs.proxy.gateways import passed_by_name
-from libs.proxy.memo import WeakMemo, same
+from libs.proxy.memo import Memo, WeakMemo, same
 from libs.proxy.node import Families, Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies
-from libs.proxy.scope import EndpointScope, OutboundScope, ScopedService, ScopedSubset
+from libs.proxy.scope import (
+    EndpointScope,
+    GatewayListener,
+    OutboundScope,
+    ScopedService,
+    ScopedSubset,
+)
 
 PERSISTENT_SESSION_LABEL = "istio.io/persistent-session"
 
@@ -71,12 +77,32 @@ class _Needs(NamedTuple):
 _NOTHING = _Needs(node=False, locality=False, labels=frozenset())
 
 
+class EndpointScopes(dict[str, EndpointScope]):
+    """All endpoint scopes of one class of clients, by cluster. Never changed; compare by `is`."""
+
+
+class _Sight(NamedTuple):
+    """What of an outbound scope decides endpoint scopes: its parts are compared by `is`."""
+
+    services: tuple[ScopedService, ...]
+    settings: MeshSettings
+    gateways: tuple[GatewayListener, ...]
+    original: bool
+    families: Families
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """The same for the same sight, as long as the objects live."""
+        parts = (id(self.services), id(self.settings), id(self.gateways))
+        return (*parts, self.original, self.families)
+
+
 class _View(NamedTuple):
     """All endpoint scopes of one class of clients, as of one epoch."""
 
-    outbound: OutboundScope
+    sight: _Sight
     epoch: int
-    scopes: Mapping[str, EndpointScope]
+    scopes: EndpointScopes
 
 
 class _Kept:
@@ -104,13 +130,14 @@ class EndpointScoper:
         self._peers: PeerPolicies | None = None  # None while no policy forbids mesh TLS
         self._moved: frozenset[str] = frozenset()
         self._kept: WeakMemo[_Kept] = WeakMemo()
-        self._needs: WeakMemo[_Needs] = WeakMemo()
-        self._views: dict[tuple[int, Whereabouts], _View] = {}
-        self._older: dict[tuple[int, Whereabouts], _View] = {}
+        self._needs: Memo[_Needs] = Memo()
+        self._views: dict[tuple[object, ...], _View] = {}
+        self._older: dict[tuple[object, ...], _View] = {}
 
     def turn_to(self, mesh: Mesh, peers: PeerPolicies) -> None:
         """Look at the endpoints of `mesh`."""
         self._older, self._views = self._views, {}
+        self._needs.turn()
         forbids = peers if _forbids(mesh) else None
         rows = mesh.endpoints
         if forbids is not self._peers:
@@ -120,10 +147,14 @@ class EndpointScoper:
         self._moved = frozenset(_moved(self._rows, rows))
         self._rows, self._peers = rows, forbids
 
-    def scopes(self, outbound: OutboundScope, client: Whereabouts) -> Mapping[str, EndpointScope]:
+    def scopes(self, outbound: OutboundScope, client: Whereabouts) -> EndpointScopes:
         """Return the endpoint scopes by cluster; the same object if none of them changed."""
-        place = self._needs.get(outbound, (), lambda: self._needs_of(outbound)).of(client)
-        key = (id(outbound), place)
+        needs = self._needs.get(
+            (outbound.services, outbound.settings), lambda: self._needs_of(outbound)
+        )
+        place = needs.of(client)
+        sight = _sight(outbound)
+        key = (*sight.key, place)
         view = self._views.get(key)
         if view is None:
             view = self._next(outbound, place, self._older.get(key))
@@ -131,17 +162,18 @@ class EndpointScoper:
         return view.scopes
 
     def _next(self, outbound: OutboundScope, client: Whereabouts, before: _View | None) -> _View:
-        if before is None or before.outbound is not outbound or before.epoch < self._epoch - 1:
+        sight = _sight(outbound)
+        if before is None or before.epoch < self._epoch - 1:
             made = (self._of(outbound, scoped, client) for scoped in outbound.services)
-            scopes = {scope.cluster: scope for scopes in made for scope in scopes}
-            return _View(outbound, self._epoch, scopes)
+            found = EndpointScopes((scope.cluster, scope) for scopes in made for scope in scopes)
+            return _View(sight, self._epoch, found)
         touched = [scoped for scoped in outbound.services if scoped.service.key in self._moved]
         if before.epoch == self._epoch or not touched:
-            return _View(outbound, self._epoch, before.scopes)
-        scopes = dict(before.scopes)
+            return _View(sight, self._epoch, before.scopes)
+        scopes = EndpointScopes(before.scopes)
         for scoped in touched:
             scopes.update((scope.cluster, scope) for scope in self._of(outbound, scoped, client))
-        return _View(outbound, self._epoch, scopes)
+        return _View(sight, self._epoch, scopes)
 
     def _needs_of(self, outbound: OutboundScope) -> _Needs:
         settings = outbound.settings
@@ -173,6 +205,16 @@ class EndpointScoper:
             scopes = tuple(_scopes(scoped, reached, self._peers, outbound.settings, place))
             kept.by_place[key] = scopes
         return scopes + _by_name(scopes) if passed_by_name(outbound, scoped) else scopes
+
+
+def _sight(outbound: OutboundScope) -> _Sight:
+    return _Sight(
+        outbound.services,
+        outbound.settings,
+        outbound.gateways,
+        original=knows_original(outbound),
+        families=outbound.families,
+    )
 
 
 def _by_name(scopes: tuple[EndpointScope, ...]) -> tuple[EndpointScope, ...]:

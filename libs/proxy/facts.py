@@ -32,11 +32,15 @@ class FactTable:
     def __init__(self) -> None:
         self._inputs: dict[str, tuple[EndpointSet, Resolution]] = {}
         self._facts: Mapping[str, EndpointFacts] = {}
+        self._tables: tuple[object, object] = (None, None)
 
     def update(
         self, endpoints: Mapping[str, EndpointSet], services: Mapping[str, Service]
     ) -> Mapping[str, EndpointFacts]:
         """Return the facts by ServiceKey; the same object if nothing in it changed."""
+        if self._tables[0] is endpoints and self._tables[1] is services:
+            return self._facts
+        self._tables = (endpoints, services)
         facts: dict[str, EndpointFacts] = {}
         inputs: dict[str, tuple[EndpointSet, Resolution]] = {}
         for key, row in endpoints.items():

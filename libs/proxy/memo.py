@@ -5,8 +5,8 @@ at its identity is cheaper than hashing it. `WeakMemo` forgets with its owner; `
 two turns did not use. Neither is safe for use by several threads at once.
 """
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
 from weakref import ref
 
 T = TypeVar("T")
@@ -67,4 +67,25 @@ class Memo(Generic[T]):
 
     def turn(self) -> None:
         """Begin a new turn."""
+        self._old, self._young = self._young, {}
+
+
+class Interner:
+    """Tuples of the same objects are one tuple, as long as `turn` finds them used."""
+
+    def __init__(self) -> None:
+        self._young: dict[tuple[int, ...], tuple[Any, ...]] = {}
+        self._old: dict[tuple[int, ...], tuple[Any, ...]] = {}
+
+    def __call__(self, items: Iterable[T]) -> tuple[T, ...]:
+        """Return the one tuple of these very objects."""
+        found = tuple(items)
+        key = tuple(map(id, found))
+        known = self._young.get(key)
+        if known is None:
+            known = self._young[key] = self._old.get(key, found)
+        return known
+
+    def turn(self) -> None:
+        """Begin a new turn: what the last one did not use is forgotten."""
         self._old, self._young = self._young, {}

@@ -1,32 +1,29 @@
 """The outbound part of a scope: what a proxy may call, and everything that decides how.
 
-An `Outlook` is what one mesh looks like from outside any namespace: indexes over its tables, made
-once and shared by all clients. `outbound_scope` then looks through it with the eyes of one client.
+`outbound_scope` looks through an `Outlook`, which all clients share, with the eyes of one client.
 Endpoints are not decided here but in `libs.proxy.endpoints`.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from msgspec import structs
 
 from libs.model import wire
 from libs.model.ids import Ref, SpiffeId
-from libs.model.mesh import Mesh
-from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution, Service
 from libs.model.settings import MeshSettings
 from libs.model.sidecar import Sidecar
 from libs.model.traffic import Routing, TrafficPolicy
 from libs.proxy.endpoints import passes_through
-from libs.proxy.facing import Facing, facing
+from libs.proxy.facing import facing
 from libs.proxy.facts import NO_ENDPOINTS, EndpointFacts
-from libs.proxy.gateways import GatewayIndex, merge
-from libs.proxy.memo import Memo
+from libs.proxy.gateways import merge
 from libs.proxy.node import Interception, Proxy, ProxyType
-from libs.proxy.peers import PeerPolicies
-from libs.proxy.policies import MergedPolicy, PolicyIndex, at_port
-from libs.proxy.routings import SIDECARS, RoutingIndex, prune
+from libs.proxy.outlook import Listing, Outlook, listing
+from libs.proxy.policies import ANYBODY, MergedPolicy, at_port
+from libs.proxy.routings import SIDECARS, prune
 from libs.proxy.scope import (
     EgressView,
     GatewayListener,
@@ -34,80 +31,9 @@ from libs.proxy.scope import (
     ScopedService,
     ScopedSubset,
 )
-from libs.proxy.sidecars import ListenerView, SidecarIndex, narrow
-from libs.proxy.visibility import ServiceIndex, concrete
+from libs.proxy.sidecars import ListenerView, Narrowed, narrow
 
 _NO_LABELS: dict[str, str] = {}
-
-
-class Outlook:
-    """Indexes over the tables that decide what clients see, and memos of what was made of them."""
-
-    def __init__(self) -> None:
-        self._services: Memo[ServiceIndex] = Memo()
-        self._policies: Memo[PolicyIndex] = Memo()
-        self._routings: Memo[RoutingIndex] = Memo()
-        self._peers: Memo[PeerPolicies] = Memo()
-        self._gateways: Memo[GatewayIndex] = Memo()
-        self._sidecars: Memo[SidecarIndex] = Memo()
-        self.faced: Memo[Service] = Memo()
-        self.pruned: Memo[Routing] = Memo()
-        self.scoped: Memo[ScopedService] = Memo()
-        self.facts: Mapping[str, EndpointFacts] = {}
-        self.alike: dict[tuple[str, int], ScopedService] = {}  # what all clients see alike
-
-    def turn_to(self, mesh: Mesh, facts: Mapping[str, EndpointFacts]) -> None:
-        """Look at `mesh`. Indexes of tables that did not change are kept."""
-        settings = mesh.settings
-        for memo in (self._services, self._policies, self._routings, self._peers, self._gateways):
-            memo.turn()
-        self.pruned.turn()
-        self._sidecars.turn()
-        self.faced.turn()
-        self.scoped.turn()
-        self.settings: MeshSettings = settings
-        self.facts = facts
-        self.alike = {}
-        self.services = self._services.get(
-            (mesh.services, settings),
-            lambda: ServiceIndex(mesh.services.values(), settings.service_export_to),
-        )
-        self.policies = self._policies.get(
-            (mesh.host_policies, settings),
-            lambda: PolicyIndex(
-                mesh.host_policies.values(),
-                settings.host_policy_export_to,
-                settings.root_namespace,
-            ),
-        )
-        self.routings = self._routings.get(
-            (mesh.routings, settings),
-            lambda: RoutingIndex(mesh.routings.values(), settings.routing_export_to),
-        )
-        self.gateways = self._gateways.get(
-            (mesh.gateways, mesh.routings, settings),
-            lambda: GatewayIndex(
-                mesh.gateways.values(), mesh.routings.values(), settings.routing_export_to
-            ),
-        )
-        self.peers = self._peers.get((mesh.peer_policies, settings), lambda: PeerPolicies(mesh))
-        self.sidecars = self._sidecars.get(
-            (mesh.sidecars, settings),
-            lambda: SidecarIndex(mesh.sidecars.values(), settings.root_namespace),
-        )
-
-    def sidecar(self, proxy: Proxy) -> Sidecar | None:
-        """Return the Sidecar that `proxy` goes by; routers go by none."""
-        if proxy.type is ProxyType.ROUTER:
-            return None
-        return self.sidecars.choose(proxy.namespace, proxy.labels)
-
-    def usable(self, service: Service, client: Facing, ports: frozenset[int]) -> Service:
-        """Return `service` as a client uses it: with its addresses, and of its ports only those."""
-        limited = ",".join(map(str, sorted(ports)))
-        return self.faced.get(
-            (service, str(client), limited), lambda: _limited(client.sees(service), ports)
-        )
 
 
 class Client(NamedTuple):
@@ -156,33 +82,22 @@ def outbound_scope(
     """Return what `proxy` may call. Its own addresses are left for `libs.proxy.scoper` to add."""
     client = client_of(outlook, proxy, published)
     gateways = _gateways(outlook, client)
-    seen = outlook.services.seen_from(proxy.namespace)
     routings = _routings(outlook, client, gateways)
-    ports: Mapping[str, frozenset[int]] = {}
+    found = outlook.listing(proxy.namespace, facing(proxy))
     views: tuple[ListenerView, ...] = ()
     sidecar = outlook.sidecar(proxy)
+    divided = False
     if sidecar is not None and sidecar.egress:
-        seen, ports, routings, views = narrow(sidecar, proxy.namespace, outlook.services, routings)
-    aliases = _aliases(seen)
-    labels = dict(client.labels)
-    facing_services = facing(proxy)
+        found, narrowed = _narrowed(outlook, proxy, sidecar, routings=routings)
+        routings, views = outlook.one(narrowed.routings), narrowed.views
+        divided = _divides(views, narrowed.services)
     return OutboundScope(
         type=proxy.type,
         namespace=proxy.namespace,
         dns_domain=proxy.dns_domain,
         settings=outlook.settings,
         interception=proxy.interception,
-        services=tuple(
-            _scoped(
-                outlook,
-                outlook.usable(service, facing_services, ports.get(host, frozenset())),
-                aliases.get(host, ()),
-                proxy.namespace,
-                labels,
-            )
-            for host, service in sorted(seen.items())
-            if service.resolution is not Resolution.ALIAS
-        ),
+        services=_scoped(outlook, found, client),
         routings=routings,
         http_proxy_port=proxy.http_proxy_port,
         outbound_address=client.outbound_address,
@@ -190,11 +105,27 @@ def outbound_scope(
         gateways=gateways,
         families=proxy.families,
         dns_capture=proxy.dns_capture,
-        egress=tuple(_egress(view) for view in views) if _divides(views, seen) else (),
+        egress=tuple(map(_egress, views)) if divided else (),
         allow_any=_allows_any(sidecar, outlook.settings),
         egress_proxy=sidecar.egress_proxy if sidecar else None,
         sidecar=sidecar.ref if sidecar else Ref(""),
     )
+
+
+def _narrowed(
+    outlook: Outlook, proxy: Proxy, sidecar: Sidecar, *, routings: tuple[Routing, ...]
+) -> tuple[Listing, Narrowed]:
+    """Return what a Sidecar leaves of what its proxies see."""
+    namespace, client = proxy.namespace, facing(proxy)
+    made = outlook.narrowed.get(
+        (sidecar, namespace, outlook.services, routings),
+        lambda: narrow(sidecar, namespace, outlook.services, routings),
+    )
+    ports = made.ports
+    found = listing(
+        made.services, lambda one: outlook.usable(one, client, ports.get(one.host, frozenset()))
+    )
+    return found, made
 
 
 def _allows_any(sidecar: Sidecar | None, settings: MeshSettings) -> bool:
@@ -216,13 +147,6 @@ def _egress(view: ListenerView) -> EgressView:
     )
 
 
-def _limited(service: Service, ports: frozenset[int]) -> Service:
-    if not ports or all(port.number in ports for port in service.ports):
-        return service
-    left = tuple(port for port in service.ports if port.number in ports)
-    return structs.replace(service, ports=left)
-
-
 def dials_itself(scoped: ScopedService) -> bool:
     """Tell whether clients need a listener for each address of a service's endpoints.
 
@@ -232,16 +156,6 @@ def dials_itself(scoped: ScopedService) -> bool:
         not port.protocol.is_http and port.protocol is not Protocol.UDP
         for port in scoped.service.ports
     )
-
-
-def _aliases(seen: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for host, service in sorted(seen.items()):
-        if service.resolution is Resolution.ALIAS:
-            target = concrete(seen, service)
-            if target is not None:
-                found.setdefault(target.host, []).append(host)
-    return {host: tuple(names) for host, names in found.items()}
 
 
 _PRIVILEGED = 1024
@@ -270,44 +184,41 @@ def _routings(
     context = repr((client.labels, sorted(served)))
 
     def pruned(routing: Routing) -> Routing:
+        if served is SIDECARS and outlook.routings.concerns_all(routing):
+            return routing
         return outlook.pruned.get(
             (routing, namespace, context),
             lambda: prune(routing, namespace, by_key, gateways=served),
         )
 
-    return tuple(pruned(routing) for routing in visible)
+    return outlook.one(map(pruned, visible))
 
 
-def _scoped(  # noqa: PLR0917 - the inputs of one memo entry
-    outlook: Outlook,
-    service: Service,
-    aliases: tuple[str, ...],
-    namespace: str,
-    labels: Mapping[str, str],
-) -> ScopedService:
-    # Most clients follow the same policies, and then what one of them sees is what all see.
-    alike = not aliases and not outlook.policies.depends_on(namespace)
-    if alike and (known := outlook.alike.get((service.key, id(service)))) is not None:
-        return known
-    scoped = _found(outlook, service, aliases, namespace, labels)
-    if alike:
-        outlook.alike[service.key, id(service)] = scoped
-    return scoped
+def _scoped(outlook: Outlook, found: Listing, client: Client) -> tuple[ScopedService, ...]:
+    """Return the services of a listing as `client` sees them: mostly as everybody does."""
+    everybody = outlook.alike(found, partial(_found, outlook))
+    special = outlook.policies.special(client.namespace)
+    if not special.names and not special.wildcards:
+        return everybody
+    own = partial(_found, outlook, client=client.namespace, labels=dict(client.labels))
+    return outlook.one(
+        own(service, found.aliases.get(service.host, ())) if special.covers(service.host) else one
+        for service, one in zip(found.services, everybody, strict=True)
+    )
 
 
 def _found(  # noqa: PLR0917 - the inputs of one memo entry
     outlook: Outlook,
     service: Service,
     aliases: tuple[str, ...],
-    namespace: str,
-    labels: Mapping[str, str],
+    client: str = ANYBODY,
+    labels: Mapping[str, str] = _NO_LABELS,
 ) -> ScopedService:
     policy = outlook.policies.find(
-        client=namespace, labels=labels, host=service.host, owner=service.namespace
+        client=client, labels=labels, host=service.host, owner=service.namespace
     )
     facts = outlook.facts.get(service.key, NO_ENDPOINTS)
-    mode, refs = outlook.peers.effective(service.namespace, _NO_LABELS, None)
-    forbidden = refs if mode is MtlsMode.DISABLE else ()
+    forbidden = outlook.forbidding(service.namespace)
     inputs = (service, policy, facts, "/".join(forbidden), " ".join(aliases), outlook.settings)
     return outlook.scoped.get(
         inputs,

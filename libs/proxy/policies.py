@@ -7,12 +7,15 @@ that the client belongs to counts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from msgspec import Struct, structs
 
 from libs.model import hosts
 from libs.model.ids import Ref
 from libs.model.traffic import HostPolicy, Subset, TrafficPolicy
+from libs.proxy.memo import Memo
 
 NOTHING_SAID = TrafficPolicy()
 
@@ -32,7 +35,8 @@ class MergedPolicy(Struct, frozen=True, gc=False, kw_only=True):
 class _Place:
     """The policies that are searched together."""
 
-    def __init__(self) -> None:
+    def __init__(self, made: Memo[MergedPolicy]) -> None:
+        self._made = made
         self._hosts: dict[str, list[MergedPolicy]] = {}
         self._wildcards: list[str] = []
 
@@ -45,9 +49,14 @@ class _Place:
                 self._wildcards.sort(key=hosts.specificity, reverse=True)
         for position, existing in enumerate(merged):
             if _one(existing, incoming):
-                merged[position] = _merge(existing, incoming)
+                both = partial(_merge, existing, incoming)
+                merged[position] = self._made.get((existing, incoming), both)
                 return
         merged.append(incoming)
+
+    def patterns(self) -> Iterable[str]:
+        """Return the hosts that policies are for."""
+        return self._hosts
 
     def find(self, host: str) -> Sequence[MergedPolicy]:
         """Return the policies of the most specific pattern that covers `host`."""
@@ -74,39 +83,70 @@ def _merge(older: MergedPolicy, newer: MergedPolicy) -> MergedPolicy:
     )
 
 
+class Special(NamedTuple):
+    """Hosts, by name and by pattern."""
+
+    names: frozenset[str]
+    wildcards: frozenset[str]
+
+    def covers(self, host: str) -> bool:
+        """Tell whether `host` is one of them."""
+        return host in self.names or any(hosts.matches(one, host) for one in self.wildcards)
+
+
+ANYBODY = ""
+"""A client like most: nothing is special for it."""
+
+
 class PolicyIndex:
-    """The host policies of a mesh by where they are searched."""
+    """The host policies of a mesh by where they are searched.
+
+    `made` keeps merged policies the same objects from one index to the next.
+    """
 
     def __init__(
-        self, policies: Iterable[HostPolicy], default: Sequence[str], root_namespace: str
+        self,
+        policies: Iterable[HostPolicy],
+        default: Sequence[str],
+        root_namespace: str,
+        *,
+        made: Memo[MergedPolicy] | None = None,
     ) -> None:
+        self._made = Memo[MergedPolicy]() if made is None else made
         self._root = root_namespace
         self._local: dict[str, _Place] = {}
         self._exported: dict[str, _Place] = {}
-        self._root_private = _Place()
+        self._root_private = self._place()
         self._selector_labels: dict[str, set[str]] = {}
         default_private = "." in default
-        self._some_are_named = False  # some policy is for certain namespaces only
+        self._named: set[str] = set()  # hosts of policies that are for certain namespaces only
         for policy in sorted(policies, key=_age):
             self._add(policy, default_private)
 
     def _add(self, policy: HostPolicy, default_private: bool) -> None:
-        merged = _as_merged(policy)
+        merged = self._made.get((policy,), partial(_as_merged, policy))
         namespace = policy.namespace
         if policy.selector is not None:
             self._selector_labels.setdefault(namespace, set()).update(policy.selector)
         if not merged.audience or merged.audience & {"*", namespace}:
-            self._local.setdefault(namespace, _Place()).add(merged)
+            self._local.setdefault(namespace, self._place()).add(merged)
         private = default_private if not merged.audience else merged.audience == {namespace}
-        self._some_are_named |= bool(merged.audience - {"*", namespace})
+        if merged.audience - {"*", namespace}:
+            self._named.add(merged.host)
         if not private:
-            self._exported.setdefault(namespace, _Place()).add(merged)
+            self._exported.setdefault(namespace, self._place()).add(merged)
         elif namespace == self._root:
             self._root_private.add(merged)
 
-    def depends_on(self, client: str) -> bool:
-        """Tell whether `client` may follow other policies than most namespaces do."""
-        return self._some_are_named or client == self._root or client in self._local
+    def _place(self) -> _Place:
+        return _Place(self._made)
+
+    def special(self, client: str) -> "Special":
+        """Return the hosts for which `client` may follow other policies than most clients do."""
+        place = self._root_private if client == self._root else self._local.get(client)
+        patterns = frozenset({*self._named, *(place.patterns() if place is not None else ())})
+        wildcards = frozenset(filter(hosts.is_wildcard, patterns))
+        return Special(patterns - wildcards, wildcards)
 
     def selector_labels(self, namespace: str) -> frozenset[str]:
         """Return the labels by which policies of `namespace` choose their clients."""

@@ -6,11 +6,12 @@ and everything that only a request can tell stay; so does which of its gateways 
 for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from msgspec import structs
 
+from libs.model.ids import Ref
 from libs.model.traffic import MESH_GATEWAY, HttpMatch, HttpRoute, Routing, StreamMatch, StreamRoute
 from libs.proxy.visibility import PUBLIC, audience
 
@@ -26,9 +27,12 @@ class RoutingIndex:
         self._exported: dict[str, list[Routing]] = {}
         self._public: list[Routing] = []
         labels: set[str] = set()
+        self._choosing: set[Ref] = set()  # those with matches for certain clients
         for routing in sorted(routings, key=_age):
             if MESH_GATEWAY not in routing.gateways:
                 continue
+            if any(map(_chooses, _matches(routing))):
+                self._choosing.add(routing.ref)
             labels.update(source_labels(routing))
             for namespace in audience(routing.export_to, default, routing.namespace):
                 if namespace == PUBLIC:
@@ -39,6 +43,10 @@ class RoutingIndex:
                     self._exported.setdefault(namespace, []).append(routing)
         self.source_labels = frozenset(labels)
         """The labels by which routings choose their clients."""
+
+    def concerns_all(self, routing: Routing) -> bool:
+        """Tell whether no match of a routing is for certain clients only."""
+        return routing.ref not in self._choosing
 
     def seen_from(self, namespace: str) -> list[Routing]:
         """Return what sidecars of `namespace` follow, in order of precedence.
@@ -56,12 +64,19 @@ def _age(routing: Routing) -> tuple[int, str, str]:
 
 def source_labels(routing: Routing) -> Iterable[str]:
     """Yield the labels by which a routing chooses its clients."""
+    for match in _matches(routing):
+        yield from match.source_labels
+
+
+def _matches(routing: Routing) -> Iterator[HttpMatch | StreamMatch]:
     for http in routing.http:
-        for match in http.matches:
-            yield from match.source_labels
+        yield from http.matches
     for stream in (*routing.tcp, *routing.tls):
-        for condition in stream.matches:
-            yield from condition.source_labels
+        yield from stream.matches
+
+
+def _chooses(match: HttpMatch | StreamMatch) -> bool:
+    return bool(match.gateways or match.source_labels or match.source_namespace)
 
 
 SIDECARS = frozenset({MESH_GATEWAY})
@@ -117,7 +132,7 @@ def _route(route: Route, client: _Client) -> Route | None:
 
 
 def _match(match: HttpMatch | StreamMatch, client: _Client) -> HttpMatch | StreamMatch | None:
-    if not (match.gateways or match.source_labels or match.source_namespace):
+    if not _chooses(match):
         return match
     if not _concerns(match, client):
         return None

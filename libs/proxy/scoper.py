@@ -17,7 +17,8 @@ from libs.proxy.facts import FactTable
 from libs.proxy.inbound import InboundScoper
 from libs.proxy.memo import Memo, WeakMemo
 from libs.proxy.node import Proxy, ProxyType
-from libs.proxy.outbound import Client, Outlook, client_of, dials_itself, outbound_scope
+from libs.proxy.outbound import Client, client_of, dials_itself, outbound_scope
+from libs.proxy.outlook import Outlook
 from libs.proxy.scope import InboundScope, OutboundScope, ProxyScope
 from libs.proxy.telemetry import reachable
 
@@ -48,6 +49,7 @@ class Scoper:
         self._dialled: WeakMemo[frozenset[str]] = WeakMemo()
         self._digests: WeakMemo[str] = WeakMemo()
         self._routing_hashes: Memo[bytes] = Memo()
+        self._joined: Memo[bytes] = Memo()
 
     def scope(self, mesh: Mesh, proxy: Proxy) -> ProxyScope:
         """Return what `proxy` sees of `mesh`. Proxies with equal digests are one class."""
@@ -82,6 +84,7 @@ class Scoper:
             self._before, self._outbound = self._outbound, {}
             self._addressed.turn()
             self._routing_hashes.turn()
+            self._joined.turn()
         self._endpoints.turn_to(mesh, self._outlook.peers)
 
     def _outbound_scope(
@@ -112,10 +115,18 @@ class Scoper:
 
     def _outbound_digest(self, scope: OutboundScope) -> str:
         digest = blake2b(wire.encode(structs.replace(scope, services=(), routings=())))
-        digest.update(b"".join(service.digest for service in scope.services))
-        for routing in scope.routings:
-            digest.update(self._routing_hashes.get((routing,), partial(wire.digest, routing)))
+        digest.update(
+            self._joined.get((scope.services, scope.routings), partial(self._join, scope))
+        )
         return digest.hexdigest()[:32]
+
+    def _join(self, scope: OutboundScope) -> bytes:
+        services = (service.digest for service in scope.services)
+        routings = (
+            self._routing_hashes.get((routing,), partial(wire.digest, routing))
+            for routing in scope.routings
+        )
+        return b"".join((*services, b"routings", *routings))
 
 
 def _heard(inbound: InboundScope, outbound: OutboundScope) -> InboundScope:

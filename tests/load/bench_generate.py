@@ -18,6 +18,7 @@ from libs.model.traffic import (
     ConnectionPool,
     Destination,
     HttpRoute,
+    Routing,
     TrafficPolicy,
     WeightedDestination,
 )
@@ -40,6 +41,8 @@ from tests.support.mesh import (
 
 NAMESPACES = 20
 ENDPOINTS = 5
+POLICIES = 5
+"""Every fifth service has a host policy and a routing."""
 PORT = 9080
 
 
@@ -54,6 +57,19 @@ def _rows(number: int) -> Iterator[Struct]:
     yield of
     addresses = (f"10.{number // 250 % 250}.{number % 250}.{index}" for index in range(ENDPOINTS))
     yield endpoints(of, *addresses, labels={"app": name}, workload_name=name)
+    if number % POLICIES == 0:
+        yield host_policy(name, of.host, namespace=namespace, policy=_pool(number))
+        yield _routed(name, of.host, namespace, number)
+
+
+def _pool(connections: int) -> TrafficPolicy:
+    return TrafficPolicy(connection_pool=ConnectionPool(max_connections=connections + 1))
+
+
+def _routed(name: str, host: str, namespace: str, timeout: int) -> Routing:
+    to = (WeightedDestination(Destination(host), 100),)
+    route = HttpRoute(destinations=to, timeout=timeout + 1)
+    return routing(name, host, namespace=namespace, http=(route,))
 
 
 class Clock:
@@ -121,9 +137,8 @@ def _moved(tick: int) -> Struct:
 
 
 def _policy(tick: int) -> Struct:
-    pool = ConnectionPool(max_connections=tick)
-    host = service("svc-1", namespace="ns-1").host
-    return host_policy("p", host, namespace="ns-1", policy=TrafficPolicy(connection_pool=pool))
+    host = service("svc-0", namespace="ns-0").host
+    return host_policy("svc-0", host, namespace="ns-0", policy=_pool(tick))
 
 
 def _mode(tick: int) -> Struct:
@@ -137,9 +152,8 @@ def _forbidding(tick: int) -> Struct:
 
 
 def _routing(tick: int) -> Struct:
-    host = service("svc-2", namespace="ns-2").host
-    to = (WeightedDestination(Destination(host), 100),)
-    return routing("r", host, namespace="ns-2", http=(HttpRoute(destinations=to, timeout=tick),))
+    host = service("svc-0", namespace="ns-0").host
+    return _routed("svc-0", host, "ns-0", tick)
 
 
 _CHANGES: dict[str, Callable[[int], Struct]] = {
@@ -156,7 +170,7 @@ _CHANGES: dict[str, Callable[[int], Struct]] = {
 def main() -> int:
     """Print the figures for a small and a large mesh."""
     for services, rounds in ((100, 30), (1000, 10)):
-        print(f"{services} services x {ENDPOINTS} endpoints")
+        print(f"{services} services x {ENDPOINTS} endpoints, every fifth with policies")
         clock, now = Clock(), world(services)
         for _ in range(rounds):
             cold(clock, now)
