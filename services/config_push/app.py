@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from libs.cache.cache import OPERATION_SECONDS, Cache
 from libs.cache.redis_backend import RedisBackend
+from libs.cache.warm import WarmMesh
 from libs.model import wire
 from libs.model.ids import SpiffeId
 from libs.model.mesh import Mesh
 from libs.pki import bundle, csr
-from libs.pki.errors import SealError
-from libs.pki.seal import Sealer
+from libs.pki.seal import CacheSealer
 from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.credentials.v1.credentials_pb2 import Credential, Wanted
 from libs.protos.feed.v1 import feed_pb2_grpc
@@ -42,7 +42,6 @@ from services.config_push.receipts_service import METHODS, ReceiptsService
 from services.config_push.replica import Replica
 from services.config_push.settings import Settings
 from services.config_push.shared import SharedSets
-from services.config_push.warm import WarmMesh
 
 SUBSCRIBER = "config-push"
 
@@ -103,7 +102,7 @@ class _Parts:
         self._worker = ThreadWorker()
         self._cache = _cache(settings, clock)
         self._shared = SharedSets(self._cache, stored.form()) if self._cache else None
-        self._warm = WarmMesh(self._cache, clock=clock) if self._cache else None
+        self._warm = WarmMesh(self._cache, clock=clock, owner=SUBSCRIBER) if self._cache else None
         self.plane = Plane(
             GENERATORS,
             clock=clock,
@@ -160,30 +159,12 @@ class _Parts:
         return authn.verify_token(token, self.rules, now=self.clock.now())
 
 
-class _Sealing:
-    """`libs.pki`'s seal as `libs.cache` wants it."""
-
-    def __init__(self, secret: bytes) -> None:
-        self._sealer = Sealer([secret])
-
-    def seal(self, plain: bytes, associated: bytes) -> bytes:
-        """Return `plain` sealed for `associated`."""
-        return self._sealer.seal(plain, associated)
-
-    def open(self, sealed: bytes, associated: bytes) -> bytes | None:
-        """Return what was sealed for `associated`, or None."""
-        try:
-            return self._sealer.open(sealed, associated)
-        except SealError:
-            return None
-
-
 def _cache(settings: Settings, clock: Clock) -> Cache | None:
     if not settings.redis_url or settings.cache_key_file is None:
         return None
     return Cache(
         RedisBackend(settings.redis_url, timeout=OPERATION_SECONDS),
-        _Sealing(settings.cache_key_file.read_bytes()),
+        CacheSealer(settings.cache_key_file.read_bytes()),
         observe=lambda outcome: metrics.CACHE.labels(outcome=outcome.value).inc(),
         clock=clock,
     )
