@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test e2e check fmt golden protos crds rbac tools lock bench docs clean
+.PHONY: help setup demo dev test explore e2e check fmt golden protos crds rbac tools lock bench docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ dev: setup ## Run the mesh and the bookshop on a kind cluster and follow every c
 
 test: setup ## Run every test that this machine can run, and say why others are skipped
 	$(BIN)/python -m pytest $(ARGS)
+
+explore: setup ## Try N (30) times as many random examples and walks as `make test`, other ones each time
+	$(BIN)/python -m pytest --explore $(or $(N),30) --timeout 7200 $(ARGS) \
+	  $(shell grep -rlE 'from hypothesis|support.examples' tests --include='test_*.py')
 
 e2e: setup ## Test the mesh on a kind cluster of its own (needs docker, kind, kubectl and skaffold)
 	$(IMAGES) $(BIN)/python -m pytest tests/e2e --e2e --cluster-name seine-e2e $(addprefix --kind-image ,$(SEINE_KIND_NODE_IMAGE)) $(ARGS)

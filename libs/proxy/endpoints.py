@@ -257,7 +257,7 @@ def _scopes(  # noqa: PLR0917 - the inputs of one memo entry
                 cluster=str(ClusterName(port.number, subset.name, service.host)),
                 service=service.key,
                 endpoints=tuple(_chosen(scoped, subset, policy, of_port)),
-                refs=(service.ref, *row.refs, *scoped.policy_refs),
+                refs=(*scoped.refs, *row.refs),
                 mtls_disabled_ports=forbidden,
                 balancing=near.setting,
                 failover=near.failover,

@@ -327,7 +327,8 @@ def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
     made = ScopedService(
         service=service,
         subsets=subsets,
-        policy_refs=(*(policy.refs if policy else ()), *forbidden),
+        policy_refs=policy.refs if policy else (),
+        peer_refs=forbidden,
         policy_source=policy.refs[0] if policy else Ref(""),
         accounts=_accounts(service, facts, settings),
         auto_mtls=settings.auto_mtls and not service.external and not forbidden,

@@ -44,6 +44,7 @@ class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
     service: Service
     subsets: tuple[ScopedSubset, ...]  # the first is the whole service, named ""
     policy_refs: tuple[Ref, ...] = ()  # where the policies came from
+    peer_refs: tuple[Ref, ...] = ()  # of the peer policies that forbid mesh TLS
     policy_source: Ref = Ref("")  # of the host policy, the oldest if several were merged
     accounts: tuple[
         str, ...
@@ -57,6 +58,11 @@ class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
     selected: bool = False  # its policy chose the client by labels, so it may name a credential
     dns_endpoints: tuple[Endpoint, ...] = ()  # resolution by DNS only: they stand in the cluster
     digest: bytes = b""  # of all the above; filled in once by whoever makes the object
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """All configuration that the service's clusters come from."""
+        return (self.service.ref, *self.policy_refs, *self.peer_refs)
 
 
 class BoundServer(Struct, frozen=True, gc=False):

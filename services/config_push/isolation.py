@@ -122,7 +122,7 @@ def _gateway_refs(listener: GatewayListener) -> Sequence[Ref]:
 
 
 def _service_refs(scoped: ScopedService) -> Sequence[Ref]:
-    return (scoped.service.ref, *scoped.policy_refs)
+    return scoped.refs
 
 
 _ROUTINGS = _Part(

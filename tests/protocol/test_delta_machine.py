@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.responses import Responses
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot, resource, resource_set
+from tests.support.examples import examples
 from tests.support.xds_client import DeltaClient
 
 TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
@@ -169,6 +170,6 @@ class DeltaMachine(RuleBasedStateMachine):
 
 
 DeltaMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, database=None
+    max_examples=examples(150), stateful_step_count=40, deadline=None, database=None
 )
 TestDeltaMachine = DeltaMachine.TestCase

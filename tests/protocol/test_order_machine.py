@@ -26,6 +26,7 @@ from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.responses import Responses
 from libs.xds.stream.sotw import SotwSession
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot
+from tests.support.examples import examples
 from tests.support.snapshots import snapshot
 from tests.support.xds_client import DeltaClient
 
@@ -287,7 +288,9 @@ class UngatedSotw(SotwOrder):
     gated = False
 
 
-_SETTINGS = settings(max_examples=200, stateful_step_count=40, deadline=None, database=None)
+_SETTINGS = settings(
+    max_examples=examples(200), stateful_step_count=40, deadline=None, database=None
+)
 _SEARCH = settings(_SETTINGS, phases=[Phase.generate], report_multiple_bugs=False)
 
 

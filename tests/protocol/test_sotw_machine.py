@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from libs.xds.stream.responses import Responses
 from libs.xds.stream.sotw import SotwSession
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot
+from tests.support.examples import examples
 from tests.support.snapshots import snapshot
 
 WHOLE = (CLUSTER, LISTENER)
@@ -160,6 +161,6 @@ class SotwMachine(RuleBasedStateMachine):
 
 
 SotwMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, database=None
+    max_examples=examples(150), stateful_step_count=40, deadline=None, database=None
 )
 TestSotwMachine = SotwMachine.TestCase

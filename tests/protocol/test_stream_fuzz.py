@@ -16,6 +16,7 @@ from libs.xds.stream.limits import Limits
 from libs.xds.stream.responses import Responses
 from libs.xds.stream.sotw import SotwSession
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from tests.support.examples import examples
 from tests.support.snapshots import snapshot
 
 LIMITS = Limits(names=6, types=4, name_bytes=64, type_bytes=128)
@@ -38,7 +39,7 @@ deltas = st.builds(
 states = st.builds(dict, type_url=type_urls, resource_names=names, response_nonce=nonces)
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=examples(300), deadline=None, database=None)
 @given(st.lists(st.tuples(deltas, refusals), max_size=12), st.integers(0, 12))
 def test_delta_requests(requests: list[tuple[dict[str, object], str | None]], turn: int) -> None:
     session = DeltaSession(Responses(), LIMITS)
@@ -58,7 +59,7 @@ def test_delta_requests(requests: list[tuple[dict[str, object], str | None]], tu
     assert all(len(watch.wanted.names) <= LIMITS.names for watch in session.watches.values())
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=examples(300), deadline=None, database=None)
 @given(st.lists(st.tuples(states, refusals), max_size=12), st.integers(0, 12))
 def test_state_of_the_world_requests(
     requests: list[tuple[dict[str, object], str | None]], turn: int
@@ -84,7 +85,7 @@ def _readable(
         assert kind.FromString(body).nonce
 
 
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=examples(500), deadline=None, database=None)
 @given(st.binary(max_size=200))
 def test_bytes(body: bytes) -> None:
     try:

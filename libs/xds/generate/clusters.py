@@ -91,8 +91,7 @@ def _of_service(scope: OutboundScope, scoped: ScopedService) -> tuple[NamedResou
     ports = (port for port in scoped.service.ports if port.protocol is not Protocol.UDP)
     pairs = ((port, subset) for port in ports for subset in scoped.subsets)
     made = (_cluster(_Target(scope, scoped, port, subset)) for port, subset in pairs)
-    sources = (scoped.service.ref, *scoped.policy_refs)
-    return tuple(_resource(cluster, *sources) for cluster in made if cluster is not None)
+    return tuple(_resource(cluster, *scoped.refs) for cluster in made if cluster is not None)
 
 
 class _Target(NamedTuple):

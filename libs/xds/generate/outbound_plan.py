@@ -7,7 +7,7 @@ listener for its own address. A port that one service speaks HTTP on and another
 chains, told apart by looking at the first bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from ipaddress import ip_network
 from typing import NamedTuple
@@ -83,7 +83,7 @@ def _plan(scope: OutboundScope) -> Plan:
                     drafts.add(_Offer(scoped, port, place))
         elsewhere.add(listener.number)
     listeners = [draft.listener() for _, draft in sorted(drafts.drafts.items())]
-    listeners += (_asked(scope, one) for one in egress.listeners(scope) if one.http_proxy)
+    listeners += drafts.asked()
     if scope.http_proxy_port:
         listeners.append(_http_proxy(scope))
     asked = {chain.routes for listener in listeners for chain in listener.chains if chain.routes}
@@ -191,8 +191,7 @@ class _Drafts:
         """Put a service on the listener of its place, as far as older ones leave room."""
         key = (offer.place.address, 0 if self._socket else offer.port.number)
         if self._is_taken(offer.place, key[1]):
-            name = names.listener(*key)
-            self.conflicts.append(Conflict(name, Ref(""), offer.ref, "a port of the proxy"))
+            self.refuse(names.listener(*key), offer.ref)
             return
         draft = self.drafts.get(key)
         if draft is None:
@@ -204,6 +203,21 @@ class _Drafts:
             return
         self._add_http(draft, offer)
         self._add_streams(draft, offer)
+
+    def refuse(self, listener: str, wanted_by: Ref) -> None:
+        """Report what cannot be, because the proxy itself listens there."""
+        self.conflicts.append(Conflict(listener, Ref(""), wanted_by, "a port of the proxy"))
+
+    def asked(self) -> Iterator[Listener]:
+        """Yield the listeners that a Sidecar wants as HTTP proxies."""
+        for listener in egress.listeners(self._scope):
+            if not listener.http_proxy:
+                continue
+            made = _asked(self._scope, listener)
+            if made.port == self._scope.http_proxy_port:  # there everything can be asked for
+                self.refuse(names.listener(made.address, made.port), self._scope.sidecar)
+            else:
+                yield made
 
     def _is_taken(self, place: Place, port: int) -> bool:
         """Tell whether the proxy itself listens there, as it does on the wildcard address."""

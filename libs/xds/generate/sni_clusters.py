@@ -63,4 +63,4 @@ def _resource(
     connection_pool.detect_outliers(cluster, policy.outlier_detection)
     load_balancing.balance(cluster, policy.load_balancing)
     body = cluster.SerializeToString(deterministic=True)
-    return resource(name, CLUSTER, body=body, sources=(scoped.service.ref, *scoped.policy_refs))
+    return resource(name, CLUSTER, body=body, sources=scoped.refs)

@@ -177,7 +177,7 @@ def test_aliases_go_with_the_service_they_stand_for() -> None:
 def test_a_peer_policy_that_forbids_mesh_tls_is_named_as_its_source() -> None:
     (web,) = outbound(WEB, peer_policy("off", mode=MtlsMode.DISABLE)).services
     assert not web.auto_mtls
-    assert web.policy_refs == ("PeerAuthentication/shop/off",)
+    assert web.peer_refs == ("PeerAuthentication/shop/off",)
 
 
 def test_an_empty_mesh_is_a_mesh() -> None:

@@ -6,6 +6,7 @@ from libs.model.ids import Ref
 from libs.model.mesh import Key, Mesh, Table
 from libs.model.settings import MeshSettings
 from libs.translate.apply import Event, Remove, State, Upsert, apply, initial
+from tests.support.examples import examples
 from tests.support.resources import resources, translated, upserted
 
 NAMES = ("a", "b", "c")
@@ -211,7 +212,7 @@ def apply_to(found: dict[Ref, Resource], window: list[Event]) -> None:
             found[event.ref] = event.resource
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(windows)
 def test_step_by_step_comes_to_the_same_as_all_at_once(history: list[list[Event]]) -> None:
     state = initial(MeshSettings())
@@ -230,7 +231,7 @@ def test_step_by_step_comes_to_the_same_as_all_at_once(history: list[list[Event]
         state = step.state
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(windows)
 def test_a_delta_is_exactly_what_moved(history: list[list[Event]]) -> None:
     state = initial(MeshSettings())
@@ -245,7 +246,7 @@ def test_a_delta_is_exactly_what_moved(history: list[list[Event]]) -> None:
         assert delta.change == (state.mesh.version if delta else 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(any_resource, unique_by=lambda it: it.ref), st.randoms(use_true_random=False))
 def test_the_order_of_resources_does_not_matter(found: list[Resource], random: object) -> None:
     shuffled = list(found)

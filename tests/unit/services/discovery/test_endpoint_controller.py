@@ -6,6 +6,7 @@ from libs.model.ids import Ref
 from libs.translate.apply import Upsert
 from libs.translate.synthesis import slices
 from services.discovery.endpoint_controller import Change, EndpointController
+from tests.support.examples import examples
 from tests.support.resources import resources
 
 
@@ -49,7 +50,7 @@ RESOURCES: list[Resource] = [resource for text in POOL for resource in resources
 steps = st.lists(st.tuples(st.sampled_from(RESOURCES), st.booleans()), max_size=40)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(steps)
 def test_change_by_change_it_makes_what_one_look_at_everything_would(
     history: list[tuple[Resource, bool]],

@@ -6,6 +6,7 @@ from libs.model.settings import MeshSettings
 from libs.translate.apply import Event, Remove, Upsert, apply, initial
 from services.discovery.manifests import Manifests
 from services.discovery.reading import Reading, read, unreadable
+from tests.support.examples import examples
 
 SERVICE = """
 apiVersion: v1
@@ -227,7 +228,7 @@ TEXTS = [
 history = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(TEXTS)), max_size=20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(history)
 def test_one_by_one_comes_to_the_same_as_all_at_once(
     changes: list[tuple[str, str | None]],

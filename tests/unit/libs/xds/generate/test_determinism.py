@@ -27,6 +27,7 @@ from libs.model.traffic import (
 )
 from libs.proxy.scoper import Scoper
 from libs.xds import generate
+from tests.support.examples import examples
 from tests.support.mesh import (
     endpoints,
     extension,
@@ -154,7 +155,7 @@ others = st.sampled_from(
 rows = st.lists(services() | endpoint_sets() | routings() | host_policies() | others, max_size=14)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(60))
 @given(rows, st.randoms(use_true_random=False))
 def test_rows_in_any_order_give_the_same_bytes(found: list[Struct], chance: Random) -> None:
     now = mesh(*found)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from libs.model.service import Protocol, Resolution, Service
 from libs.model.settings import MeshSettings
+from libs.model.sidecar import EgressListener, HostPattern, ListenerPort
 from libs.model.traffic import (
     ConnectionPool,
     Destination,
@@ -22,7 +23,7 @@ from libs.model.traffic import (
 from libs.proxy.node import Interception, ProxyType
 from libs.xds.generate.outbound_plan import Conflict, conflicts
 from libs.xds.types import LISTENER
-from tests.support.mesh import endpoints, host_policy, port, routing, service
+from tests.support.mesh import endpoints, host_policy, port, routing, service, sidecar
 from tests.support.scopes import listeners, resources, scope
 
 WEB = service("web")
@@ -172,6 +173,19 @@ def test_no_service_takes_a_port_of_the_proxy(number: int) -> None:
     (conflict,) = conflicts(scope(WEB, greedy).outbound)
     assert (conflict.kept, conflict.lost) == ("", greedy.ref)
     assert f"10.96.0.1_{number}" in outlines(tcp("apart", number=number))
+
+
+def test_a_sidecars_http_proxy_gives_way_to_the_one_of_the_proxy_itself() -> None:
+    asked = EgressListener(
+        hosts=(HostPattern("*", "*"),),
+        port=ListenerPort(15007, Protocol.HTTP),
+        http_proxy=True,
+    )
+    rows = (WEB, sidecar("s", egress=(asked,)))
+    client = {**EXPLICIT, "http_proxy_port": 15007}
+    assert outlines(*rows, **client) == {"127.0.0.9_15007": ["/http_proxy"]}
+    (lost,) = conflicts(scope(*rows, **client).outbound)
+    assert (lost.listener, lost.lost) == ("127.0.0.9_15007", "Sidecar/shop/s")
 
 
 def test_no_service_takes_the_port_of_the_http_proxy() -> None:
