@@ -10,6 +10,7 @@ has, whatever happens on the way:
 - A stream that is silent for longer than bookmarks take is half open, and is resumed.
 - Objects are counted now and then. If there are more or fewer than known, some event was missed.
 - A version that goes backwards means that etcd was restored: what is known may never have been.
+  Watching on from a version that is still to come would be to wait for ever, in silence.
 - After an outage everything is listed and read again, for the same reason; and in any case now and
   then, because the server is not the only one who can be wrong.
 - A kind that is not there (no CRD) has no objects, and is asked for again when a CRD appears. If it
@@ -145,6 +146,8 @@ class Follower:
         """Where to resume; empty: list."""
         self._doubted = False
         """Whether equal versions may stand for different objects."""
+        self._broken_off = False
+        """Whether the last stream ended before its time: who answers next may be another."""
         self._failures = 0
         self._missing_since: float | None = None
         self._retry = asyncio.Event()
@@ -238,7 +241,10 @@ class Follower:
 
     async def _session(self) -> None:
         """Watch, and check now and then that nothing is missed, until the server ends it."""
+        if self._broken_off:
+            await self._check_version()
         self._observe(Happening.WATCHED)
+        self._broken_off = True
         try:
             async with asyncio.TaskGroup() as group:
                 checks = [group.create_task(self._count()), group.create_task(self._refresh())]
@@ -250,6 +256,7 @@ class Follower:
 
     async def _watch(self) -> None:
         seconds = int(self._patience.session * (1 + chance()))
+        started = self._clock.monotonic()
         session = Session(seconds, self._patience.silence)
         stream = watch(
             self._client, self.collection, self._path, version=self._version, session=session
@@ -266,6 +273,13 @@ class Follower:
                     elif event.type is not EventType.BOOKMARK and self._is_news(event.item):
                         await self._take([event.item])
                     self._version = event.item.version
+        self._broken_off = self._clock.monotonic() - started < seconds - 1
+
+    async def _check_version(self) -> None:
+        """See whether the server is behind us, before it is asked what comes after."""
+        there = await count(self._client, self.collection, self._path)
+        if _is_older(there.version, self._version):
+            raise _RelistError(Happening.BACKWARDS)
 
     async def _count(self) -> None:
         """Compare how many objects there are with how many are known."""
