@@ -12,6 +12,8 @@ from libs.api.problem import Problem
 from libs.cache.cache import OPERATION_SECONDS, Cache
 from libs.cache.redis_backend import RedisBackend
 from libs.cache.warm import WarmMesh
+from libs.kube.access_review import AccessReviewer
+from libs.kube.client import Client
 from libs.kube.domain import DEFAULT, cluster_domain
 from libs.model.delta import Delta
 from libs.model.mesh import Mesh
@@ -31,7 +33,13 @@ from libs.runtime.tasks import background
 from libs.translate.apply import Step
 from services.discovery import debug, metrics, outgoing, sources
 from services.discovery.analyst import Analyst
-from services.discovery.credentials import CredentialBook, CredentialService
+from services.discovery.credentials import (
+    CredentialBook,
+    CredentialService,
+    May,
+    by_review,
+    everybody,
+)
 from services.discovery.earlier import EarlierLife, Serve
 from services.discovery.feed import Feed
 from services.discovery.files import Batch
@@ -126,8 +134,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         )
         await svid.ready()
         readiness.set("certificate")
+        secrets = CredentialService(credentials, _may_read(opened.client, clock), clock=clock)
         number = await stack.enter_async_context(
-            _serving(settings, svid, MeshFeed(feed, problems, analyst), credentials=credentials)
+            _serving(settings, svid, MeshFeed(feed, problems, analyst), credentials=secrets)
         )
         yield Bound(feed=number, monitoring=monitoring)
 
@@ -164,15 +173,18 @@ async def _with_keys(fetcher: KeyFetcher, source: Source, mesh: Mesh) -> Batch:
     return source.drained()
 
 
+def _may_read(client: Client | None, clock: Clock) -> May:
+    """Return who may have the keys in Secrets: in a cluster whom its own rules let read them."""
+    return by_review(AccessReviewer(client, clock=clock)) if client else everybody
+
+
 @asynccontextmanager
 async def _serving(
-    settings: Settings, svid: Svid, servicer: MeshFeed, *, credentials: CredentialBook
+    settings: Settings, svid: Svid, servicer: MeshFeed, *, credentials: CredentialService
 ) -> AsyncIterator[int]:
     health = Health()
     register = partial(feed_pb2_grpc.add_MeshFeedServicer_to_server, servicer)
-    hand_out = partial(
-        credentials_pb2_grpc.add_CredentialsServicer_to_server, CredentialService(credentials)
-    )
+    hand_out = partial(credentials_pb2_grpc.add_CredentialsServicer_to_server, credentials)
     allow = interceptors.allow(
         ALLOWED,
         trust_domain=settings.trust_domain or _own_trust_domain(svid),

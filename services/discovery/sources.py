@@ -45,6 +45,8 @@ class Opened(Struct, frozen=True):
     """A source, what completes its documents, and what has to run for it."""
 
     source: Source
+    client: Client | None = None
+    """Of the cluster, if there is one."""
     complete: Complete = as_written
     work: tuple[Work, ...] = ()
     waiting: Callable[[], Sequence[str]] = tuple
@@ -67,7 +69,11 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Opened]:
             client = await stack.enter_async_context(Client(access.load(settings.kubeconfig)))
             found = KubernetesSource(client, settings.system_namespace, clock)
             yield Opened(
-                found, work=(found.run(),), waiting=lambda: found.waiting, away=found.is_away
+                found,
+                client,
+                work=(found.run(),),
+                waiting=lambda: found.waiting,
+                away=found.is_away,
             )
         else:
             yield await _folder(stack, settings.config_dir, settings.completion_dir, clock=clock)
@@ -79,4 +85,4 @@ async def _folder(
     source = await stack.enter_async_context(files.watch(root, clock))
     changed = partial(source.note, root)
     complete = await stack.enter_async_context(completion.watch(completions, clock, changed))
-    return Opened(source, complete)
+    return Opened(source, complete=complete)
