@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SERVICES := discovery config_push ca agent ctl local
+SERVICES := discovery config_push ca agent ctl local webhook
 CLUSTER := seine
 # Where images cannot be pulled, these name others. They are for skaffold and kind, and nobody else:
 # to the services an unknown SEINE_ variable is an error.

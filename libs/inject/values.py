@@ -77,7 +77,7 @@ class Global(Part, frozen=True):
     logging: Logging = Logging()
     multi_cluster: MultiCluster = MultiCluster()
     proxy: Proxy = Proxy()
-    proxy_init: ProxyInit = ProxyInit()
+    proxy_init: ProxyInit = field(default=ProxyInit(), name="proxy_init")
 
 
 class SidecarInjectorWebhook(Part, frozen=True):
