@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SERVICES := discovery config_push ca agent ctl local
+SERVICES := discovery config_push ca agent ctl local webhook
 CLUSTER := seine
 # Where images cannot be pulled, these name others. They are for skaffold and kind, and nobody else:
 # to the services an unknown SEINE_ variable is an error.
@@ -71,8 +71,9 @@ docs: setup ## Regenerate docs/reference
 crds: setup ## Regenerate deploy/crds from the types of libs/api
 	$(BIN)/python -m tests.tools.crds
 
-rbac: setup ## Regenerate the roles of deploy/base from deploy/rbac.toml
+rbac: setup ## Regenerate the roles and webhook configurations of deploy/base
 	$(BIN)/python -m tests.tools.rbac
+	$(BIN)/python -m tests.tools.admission
 
 tools: setup ## Build etcd and kube-apiserver for tests/apiserver (four minutes, once; needs Go)
 	$(BIN)/python tests/tools/kubernetes/build.py

@@ -64,9 +64,14 @@ def check_raw(raw: Raw) -> tuple[Resource | None, list[Problem]]:
     resource, problems = decode(raw)
     if resource is None:
         return None, problems
-    problems = [*problems, *validate(resource), *_of_mesh_config(resource)]
+    problems = [*problems, *check_resource(resource)]
     failed = any(problem.severity is Severity.ERROR for problem in problems)
     return None if failed else resource, problems
+
+
+def check_resource(resource: Resource) -> list[Problem]:
+    """Return what is wrong with a resource that could be decoded."""
+    return [*validate(resource), *_of_mesh_config(resource)]
 
 
 def _find(document: Document, complete: Complete) -> Finding:

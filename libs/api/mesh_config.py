@@ -181,7 +181,6 @@ NOT_READ = frozenset(
         "defaultInboundHttpRetryPolicy",
         "defaultTrafficPolicy",
         "disableEnvoyListenerLog",
-        "discoverySelectors",
         "enableEnvoyAccessLogService",
         "enableTracing",
         "hboneIdleTimeout",

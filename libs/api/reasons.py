@@ -28,6 +28,16 @@ def codes(reason: str) -> Mapping[str, str]:
     return _CODES.get(reason, {})
 
 
+# Reading from a cluster
+NOT_FOLLOWED = _reason(
+    "NotFollowed",
+    "Discovery cannot list or watch a kind: it may not, or the API server is away.",
+)
+EARLIER_LIFE = _reason(
+    "EarlierLife",
+    "The API server has not answered since discovery started: what was known before is served.",
+)
+
 # Reading a manifest
 INVALID_YAML = _reason(
     "InvalidYaml", "The document is not YAML, or not YAML that JSON can express."

@@ -6,7 +6,7 @@ followed is not decided here: see `libs.kube.watch`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -46,6 +46,7 @@ class _Request(Struct, frozen=True, kw_only=True):
     params: Params | None
     body: object = None
     content_type: str = JSON
+    accept: str = JSON
     timeout: ClientTimeout = ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
 
 
@@ -97,20 +98,21 @@ class Client:
         content, is_json = await self._again_if_stale(wanted)
         return _decoded(content, is_json=is_json)
 
-    async def read(self, path: str, params: Params | None = None) -> bytes:
+    async def read(self, path: str, params: Params | None = None, *, accept: str = JSON) -> bytes:
         """Return the bytes at `path` as the server sent them; raises as `request` does."""
-        return (await self._again_if_stale(_Request(method="GET", path=path, params=params)))[0]
+        wanted = _Request(method="GET", path=path, params=params, accept=accept)
+        return (await self._again_if_stale(wanted))[0]
 
     async def stream(
-        self, path: str, params: Params | None = None, *, silence: float
-    ) -> AsyncIterator[bytes]:
+        self, path: str, params: Params | None = None, *, silence: float, accept: str = JSON
+    ) -> AsyncGenerator[bytes, None]:
         """Yield chunks of an answer that goes on, as they arrive; raises as `request` does.
 
         A server that says nothing for `silence` seconds counts as unreachable. End the iterator
         with `aclose` (`contextlib.aclosing`) when leaving early.
         """
         timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
-        wanted = _Request(method="GET", path=path, params=params, timeout=timeout)
+        wanted = _Request(method="GET", path=path, params=params, accept=accept, timeout=timeout)
         try:
             async with self._answer(wanted) as answer:
                 async for chunk in answer.content.iter_any():
@@ -133,7 +135,7 @@ class Client:
 
     @asynccontextmanager
     async def _answer(self, wanted: _Request) -> AsyncIterator[ClientResponse]:
-        headers = await self._headers(wanted.content_type)
+        headers = await self._headers(wanted)
         try:
             answer = await self._rest.request(
                 wanted.method,
@@ -152,8 +154,12 @@ class Client:
         except (ClientError, TimeoutError, OSError) as error:
             raise UnreachableError(_text(error)) from error
 
-    async def _headers(self, content_type: str) -> dict[str, str]:
-        found = {"Content-Type": content_type, "Accept": JSON, "Accept-Encoding": "identity"}
+    async def _headers(self, wanted: _Request) -> dict[str, str]:
+        found = {
+            "Content-Type": wanted.content_type,
+            "Accept": wanted.accept,
+            "Accept-Encoding": "identity",  # in a cluster, bandwidth is cheaper than CPU
+        }
         try:
             token = await self._configuration.get_api_key_with_prefix(BEARER)
         except Exception as error:  # a token file that is gone or empty, in the vendor's words

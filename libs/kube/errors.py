@@ -3,6 +3,7 @@
 KubeError
  ├─ AccessError               there is no usable kubeconfig and no service account
  ├─ UnreachableError          no answer: refused, reset, late, or not who it should be
+ ├─ MalformedError            it answered with what nobody can read: cut off, or from a proxy
  ├─ TokenRefusedError         a service account token that proves nothing
  ├─ LeaseLostError            this process is not the leader (any more)
  └─ ApiError                  it answered, and not with success
@@ -32,6 +33,10 @@ class AccessError(KubeError):
 
 class UnreachableError(KubeError):
     """Try again later; the vendor's error is the cause."""
+
+
+class MalformedError(KubeError):
+    """Ask again later: the answer was cut off, or is not from an API server."""
 
 
 class TokenRefusedError(KubeError):

@@ -68,6 +68,25 @@ class Sealer:
             raise SealError(message) from error
 
 
+class CacheSealer:
+    """A seal for values that may be lost: one that does not open is as good as none."""
+
+    def __init__(self, secret: bytes) -> None:
+        """Take the secret; raises as `Sealer`."""
+        self._sealer = Sealer([secret])
+
+    def seal(self, plain: bytes, associated: bytes) -> bytes:
+        """Return `plain` sealed for `associated`."""
+        return self._sealer.seal(plain, associated)
+
+    def open(self, sealed: bytes, associated: bytes) -> bytes | None:
+        """Return what was sealed for `associated`, or None."""
+        try:
+            return self._sealer.open(sealed, associated)
+        except SealError:
+            return None
+
+
 def _derive(secret: bytes) -> bytes:
     return HKDF(hashes.SHA256(), 32, salt=None, info=b"seine seal v1").derive(secret)
 

@@ -17,7 +17,7 @@ from libs.rpc.errors import CaError
 from libs.rpc.tls import Keychain, Material
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock, SystemClock
-from libs.runtime.tasks import background
+from libs.runtime.tasks import pause
 
 logger = logging.getLogger(__name__)
 
@@ -99,20 +99,12 @@ class Svid:
                 attempt = 0
                 self._use(material)
                 delay = self._renew_in(material)
-            await self._pause(delay)
+            await pause(delay, self._wake, self._clock)
+            self._wake.clear()
 
     def renew_now(self) -> None:
         """Renew before it is due, because what signs or what is trusted has changed."""
         self._wake.set()
-
-    async def _pause(self, seconds: float) -> None:
-        async def wake() -> None:
-            await self._clock.sleep(seconds)
-            self._wake.set()
-
-        async with background(wake()):
-            await self._wake.wait()
-        self._wake.clear()
 
     async def _obtain(self) -> Material:
         key, request = self._functions.make_request()

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from libs.runtime.clock import Clock
+
 
 @asynccontextmanager
 async def background(*work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.TaskGroup]:
@@ -23,6 +25,16 @@ async def background(*work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.T
             group.create_task(coroutine)
         yield group
         _cancel_all(group)
+
+
+async def pause(seconds: float, wake: asyncio.Event, clock: Clock) -> None:
+    """Return after `seconds`, or as soon as `wake` is set; it stays set."""
+    async with asyncio.TaskGroup() as group:
+        sleeping = group.create_task(clock.sleep(seconds))
+        waiting = group.create_task(wake.wait())
+        await asyncio.wait({sleeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        sleeping.cancel()
+        waiting.cancel()
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

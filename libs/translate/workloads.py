@@ -54,7 +54,7 @@ def _row(view: View, pod: Pod) -> Workload:
         node=spec.node_name,
         locality=_locality(view, pod),
         network=metadata.labels.get(NETWORK) or _cluster_network(view),
-        workload_name=_workload_name(pod),
+        workload_name=workload_name(pod),
     )
 
 
@@ -114,7 +114,7 @@ def _cluster_network(view: View) -> str:
     return system.metadata.labels.get(NETWORK, "") if system else ""
 
 
-def _workload_name(pod: Pod) -> str:
+def workload_name(pod: Pod) -> str:
     """What made the pod: a Deployment's ReplicaSets carry a hash, a CronJob's Jobs a time."""
     owner = next((it for it in pod.metadata.owner_references if it.controller), None)
     hashed = _without_hash(pod, owner.name if owner else pod.metadata.name)

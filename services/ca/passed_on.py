@@ -20,7 +20,7 @@ from libs.rpc import peer
 from libs.rpc.errors import CredentialError
 from libs.rpc.passing import ADDRESS, IDENTITY, single
 from libs.rpc.peer import Context
-from services.ca import authn
+from services.ca import authn, metrics
 from services.ca.caller import Authenticate, Caller, Prove
 
 
@@ -48,6 +48,7 @@ def by_certificate(forwarders: Forwarders, prove: Prove) -> Authenticate:
         own = authn.verified(context, forwarders.trust_domain)
         if own not in forwarders or not _brings_another(context):
             return Caller(own)
+        metrics.PASSED_ON.inc()
         said = single(context, IDENTITY)
         if not said:
             return await prove(peer.bearer_token(context))

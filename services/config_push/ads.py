@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct as ProtoStruct
 from msgspec import Struct
 
+from libs.kube.errors import KubeError, TokenRefusedError
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
 from libs.proxy.errors import NodeError
@@ -59,6 +60,8 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (NodeError, grpc.StatusCode.PERMISSION_DENIED),
     (CredentialError, grpc.StatusCode.UNAUTHENTICATED),
     (TokenError, grpc.StatusCode.UNAUTHENTICATED),
+    (TokenRefusedError, grpc.StatusCode.UNAUTHENTICATED),
+    (KubeError, grpc.StatusCode.UNAVAILABLE),  # nobody can say now whether the token is good
     (MalformedRequestError, grpc.StatusCode.INVALID_ARGUMENT),
     (ProtocolError, grpc.StatusCode.INVALID_ARGUMENT),
 )
@@ -133,7 +136,7 @@ class AdsService:
         context: Context,
     ) -> None:
         self._check_room()
-        identity = self._authenticate(context)
+        identity = await self._authenticate(context)
         first = await self._first(requests)
         caller = self._peer(first, identity, peer.address(context))
         connection = Connection(

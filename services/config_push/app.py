@@ -10,12 +10,16 @@ from msgspec import Struct
 
 from libs.cache.cache import OPERATION_SECONDS, Cache
 from libs.cache.redis_backend import RedisBackend
+from libs.cache.warm import WarmMesh
+from libs.kube import access
+from libs.kube.client import Client
+from libs.kube.errors import UnreachableError
+from libs.kube.tokens import Reviewer
 from libs.model import wire
 from libs.model.ids import SpiffeId
 from libs.model.mesh import Mesh
-from libs.pki import bundle, csr
-from libs.pki.errors import SealError
-from libs.pki.seal import Sealer
+from libs.pki import bundle, csr, verify
+from libs.pki.seal import CacheSealer
 from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.credentials.v1.credentials_pb2 import Credential, Wanted
 from libs.protos.feed.v1 import feed_pb2_grpc
@@ -32,19 +36,20 @@ from libs.runtime.tasks import background
 from libs.xds.generate import GENERATORS
 from services.config_push import authn, collector, metrics, stored
 from services.config_push.ads import AdsService, StreamLimits
-from services.config_push.authn import Authenticate, TokenKeys, TokenRules
+from services.config_push.authn import Authenticate, Prove, TokenKeys, TokenRules
 from services.config_push.credentials import CredentialDesk
 from services.config_push.debug import DebugPages, Readers
 from services.config_push.guard import Guarded
+from services.config_push.passing import Line, Passing
 from services.config_push.plane import Plane
 from services.config_push.push import ThreadWorker
 from services.config_push.receipts_service import METHODS, ReceiptsService
 from services.config_push.replica import Replica
 from services.config_push.settings import Settings
 from services.config_push.shared import SharedSets
-from services.config_push.warm import WarmMesh
 
 SUBSCRIBER = "config-push"
+CA_MTLS_PORT = 15013
 
 
 class Bound(Struct, frozen=True):
@@ -75,8 +80,10 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 readiness=parts.readiness,
             )
         )
-        await stack.enter_async_context(background(parts.svid.run(), parts.plane.pusher.run()))
+        own_work = (parts.svid.run(), parts.line.run(), parts.plane.pusher.run())
+        await stack.enter_async_context(background(*own_work))
         await parts.svid.ready()
+        parts.believe(await stack.enter_async_context(_kubernetes(settings)))
         parts.readiness.set("certificate")
         xds = await stack.enter_async_context(_token_port(parts))
         mtls = await stack.enter_async_context(_mutual_port(parts))
@@ -94,16 +101,13 @@ class _Parts:
         self.clock = clock
         self.readiness = Readiness("certificate", "mesh")
         self._settled = False
-        self.rules = TokenRules(
-            TokenKeys(settings.token_keys_file),
-            settings.token_issuer,
-            settings.token_audience,
-            settings.trust_domain,
-        )
+        self.trust_domain = settings.trust_domain
+        self._prove: Prove = _not_yet
+        self._rules = _token_rules(settings)
         self._worker = ThreadWorker()
         self._cache = _cache(settings, clock)
         self._shared = SharedSets(self._cache, stored.form()) if self._cache else None
-        self._warm = WarmMesh(self._cache, clock=clock) if self._cache else None
+        self._warm = WarmMesh(self._cache, clock=clock, owner=SUBSCRIBER) if self._cache else None
         self.plane = Plane(
             GENERATORS,
             clock=clock,
@@ -113,6 +117,8 @@ class _Parts:
         )
         self.plane.on_mesh(self._served)
         self.svid = _own_certificate(settings, clock)
+        self.line = Line(self.svid, _passing_address(settings), _ca_name(settings))
+        self.passing = Passing(self.line.ask, at_once=settings.passing)
         self.desk = CredentialDesk(partial(_credentials, settings, self.svid), clock=clock)
         self.plane.credentials = self.desk
         self.replica = Replica(
@@ -125,7 +131,7 @@ class _Parts:
             self.plane.connections,
             self.plane.pusher,
             book=self.plane.book,
-            readers=Readers(self._reader, settings.system_namespace),
+            readers=Readers(self.prove, settings.system_namespace),
         )
 
     def ads(self, authenticate: Authenticate) -> AdsService:
@@ -156,26 +162,21 @@ class _Parts:
         if self._warm and self.replica.connected:
             self._warm.keep(mesh)
 
-    def _reader(self, token: str) -> SpiffeId:
-        return authn.verify_token(token, self.rules, now=self.clock.now())
+    def believe(self, client: Client | None) -> None:
+        """Find out whom to believe, once there is a certificate: keys at hand or the API server."""
+        leaf = bundle.parse(self.svid.material.chain)[0]
+        self.trust_domain = self.settings.trust_domain or verify.identity_of(leaf).trust_domain
+        if client is not None:
+            reviewer = Reviewer(client, clock=self.clock, audience=self.settings.token_audience)
+            self._prove = authn.by_review(reviewer, trust_domain=self.trust_domain)
+        elif self._rules is not None:
+            self._prove = authn.by_keys(
+                self._rules, trust_domain=self.trust_domain, clock=self.clock
+            )
 
-
-class _Sealing:
-    """`libs.pki`'s seal as `libs.cache` wants it."""
-
-    def __init__(self, secret: bytes) -> None:
-        self._sealer = Sealer([secret])
-
-    def seal(self, plain: bytes, associated: bytes) -> bytes:
-        """Return `plain` sealed for `associated`."""
-        return self._sealer.seal(plain, associated)
-
-    def open(self, sealed: bytes, associated: bytes) -> bytes | None:
-        """Return what was sealed for `associated`, or None."""
-        try:
-            return self._sealer.open(sealed, associated)
-        except SealError:
-            return None
+    async def prove(self, token: str) -> SpiffeId:
+        """Return whom a token proves; see `authn.Prove`."""
+        return await self._prove(token)
 
 
 def _cache(settings: Settings, clock: Clock) -> Cache | None:
@@ -183,18 +184,47 @@ def _cache(settings: Settings, clock: Clock) -> Cache | None:
         return None
     return Cache(
         RedisBackend(settings.redis_url, timeout=OPERATION_SECONDS),
-        _Sealing(settings.cache_key_file.read_bytes()),
+        CacheSealer(settings.cache_key_file.read_bytes()),
         observe=lambda outcome: metrics.CACHE.labels(outcome=outcome.value).inc(),
         clock=clock,
     )
 
 
+async def _not_yet(token: str) -> SpiffeId:
+    del token
+    raise UnreachableError("this service has no certificate yet")
+
+
+def _token_rules(settings: Settings) -> TokenRules | None:
+    if settings.token_keys_file is None:
+        return None
+    keys = TokenKeys(settings.token_keys_file)
+    return TokenRules(keys, settings.token_issuer, settings.token_audience)
+
+
+@asynccontextmanager
+async def _kubernetes(settings: Settings) -> AsyncIterator[Client | None]:
+    """Ask the API server about tokens, unless there are keys to verify them with."""
+    if settings.token_keys_file is not None:
+        yield None
+        return
+    async with Client(access.load(settings.kubeconfig)) as client:
+        yield client
+
+
+def _ca_name(settings: Settings) -> str:
+    return settings.ca_server_name or f"seine-ca.{settings.system_namespace}.svc"
+
+
+def _passing_address(settings: Settings) -> str:
+    if settings.ca_mtls_address:
+        return settings.ca_mtls_address
+    return f"{settings.ca_address.rpartition(':')[0]}:{CA_MTLS_PORT}"
+
+
 def _own_certificate(settings: Settings, clock: Clock) -> Svid:
     ca = ca_client.CaAddress(
-        settings.ca_address,
-        settings.ca_root_file,
-        settings.token_file,
-        settings.ca_server_name or f"seine-ca.{settings.system_namespace}.svc",
+        settings.ca_address, settings.ca_root_file, settings.token_file, _ca_name(settings)
     )
     functions = Functions(
         make_request=csr.make_with_key,
@@ -232,13 +262,14 @@ async def _credentials(
 @asynccontextmanager
 async def _token_port(parts: _Parts) -> AsyncIterator[int]:
     """Serve proxies that have a token."""
-    ads = parts.ads(authn.by_token(parts.rules, clock=parts.clock))
+    ads = parts.ads(authn.by_token(parts.prove))
     settings = parts.settings
     port = Port(
         f"{settings.listen_address}:{settings.xds_port}",
         parts.svid.server_credentials(mutual=False),
     )
-    async with server.running([ads.register], port, limits=_limits(settings)) as number:
+    services = [ads.register, parts.passing.by_token()]
+    async with server.running(services, port, limits=_limits(settings)) as number:
         yield number
 
 
@@ -246,12 +277,13 @@ async def _token_port(parts: _Parts) -> AsyncIterator[int]:
 async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
     """Serve proxies that have a certificate, and receipts to our own services."""
     settings = parts.settings
-    ads = parts.ads(authn.by_certificate(trust_domain=settings.trust_domain))
+    authenticate = authn.by_certificate(trust_domain=parts.trust_domain)
+    ads = parts.ads(authenticate)
     health = Health()
     receipts = ReceiptsService(parts.plane.book)
     allow = interceptors.allow(
         dict.fromkeys(METHODS, settings.receipt_readers),
-        trust_domain=settings.trust_domain,
+        trust_domain=parts.trust_domain,
         namespace=settings.system_namespace,
     )
     port = Port(
@@ -259,7 +291,12 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
         parts.svid.server_credentials(mutual=True),
     )
     async with server.running(
-        [ads.register, receipts.register, health.register],
+        [
+            ads.register,
+            parts.passing.by_certificate(authenticate),
+            receipts.register,
+            health.register,
+        ],
         port,
         interceptors=[Guarded(allow)],
         limits=_limits(settings),

@@ -5,11 +5,12 @@ itself is compared with that identity by `libs.proxy.node`, never believed.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from msgspec import Struct
 
+from libs.kube.tokens import Reviewer
 from libs.model.ids import SpiffeId
 from libs.pki import jwk, tokens
 from libs.pki.errors import PkiError
@@ -20,8 +21,12 @@ from libs.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-Authenticate = Callable[[Context], SpiffeId]
-"""Raises CredentialError or TokenError if a call proves no identity."""
+Authenticate = Callable[[Context], Awaitable[SpiffeId]]
+"""Raises CredentialError, TokenError or TokenRefusedError if a call proves no identity, and another
+KubeError if that cannot be known now."""
+
+Prove = Callable[[str], Awaitable[SpiffeId]]
+"""Returns whom a token proves; raises like Authenticate."""
 
 
 class TokenKeys:
@@ -63,30 +68,38 @@ class TokenKeys:
 
 
 class TokenRules(Struct, frozen=True):
-    """Which tokens are believed."""
+    """Which tokens are believed where there is no cluster to ask."""
 
     keys: TokenKeys
     issuer: str
     audience: str
-    trust_domain: str
 
 
-def verify_token(token: str, rules: TokenRules, *, now: float) -> SpiffeId:
-    """Return the identity that a token proves.
+def by_keys(rules: TokenRules, *, trust_domain: str, clock: Clock) -> Prove:
+    """Believe tokens that keys at hand verify."""
 
-    Raises:
-        TokenError: none.
+    async def prove(token: str) -> SpiffeId:
+        policy = tokens.Policy(rules.keys.keys, rules.issuer, rules.audience)
+        return tokens.verify(token, policy, now=clock.now()).identity(trust_domain)
 
-    """
-    policy = tokens.Policy(rules.keys.keys, rules.issuer, rules.audience)
-    return tokens.verify(token, policy, now=now).identity(rules.trust_domain)
+    return prove
 
 
-def by_token(rules: TokenRules, *, clock: Clock) -> Authenticate:
+def by_review(reviewer: Reviewer, *, trust_domain: str) -> Prove:
+    """Believe tokens that the API server believes."""
+
+    async def prove(token: str) -> SpiffeId:
+        found = await reviewer.review(token)
+        return SpiffeId(trust_domain, found.namespace, found.service_account)
+
+    return prove
+
+
+def by_token(prove: Prove) -> Authenticate:
     """Believe a service account token."""
 
-    def authenticate(context: Context) -> SpiffeId:
-        return verify_token(peer.bearer_token(context), rules, now=clock.now())
+    async def authenticate(context: Context) -> SpiffeId:
+        return await prove(peer.bearer_token(context))
 
     return authenticate
 
@@ -94,7 +107,7 @@ def by_token(rules: TokenRules, *, clock: Clock) -> Authenticate:
 def by_certificate(*, trust_domain: str) -> Authenticate:
     """Believe a mesh certificate that TLS verified, if it is of our trust domain."""
 
-    def authenticate(context: Context) -> SpiffeId:
+    async def authenticate(context: Context) -> SpiffeId:
         identity = peer.identity(context)
         if identity is None:
             message = "the call has no client certificate"

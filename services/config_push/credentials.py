@@ -1,7 +1,8 @@
 """Credentials: users' certificates for the proxies that may have them, over the ADS stream.
 
 A proxy may have a Secret of the namespace that its own credential proves, and only one that its
-configuration names; to everything else it is told the same as to what does not exist. Keys are
+configuration names, and in a cluster only if its service account may list Secrets there, which
+discovery finds out; to everything else it is told the same as to what does not exist. Keys are
 asked of discovery by name, held only while a proxy that may have them is connected, and are part of
 nothing else: not of the mesh, not of the classes of resources, the cache, the pages or the logs.
 
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 Follow = Callable[[AsyncIterator[Wanted]], AsyncIterator[Credential]]
 """Follows discovery: lists of names in, credentials out."""
 
-_Secret = tuple[str, str]  # namespace, name
+_Secret = tuple[str, str, str]  # namespace, name, and the service account that may have it
 _NOTHING = Material()
 
 
@@ -55,8 +56,12 @@ class _Asked:
     def secrets(self) -> frozenset[_Secret]:
         """The Secrets that this takes."""
         return frozenset(
-            (wanted.namespace, name) for wanted in self.names.values() for name in wanted.secrets
+            self.secret(wanted, name) for wanted in self.names.values() for name in wanted.secrets
         )
+
+    def secret(self, wanted: CredentialName, name: str) -> _Secret:
+        """Return under what a Secret is held for this stream."""
+        return wanted.namespace, name, self.connection.peer.identity.service_account
 
 
 def _names(connection: Connection, name: str) -> bool:
@@ -126,11 +131,12 @@ class CredentialDesk:
                 self._known = {name: it for name, it in self._known.items() if name in wanted}
                 before = wanted
                 pairs = sorted(wanted)
-                yield Wanted(names=[SecretName(namespace=it[0], name=it[1]) for it in pairs])
+                yield Wanted(names=[_name(*it) for it in pairs])
             await self._wake.wait()
 
     def _take(self, credential: Credential) -> None:
-        secret = (credential.name.namespace, credential.name.name)
+        named = credential.name
+        secret = (named.namespace, named.name, named.service_account)
         self._known[secret] = Material(
             certificate=credential.certificate,
             private_key=credential.private_key,
@@ -146,13 +152,18 @@ class CredentialDesk:
         """Offer a proxy its credentials, once it is known of each whether there is one."""
         if asked.secrets - self._known.keys():
             return
-        made = (self._made(name, wanted) for name, wanted in asked.names.items())
+        made = (self._made(asked, name, wanted) for name, wanted in asked.names.items())
         namespace = asked.connection.peer.identity.namespace
         found = credentials.credential_set(namespace, [one for one in made if one is not None])
         asked.connection.offer_credentials(found)
 
-    def _made(self, name: str, wanted: CredentialName) -> NamedResource | None:
-        held = [self._known.get((wanted.namespace, secret), _NOTHING) for secret in wanted.secrets]
+    def _made(self, asked: _Asked, name: str, wanted: CredentialName) -> NamedResource | None:
+        secrets = (asked.secret(wanted, secret) for secret in wanted.secrets)
+        held = [self._known.get(secret, _NOTHING) for secret in secrets]
         if not wanted.roots:
             return credentials.certificate(name, wanted, held[0])
         return next(filter(None, (credentials.roots(name, wanted, one) for one in held)), None)
+
+
+def _name(namespace: str, name: str, account: str) -> SecretName:
+    return SecretName(namespace=namespace, name=name, service_account=account)

@@ -14,7 +14,7 @@ from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 from msgspec import Struct
 
-from libs.model.ids import SpiffeId
+from libs.kube.errors import KubeError, TokenRefusedError
 from libs.pki.errors import TokenError
 from libs.xds import outcomes
 from libs.xds.stream.watch import Watch
@@ -28,6 +28,7 @@ from libs.xds.types import (
     resource_set,
 )
 from services.config_push import config_dump
+from services.config_push.authn import Prove
 from services.config_push.connection import Connection
 from services.config_push.connections import Connections
 from services.config_push.push import Pusher
@@ -49,7 +50,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Readers(Struct, frozen=True):
     """Who may read what."""
 
-    verify: Callable[[str], SpiffeId]  # a token; raises TokenError
+    verify: Prove  # a token
     system_namespace: str
 
 
@@ -76,11 +77,11 @@ class DebugPages:
         ]
 
     async def _syncz(self, request: web.Request) -> web.Response:
-        visible = self._visible(request)
+        visible = await self._visible(request)
         return web.json_response([_sync_status(one) for one in visible if not one.of_agent])
 
     async def _list_connections(self, request: web.Request) -> web.Response:
-        visible = self._visible(request)
+        visible = await self._visible(request)
         return web.json_response(
             {"totalClients": len(visible), "clients": [_client(one) for one in visible]}
         )
@@ -89,9 +90,8 @@ class DebugPages:
         proxy = request.query.get("proxyID", "")
         if not proxy:
             raise web.HTTPBadRequest(text="proxyID=<pod>.<namespace> is needed\n")
-        found = [
-            one for one in self._visible(request) if one.proxy_id == proxy and not one.of_agent
-        ]
+        visible = await self._visible(request)
+        found = [one for one in visible if one.proxy_id == proxy and not one.of_agent]
         if not found:  # the same for absent and forbidden
             raise web.HTTPNotFound(text=f"no proxy {proxy} is connected here\n")
         sets = found[-1].before
@@ -99,7 +99,7 @@ class DebugPages:
         return web.Response(body=body, content_type="application/json")
 
     async def _push_status(self, request: web.Request) -> web.Response:
-        self._only_system(request)
+        await self._only_system(request)
         latest = self._pusher.round
         return web.json_response(
             {
@@ -115,7 +115,7 @@ class DebugPages:
         )
 
     async def _receipts(self, request: web.Request) -> web.Response:
-        self._only_system(request)
+        await self._only_system(request)
         found = self._book.receipts(request.query.get("ref", ""))
         return web.json_response(
             [MessageToDict(one, preserving_proto_field_name=True) for one in found]
@@ -123,7 +123,7 @@ class DebugPages:
 
     async def _patches(self, request: web.Request) -> web.Response:
         """What became of each patch of an EnvoyFilter, at all proxies that are connected here."""
-        self._only_system(request)
+        await self._only_system(request)
         sets = {id(one): one for proxy in self._connections for one in proxy.before.values()}
         latest = self._pusher.round
         rows = latest.mesh.patches.values() if latest else ()
@@ -141,19 +141,19 @@ class DebugPages:
             ]
         )
 
-    def _only_system(self, request: web.Request) -> None:
-        if self._reads(request) != _EVERYTHING:
+    async def _only_system(self, request: web.Request) -> None:
+        if await self._reads(request) != _EVERYTHING:
             raise web.HTTPForbidden(text="only for the control plane\n")
 
-    def _visible(self, request: web.Request) -> list[Connection]:
-        namespace = self._reads(request)
+    async def _visible(self, request: web.Request) -> list[Connection]:
+        namespace = await self._reads(request)
         return [
             one
             for one in self._connections
             if namespace in {_EVERYTHING, one.peer.identity.namespace}
         ]
 
-    def _reads(self, request: web.Request) -> str:
+    async def _reads(self, request: web.Request) -> str:
         """Return the namespace whose proxies the reader may see, or _EVERYTHING."""
         if _is_loopback(request.remote):
             return _EVERYTHING
@@ -161,9 +161,11 @@ class DebugPages:
         if len(header) != 1 or not header[0].startswith(_SCHEME):
             raise web.HTTPUnauthorized(text="a token is needed\n")
         try:
-            reader = self._readers.verify(header[0].removeprefix(_SCHEME))
-        except TokenError as error:
+            reader = await self._readers.verify(header[0].removeprefix(_SCHEME))
+        except (TokenError, TokenRefusedError) as error:
             raise web.HTTPUnauthorized(text="not authenticated\n") from error
+        except KubeError as error:
+            raise web.HTTPServiceUnavailable(text="nobody can say who you are\n") from error
         return (
             _EVERYTHING if reader.namespace == self._readers.system_namespace else reader.namespace
         )

@@ -33,14 +33,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     """PEM file of the roots that the CA is verified with."""
     token_file: Path
     """File of this service's own token; read again at each use."""
-    token_keys_file: Path
-    """Public keys of the issuer of proxies' tokens, as JWKS or PEM; read again when it changes."""
+    ca_mtls_address: str = ""
+    """`host:port` where the CA takes requests that are passed on; empty: its host, port 15013."""
+    kubeconfig: str = ""
+    """File that says how to reach the API server; empty: as the pod that this runs in."""
+    token_keys_file: Path | None = None
+    """Without a cluster: public keys of the issuer of proxies' tokens, as JWKS or PEM; read again
+    when it changes. Not set: the API server reviews tokens."""
     token_issuer: str = "https://kubernetes.default.svc"  # noqa: S105  # an issuer, not a token
     """Issuer that tokens must name."""
     token_audience: str = "istio-ca"  # noqa: S105
     """Audience that tokens must be for."""
-    trust_domain: str = "cluster.local"
-    """Trust domain of all identities."""
+    trust_domain: str = ""
+    """Trust domain of all identities; empty: that of the certificate which the CA gave."""
     system_namespace: str = "istio-system"
     """Namespace of the control plane; its accounts may read all debug pages."""
     receipt_readers: tuple[str, ...] = ("seine-discovery", "seine-console", "seine-ctl")
@@ -61,6 +66,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Routes wait for clusters to get warm, and clusters to leave for routes, at most this long."""
     max_connection_seconds: Seconds = 1800.0
     """Connections are asked to move after about this time, so that replicas share the load."""
+    passing: Positive = 256
+    """Requests for certificates that may be on their way to the CA; further ones come later."""
     receipt_history: Positive = 512
     """Changes of which receipts are held."""
     log_level: str = "info"

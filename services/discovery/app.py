@@ -1,16 +1,25 @@
 """Wiring of discovery: source, ingest, feed, own certificate and ports."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import grpc.aio
 from msgspec import Struct
 
+from libs.api.problem import Problem
+from libs.cache.cache import OPERATION_SECONDS, Cache
+from libs.cache.redis_backend import RedisBackend
+from libs.cache.warm import WarmMesh
+from libs.kube.access_review import AccessReviewer
+from libs.kube.client import Client
+from libs.kube.domain import DEFAULT, cluster_domain
+from libs.model.delta import Delta
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
-from libs.pki import bundle, csr
+from libs.pki import bundle, csr, verify
+from libs.pki.seal import CacheSealer
 from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.feed.v1 import feed_pb2_grpc
 from libs.rpc import ca_client, interceptors, server
@@ -22,17 +31,25 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.translate.apply import Step
-from services.discovery import completion, debug, files, outgoing
+from services.discovery import debug, metrics, outgoing, sources
 from services.discovery.analyst import Analyst
-from services.discovery.credentials import CredentialBook, CredentialService
+from services.discovery.credentials import (
+    CredentialBook,
+    CredentialService,
+    May,
+    by_review,
+    everybody,
+)
+from services.discovery.earlier import EarlierLife, Serve
 from services.discovery.feed import Feed
-from services.discovery.files import Batch, FileSource
+from services.discovery.files import Batch
 from services.discovery.ingest import Ingest
 from services.discovery.key_fetcher import KeyFetcher
 from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
 from services.discovery.servicer import MeshFeed
 from services.discovery.settings import Settings
+from services.discovery.sources import Opened, Source, Work
 
 SUBSCRIBERS = frozenset({"seine-config-push", "seine-webhook", "seine-console", "seine-ctl"})
 ALLOWED: Mapping[str, frozenset[str]] = {
@@ -67,26 +84,32 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     readiness = Readiness("configuration", "certificate")
     feed, problems = Feed(), Problems()
     credentials = CredentialBook()
+    earlier = _earlier_life(settings, clock)
 
     def publish(step: Step) -> None:
         fetcher.want(step.state.mesh)
+        step = earlier.settle(step) if earlier else step
         feed.publish(step.state.mesh, step.delta)
         problems.publish(step.problems)
         credentials.publish(step.state.resources.get("Secret", {}))
         readiness.set("configuration")
 
+    def fall_back(mesh: Mesh, problem: Problem) -> None:
+        feed.publish(mesh, Delta())
+        problems.publish((problem,))
+        readiness.set("configuration")
+
     svid = _own_certificate(settings, clock)
     async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(sources.opened(settings, clock))
+        source = opened.source
         pages = debug.routes(feed, problems)
         monitoring = await stack.enter_async_context(
             http.serve(
-                settings.listen_address, settings.monitoring_port, pages, readiness=readiness
-            )
-        )
-        source = await stack.enter_async_context(files.watch(settings.config_dir, clock))
-        complete = await stack.enter_async_context(
-            completion.watch(
-                settings.completion_dir, clock, partial(source.note, settings.config_dir)
+                settings.listen_address,
+                settings.monitoring_port,
+                pages,
+                readiness=lambda: _waiting(readiness, opened),
             )
         )
         reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
@@ -96,39 +119,76 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             _mesh_settings(settings),
             publish,
             clock,
-            complete=complete,
+            complete=opened.complete,
             prepare=partial(_with_keys, fetcher, source),
         )
         analyst = Analyst(lambda: ingest.state, ingest.located)
         await stack.enter_async_context(
-            background(ingest.run(source.batches()), svid.run(), fetcher.run())
+            background(
+                ingest.run(source.batches()),
+                svid.run(),
+                fetcher.run(),
+                *opened.work,
+                *_saving(earlier, opened, fall_back),
+            )
         )
         await svid.ready()
         readiness.set("certificate")
+        secrets = CredentialService(credentials, _may_read(opened.client, clock), clock=clock)
         number = await stack.enter_async_context(
-            _serving(settings, svid, MeshFeed(feed, problems, analyst), credentials=credentials)
+            _serving(settings, svid, MeshFeed(feed, problems, analyst), credentials=secrets)
         )
         yield Bound(feed=number, monitoring=monitoring)
 
 
-async def _with_keys(fetcher: KeyFetcher, source: FileSource, mesh: Mesh) -> Batch:
+def _waiting(readiness: Readiness, opened: Opened) -> Sequence[str]:
+    """What is not there yet; of the configuration, which kinds, and why."""
+    missing = readiness()
+    return [*missing, *opened.waiting()] if "configuration" in missing else missing
+
+
+def _saving(earlier: EarlierLife | None, opened: Opened, serve: Serve) -> list[Work]:
+    if earlier is None or opened.away is None:
+        return []
+    return [earlier.run(), earlier.fall_back(opened.away, serve)]
+
+
+def _earlier_life(settings: Settings, clock: Clock) -> EarlierLife | None:
+    """A folder of manifests is always there; an API server may be away."""
+    if settings.config_dir or not settings.redis_url or settings.cache_key_file is None:
+        return None
+    cache = Cache(
+        RedisBackend(settings.redis_url, timeout=OPERATION_SECONDS),
+        CacheSealer(settings.cache_key_file.read_bytes()),
+        observe=lambda outcome: metrics.DISCOVERY_CACHE.labels(outcome=outcome.value).inc(),
+        clock=clock,
+    )
+    return EarlierLife(WarmMesh(cache, clock=clock, owner="discovery"), clock)
+
+
+async def _with_keys(fetcher: KeyFetcher, source: Source, mesh: Mesh) -> Batch:
     """Wait a little for the keys of issuers: a restart must not make good tokens bad."""
     fetcher.want(mesh)
     await fetcher.tried(KEYS_SECONDS)
     return source.drained()
 
 
+def _may_read(client: Client | None, clock: Clock) -> May:
+    """Return who may have the keys in Secrets: in a cluster whom its own rules let read them."""
+    return by_review(AccessReviewer(client, clock=clock)) if client else everybody
+
+
 @asynccontextmanager
 async def _serving(
-    settings: Settings, svid: Svid, servicer: MeshFeed, *, credentials: CredentialBook
+    settings: Settings, svid: Svid, servicer: MeshFeed, *, credentials: CredentialService
 ) -> AsyncIterator[int]:
     health = Health()
     register = partial(feed_pb2_grpc.add_MeshFeedServicer_to_server, servicer)
-    hand_out = partial(
-        credentials_pb2_grpc.add_CredentialsServicer_to_server, CredentialService(credentials)
-    )
+    hand_out = partial(credentials_pb2_grpc.add_CredentialsServicer_to_server, credentials)
     allow = interceptors.allow(
-        ALLOWED, trust_domain=settings.trust_domain, namespace=settings.system_namespace
+        ALLOWED,
+        trust_domain=settings.trust_domain or _own_trust_domain(svid),
+        namespace=settings.system_namespace,
     )
     port = Port(f"{settings.listen_address}:{settings.port}", svid.server_credentials(mutual=True))
     services: list[Callable[[grpc.aio.Server], None]] = [register, hand_out, health.register]
@@ -152,11 +212,21 @@ def _own_certificate(settings: Settings, clock: Clock) -> Svid:
     return Svid(functions, clock=clock)
 
 
+def _own_trust_domain(svid: Svid) -> str:
+    return verify.identity_of(bundle.parse(svid.material.chain)[0]).trust_domain
+
+
 def _mesh_settings(settings: Settings) -> MeshSettings:
+    domain = settings.cluster_domain or _cluster_domain(settings)
     return MeshSettings(
-        trust_domain=settings.trust_domain,
-        cluster_domain=settings.cluster_domain,
+        trust_domain=settings.trust_domain or domain,
+        cluster_domain=domain,
         cluster_id=settings.cluster_id,
-        mesh_id=settings.trust_domain,
+        mesh_id=settings.trust_domain or domain,
         root_namespace=settings.system_namespace,
     )
+
+
+def _cluster_domain(settings: Settings) -> str:
+    in_cluster = settings.config_dir is None and settings.resolv_conf.is_file()
+    return cluster_domain(settings.resolv_conf.read_text()) if in_cluster else DEFAULT

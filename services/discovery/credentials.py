@@ -6,7 +6,8 @@ what there is with what it has sent, and sends the difference; so it cannot fall
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,16 +15,50 @@ import grpc
 
 from libs.api.resource import Resource
 from libs.api.secret import Secret
+from libs.kube.access_review import AccessReviewer, Question
+from libs.kube.errors import KubeError
 from libs.model.ids import Ref, ref
 from libs.protos.credentials.v1 import credentials_pb2, credentials_pb2_grpc
 from libs.protos.credentials.v1.credentials_pb2 import Credential, SecretName, Wanted
+from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.tasks import background
 
+logger = logging.getLogger(__name__)
+
+LOOK_AGAIN_SECONDS = 15.0
+ROOTS_SUFFIX = "-cacert"
+"""Ends the names of Secrets that hold roots and no key of anybody."""
 MAX_NAMES = 20_000
 """In one list; far above what the gateways of a large mesh name."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_Name = tuple[str, str]
+_Wanted = tuple[str, str, str]  # namespace, name, service account
+
+May = Callable[[str, str], Awaitable[bool]]
+"""Tells whether a service account (namespace, name) may read the Secrets of its namespace; raises
+KubeError if nobody can say."""
+
+
+async def everybody(namespace: str, account: str) -> bool:
+    """Let everybody read the Secrets of its own namespace: there is no cluster with other rules."""
+    del namespace, account
+    return True
+
+
+def by_review(reviewer: AccessReviewer) -> May:
+    """Let those read Secrets whom the cluster's own rules let list them, as Istio does."""
+
+    async def may(namespace: str, account: str) -> bool:
+        question = Question(
+            namespace=namespace,
+            service_account=account,
+            verb="list",
+            resource="secrets",
+            within=namespace,
+        )
+        return bool(namespace and account) and await reviewer.may(question)
+
+    return may
 
 
 class CredentialBook:
@@ -42,12 +77,13 @@ class CredentialBook:
         for wake in self._followers:
             wake.set()
 
-    def get(self, namespace: str, name: str) -> Credential | None:
+    def get(self, namespace: str, name: str, account: str) -> Credential | None:
         """Return what a Secret holds, empty if there is none; None before anything is known."""
         if not self._loaded:
             return None
         found = self._secrets.get(ref("Secret", namespace, name))
-        credential = Credential(name=SecretName(namespace=namespace, name=name))
+        asked = SecretName(namespace=namespace, name=name, service_account=account)
+        credential = Credential(name=asked)
         if isinstance(found, Secret):
             credential.certificate = found.value("tls.crt", "cert")
             credential.private_key = found.value("tls.key", "key")
@@ -69,54 +105,88 @@ class CredentialBook:
 class _Follower:
     """What one caller wants and has."""
 
-    def __init__(self, book: CredentialBook) -> None:
+    def __init__(self, book: CredentialBook, may: May) -> None:
         self.wake = asyncio.Event()
         self._book = book
-        self._wanted: frozenset[_Name] = frozenset()
-        self._sent: dict[_Name, Credential] = {}
+        self._may = may
+        self._wanted: frozenset[_Wanted] = frozenset()
+        self._sent: dict[_Wanted, Credential] = {}
 
-    def want(self, names: frozenset[_Name]) -> None:
+    def want(self, names: frozenset[_Wanted]) -> None:
         """Follow `names` from now on, and forget the others."""
         self._wanted = names
         self._sent = {name: sent for name, sent in self._sent.items() if name in names}
         self.wake.set()
 
-    def news(self) -> Iterator[Credential]:
-        """Yield what the caller does not know yet."""
-        for name in sorted(self._wanted):
-            found = self._book.get(*name)
-            if found is not None and self._sent.get(name) != found:
-                self._sent[name] = found
-                yield found
+    async def news(self) -> AsyncIterator[Credential]:
+        """Yield what the caller does not know yet, and what it may not have any more."""
+        accounts = {(namespace, account) for namespace, _, account in self._wanted}
+        allowed = {of: await self._allowed(of) for of in sorted(accounts)}
+        for wanted in sorted(self._wanted):
+            found = self._book.get(*wanted)
+            if found is None:
+                continue
+            may = allowed.get((wanted[0], wanted[2]), False)
+            if may is None:
+                continue  # nobody knows: nothing new is given, nothing is taken away
+            told = found if may else _without_permission(found)
+            if self._sent.get(wanted) != told:
+                self._sent[wanted] = told
+                yield told
+
+    async def _allowed(self, account: tuple[str, str]) -> bool | None:
+        try:
+            return await self._may(*account)
+        except KubeError as error:
+            logger.warning("permission not known", extra={"reason": str(error)})
+            return None
+
+
+def _without_permission(found: Credential) -> Credential:
+    """Return what everybody in the namespace may know: roots to believe, if they lie apart."""
+    told = Credential(name=found.name)
+    if found.name.name.endswith(ROOTS_SUFFIX):
+        told.roots, told.revocations = found.roots, found.revocations
+    return told
 
 
 class CredentialService(credentials_pb2_grpc.CredentialsServicer):
     """Credentials over gRPC. Who may call it is decided by the interceptors."""
 
-    def __init__(self, book: CredentialBook) -> None:
+    def __init__(
+        self, book: CredentialBook, may: May = everybody, *, clock: Clock | None = None
+    ) -> None:
         self._book = book
+        self._may = may
+        self._clock = clock or SystemClock()
 
     async def Follow(  # type: ignore[override]  # noqa: N802 - written, not yielded
         self, request_iterator: AsyncIterator[credentials_pb2.Wanted], context: Context
     ) -> None:
         """Tell the caller what it wants, and whenever that changes."""
-        follower = _Follower(self._book)
+        follower = _Follower(self._book, self._may)
         with self._book.followed(follower.wake):
-            async with background(_tell(follower, context)):
+            async with background(_tell(follower, context), self._look_again(follower)):
                 async for wanted in request_iterator:
                     if len(wanted.names) > MAX_NAMES:
                         text = f"at most {MAX_NAMES} names"
                         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
                     follower.want(_names(wanted))
 
+    async def _look_again(self, follower: _Follower) -> None:
+        """Permissions change without an event."""
+        while self._may is not everybody:
+            await self._clock.sleep(LOOK_AGAIN_SECONDS)
+            follower.wake.set()
+
 
 async def _tell(follower: _Follower, context: Context) -> None:
     while True:
         await follower.wake.wait()
         follower.wake.clear()
-        for credential in list(follower.news()):
+        async for credential in follower.news():
             await context.write(credential)
 
 
-def _names(wanted: Wanted) -> frozenset[_Name]:
-    return frozenset((name.namespace, name.name) for name in wanted.names)
+def _names(wanted: Wanted) -> frozenset[_Wanted]:
+    return frozenset((name.namespace, name.name, name.service_account) for name in wanted.names)

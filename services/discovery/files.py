@@ -12,12 +12,13 @@ The set of changed paths is bounded by `MAX_CHANGED`; beyond it, the whole tree 
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from msgspec import Struct
 
+from libs.api.problem import Problem
 from libs.model.ids import Ref
 from libs.runtime.clock import Clock
 from libs.translate.apply import Event
@@ -29,6 +30,7 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_CHANGED = 10_000
 GONE_SECONDS = 0.2
+EVENT_SIZE = 512
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe would have no end to wait for
 
 
@@ -46,11 +48,12 @@ class Batch(Struct, frozen=True):
     files: tuple[FileText, ...]
     observed: float
     events: tuple[Event, ...] = ()  # of what does not come from files
+    problems: Mapping[Ref, tuple[Problem, ...]] = {}  # all there are with what has no file
 
     @property
     def size(self) -> int:
-        """Characters to read."""
-        return sum(len(file.text or "") for file in self.files)
+        """Characters to read, where an event counts as some hundred."""
+        return sum(len(file.text or "") for file in self.files) + EVENT_SIZE * len(self.events)
 
 
 class FileSource:

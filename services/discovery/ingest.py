@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from libs.api.check import Complete, as_written
 from libs.api.problem import Problem, Severity
-from libs.model.ids import parse_ref
+from libs.model.ids import Ref, parse_ref
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
 from libs.runtime.clock import Clock
@@ -21,6 +21,7 @@ from services.discovery.files import Batch, FileText
 from services.discovery.manifests import Manifests
 from services.discovery.memory import collection_held_back
 from services.discovery.reading import Reading, read, unreadable
+from services.discovery.selection import Selection
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class Ingest:
         self._complete = complete
         self._prepare = prepare
         self._manifests = Manifests()
+        self._selection = Selection(settings.root_namespace)
+        self._objects: dict[Ref, tuple[Problem, ...]] = {}  # what is wrong with what has no file
 
     @property
     def state(self) -> State:
@@ -82,8 +85,12 @@ class Ingest:
         with collection_held_back(large=batch.size >= LARGE_BATCH):
             readings = {file.name: self._reading(file) for file in batch.files}
             events = [*self._manifests.update(readings, batch.observed), *batch.events]
+            events = self._selection(events, self._state.resources)
             step = self._apply(events)
+            self._objects |= batch.problems
+            self._objects = {about: found for about, found in self._objects.items() if found}
             problems = {*self._manifests.problems(), *map(self._manifests.located, step.problems)}
+            problems.update(*self._objects.values())
             step = step._replace(problems=tuple(sorted(problems)))
         _count(events, step)
         return step

@@ -25,3 +25,15 @@ KEY_FETCHES = Counter("seine_key_fetches", "Fetches of the keys of issuers of to
 KEY_SOURCES_OVER = Gauge(
     "seine_key_sources_over_limit", "Key sets that are not fetched because there are too many."
 )
+WATCH_EVENTS = Counter(
+    "seine_watch_events",
+    "What happened to the lists and watches of each kind.",
+    ("collection", "event"),
+)
+MESH_STALE = Gauge(
+    "seine_mesh_stale_seconds",
+    "Age of a mesh that is served from an earlier life; 0 when the source has answered.",
+)
+DISCOVERY_CACHE = Counter(
+    "seine_discovery_cache_operations", "Operations of the shared cache.", ("outcome",)
+)

@@ -17,8 +17,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Port of MeshFeed, over mutual TLS."""
     monitoring_port: Port = 15014
     """HTTP port of /metrics, /ready, /version and /debug."""
-    config_dir: Path
-    """Folder of manifests, with its subfolders. Watched."""
+    config_dir: Path | None = None
+    """Folder of manifests, with its subfolders. Watched. Without one, there is an API server."""
+    kubeconfig: str = ""
+    """Kubeconfig of the API server, if there is no folder; empty: this pod's service account."""
     completion_dir: Path | None = None
     """Folder with what a cluster would add to the manifests: addresses, readiness, injected labels.
     One document a resource, laid over what the manifest says. Watched."""
@@ -28,10 +30,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Whom to trust (PEM)."""
     token_file: Path
     """This service's token for the CA; read again at each use."""
-    trust_domain: str = "cluster.local"
-    """Trust domain of all identities, unless the mesh's ConfigMap names another for workloads."""
-    cluster_domain: str = "cluster.local"
-    """Domain under which services have their full host names."""
+    redis_url: str = ""
+    """Shared cache (`redis://`, `rediss://`, `unix://`) for starts while the API server is away;
+    empty: none."""
+    cache_key_file: Path | None = None
+    """Key that cached values are sealed with; required with a Redis URL."""
+    trust_domain: str = ""
+    """Trust domain of all identities, unless the mesh's ConfigMap names another for workloads.
+    Empty: that of this service's own certificate; for workloads the cluster's domain."""
+    cluster_domain: str = ""
+    """Domain under which services have their full host names. Empty: what this pod's resolver
+    searches; without a cluster cluster.local."""
+    resolv_conf: Path = Path("/etc/resolv.conf")
+    """File that names the cluster's domain among the domains to search."""
     cluster_id: str = "Kubernetes"
     """Name of the cluster."""
     system_namespace: str = "istio-system"

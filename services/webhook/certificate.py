@@ -7,8 +7,9 @@ notice, and only then the new certificate is used. A renewal under the same root
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from functools import partial
+from typing import Protocol
 
 from libs.pki import bundle, csr
 from libs.rpc import ca_client
@@ -26,8 +27,17 @@ PROPAGATION_SECONDS = 3.0
 PATIENCE_SECONDS = 60.0
 """How long a bundle that cannot be written holds up a certificate: the old one will expire."""
 
-Announce = Callable[[bytes], Awaitable[None]]
-"""Makes API servers trust roots (PEM); returns when they are written."""
+
+class Trust(Protocol):
+    """What API servers trust; see `services.webhook.authorities`."""
+
+    async def announce(self, roots: bytes) -> None:
+        """Add roots (PEM)."""
+        ...
+
+    async def settle(self, roots: bytes) -> None:
+        """Have these roots (PEM) and no others."""
+        ...
 
 
 def own(settings: Settings, clock: Clock) -> Svid:
@@ -45,13 +55,14 @@ def own(settings: Settings, clock: Clock) -> Svid:
 class Handover:
     """Brings each new material of an Svid to the port, in the right order."""
 
-    def __init__(self, certificate: ServingCertificate, announce: Announce, clock: Clock) -> None:
+    def __init__(self, certificate: ServingCertificate, trust: Trust, clock: Clock) -> None:
         self._certificate = certificate
-        self._announce = announce
+        self._trust = trust
         self._clock = clock
         self._latest: Material | None = None
         self._changed = asyncio.Event()
         self._shown: Material | None = None
+        self._in_use = asyncio.Event()
 
     def note(self, material: Material) -> None:
         """Take new material; `run` brings it to the port. Only the latest counts."""
@@ -66,18 +77,27 @@ class Handover:
             if self._latest is not None:
                 await self._hand_over(self._latest)
 
+    async def ready(self) -> None:
+        """Return once the port has a certificate to show."""
+        await self._in_use.wait()
+
     async def _hand_over(self, material: Material) -> None:
-        if self._shown is not None and material.roots != self._shown.roots:
-            await self._prepare(material)
+        shown = self._shown
+        roots_changed = shown is None or material.roots != shown.roots
+        if shown is not None and roots_changed:
+            await self._patiently(self._trust.announce(material.roots))
+            await self._clock.sleep(PROPAGATION_SECONDS)
         self._certificate.use(material.key, material.chain)
         self._shown = material
+        self._in_use.set()
         metrics.CERTIFICATE_EXPIRY.set(material.not_after)
         logger.info("certificate in use", extra={"not_after": round(material.not_after)})
+        if roots_changed:
+            await self._patiently(self._trust.settle(material.roots))
 
-    async def _prepare(self, material: Material) -> None:
+    async def _patiently(self, work: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._announce(material.roots)
+                await work
         except TimeoutError:
-            logger.warning("api servers may not know the new roots yet")
-        await self._clock.sleep(PROPAGATION_SECONDS)
+            logger.warning("api servers may not know the roots yet")

@@ -28,6 +28,11 @@ VALIDATION_FAILED = Total(
     "Resources refused, by the reason of their first error.",
     ["group", "version", "resource", "reason"],
 )
+VALIDATION_ENFORCED = Gauge(
+    "seine_webhook_validation_enforced",
+    "1 if nothing is stored unless this webhook has let it through.",
+    ["webhook"],
+)
 REFUSED = Counter("seine_webhook_refused", "Requests that were no admission review.", ["reason"])
 PATCHED = Counter(
     "seine_webhook_ca_bundles_patched", "Webhook configurations whose caBundle was mended."

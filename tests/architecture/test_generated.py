@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.tools import crds, protos, rbac, reference
+from tests.tools import admission, crds, protos, rbac, reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,3 +30,7 @@ def test_custom_resource_definitions_are_current() -> None:
 
 def test_roles_are_current() -> None:
     assert (ROOT / rbac.FILE).read_text() == rbac.text(), "stale: run make rbac"
+
+
+def test_webhook_configurations_are_current() -> None:
+    assert (ROOT / admission.FILE).read_text() == admission.text(), "stale: run make rbac"

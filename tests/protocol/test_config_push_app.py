@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import grpc
 import pytest
 from prometheus_client import REGISTRY
@@ -47,19 +46,8 @@ async def apps(tmp_path: Path) -> AsyncIterator[Apps]:
 @pytest.fixture
 async def serving(apps: Apps) -> AsyncIterator[Apps]:
     async with apps.discovery(), apps.config_push():
-        await _synced(apps)
+        await apps.synced()
         yield apps
-
-
-async def _synced(apps: Apps) -> None:
-    """Wait until config-push is ready."""
-    url = f"http://127.0.0.1:{apps.push.monitoring}/ready"
-    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
-        while True:
-            async with session.get(url) as answer:
-                if answer.status == 200:
-                    return
-            await asyncio.sleep(0.02)
 
 
 async def _has(proxy: ConnectedProxy, name: str) -> None:
@@ -161,7 +149,7 @@ async def test_only_our_own_services_read_receipts(
 async def test_without_discovery_proxies_keep_being_served_and_catch_up_later(apps: Apps) -> None:
     async with apps.config_push():
         async with apps.discovery():
-            await _synced(apps)
+            await apps.synced()
             async with apps.proxy([f"Bearer {apps.token('default')}"]) as before:
                 await before.send(before.client.subscribe(CLUSTER))
                 await _has(before, "web")
@@ -192,14 +180,14 @@ async def test_with_a_cache_a_restart_needs_neither_discovery_nor_generating(
     async with redis_server.running(folder) as redis:
         cache = {"redis_url": redis.url, "cache_key_file": key}
         async with apps.discovery(), apps.config_push(**cache):
-            await _synced(apps)
+            await apps.synced()
             async with apps.proxy([token]) as proxy:
                 await proxy.send(proxy.client.subscribe(CLUSTER))
                 await _has(proxy, "web")
             await _stored(3)
         generated = _generated("generated")
         async with apps.config_push(**cache), asyncio.timeout(10):
-            await _synced(apps)
+            await apps.synced()
             async with apps.proxy([token]) as proxy:
                 await proxy.send(proxy.client.subscribe(CLUSTER))
                 await _has(proxy, "web")

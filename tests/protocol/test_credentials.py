@@ -5,39 +5,31 @@ them, over real gRPC. T20: whoever asks for more learns nothing, not even whethe
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from envoy.config.core.v3 import base_pb2
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret as EnvoySecret
-from envoy.service.discovery.v3 import discovery_pb2
 
-from libs.api.resource import Metadata, Resource
-from libs.api.secret import Secret
-from libs.model.gateway import Server, ServerTls, ServerTlsMode
-from libs.model.ids import Ref
-from libs.model.mesh import Mesh
+from libs.model.gateway import ServerTls, ServerTlsMode
 from libs.model.service import Protocol
-from libs.protos.credentials.v1 import credentials_pb2, credentials_pb2_grpc
-from libs.protos.credentials.v1.credentials_pb2 import Credential, Wanted
-from libs.rpc import channel, server
-from libs.rpc.server import Port
-from libs.runtime.clock import SystemClock
-from libs.runtime.tasks import background
+from libs.protos.credentials.v1 import credentials_pb2
 from libs.xds.generate import GENERATORS
-from libs.xds.types import LISTENER, SECRET
+from libs.xds.types import SECRET
 from services.config_push import config_dump
-from services.config_push.credentials import CredentialDesk
 from services.discovery.app import ALLOWED
-from services.discovery.credentials import CredentialBook, CredentialService
 from tests.support import mesh
-from tests.support.push_plane import ConnectedProxy, RunningPlane, identity, running_plane
-from tests.support.xds_client import DeltaClient
+from tests.support.credential_desk import (
+    KEYS,
+    Running,
+    answer,
+    key_of,
+    running_desk,
+    secret,
+    secrets,
+    world,
+)
 
-KEYS = {"shop": b"KEY OF SHOP", "other": b"KEY OF OTHER"}
 MINE = "kubernetes://web"
 FORBIDDEN = (
     "kubernetes://other/web",
@@ -55,87 +47,11 @@ FORBIDDEN = (
 ABSENT = tuple(name.replace("web", "nothing") for name in FORBIDDEN[:2])
 
 
-def secret(namespace: str, name: str = "web", key: bytes = b"") -> Secret:
-    data = {"tls.crt": b"CERTIFICATE", "tls.key": key or KEYS[namespace], "ca.crt": b"ROOTS"}
-    return Secret(
-        metadata=Metadata(name=name, namespace=namespace),
-        data={key: b64encode(value).decode() for key, value in data.items()},
-    )
-
-
-def secrets(*found: Secret) -> Mapping[Ref, Resource]:
-    return {one.ref: one for one in found}
-
-
-def https(number: int, name: str) -> Server:
-    tls = ServerTls(mode=ServerTlsMode.SIMPLE, credentials=(name,))
-    return mesh.server(number, Protocol.HTTPS, tls=tls)
-
-
-def world(*names: str) -> Mesh:
-    """Return a mesh whose gateway, for every router, names all of `names`."""
-    servers = (https(8000 + index, name) for index, name in enumerate(names))
-    return mesh.mesh(mesh.gateway("public", *servers))
-
-
-class Running:
-    """config-push behind ADS, and the book that it asks."""
-
-    def __init__(self, plane: RunningPlane, book: CredentialBook) -> None:
-        self.plane = plane
-        self.book = book
-
-    @asynccontextmanager
-    async def asking(
-        self, *names: str, namespace: str = "shop", kind: str = "router"
-    ) -> AsyncIterator[ConnectedProxy]:
-        """Connect a proxy that has its listeners and asks for `names`."""
-        node = base_pb2.Node(id=f"{kind}~10.244.0.9~gw.{namespace}~{namespace}.svc.cluster.local")
-        client = DeltaClient(node)
-        client.keep_bodies = True
-        async with self.plane.stream(client, identity(namespace)) as proxy:
-            await proxy.send(client.subscribe(LISTENER))
-            await proxy.until(lambda now: LISTENER in now.versions)
-            await proxy.send(client.subscribe(SECRET, names))
-            yield proxy
-
-
-async def answer(proxy: ConnectedProxy) -> discovery_pb2.DeltaDiscoveryResponse:
-    """Return the next response about credentials."""
-    while True:
-        response = discovery_pb2.DeltaDiscoveryResponse.FromString(await proxy.receive())
-        if response.type_url == SECRET:
-            return response
-
-
-def key_of(proxy: ConnectedProxy, name: str) -> bytes:
-    body = proxy.client.bodies[SECRET][name]
-    return EnvoySecret.FromString(body).tls_certificate.private_key.inline_bytes
-
-
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Running]:
-    book = CredentialBook()
-    book.publish(secrets(secret("shop"), secret("other")))
-    clock = SystemClock()
-    register = partial(
-        credentials_pb2_grpc.add_CredentialsServicer_to_server, CredentialService(book)
-    )
-    address = f"unix:{tmp_path}/discovery.sock"
-
-    async def follow(wanted: AsyncIterator[Wanted]) -> AsyncIterator[Credential]:
-        async with channel.connect(address, credentials=None) as opened:
-            async for credential in credentials_pb2_grpc.CredentialsStub(opened).Follow(wanted):
-                yield credential
-
-    desk = CredentialDesk(follow, clock=clock)
-    async with (
-        server.running([register], Port(address)),
-        running_plane(tmp_path) as found,
-        background(desk.run()),
-    ):
-        found.plane.credentials = desk
-        yield Running(found, book)
+    async with running_desk(tmp_path) as found:
+        found.book.publish(secrets(secret("shop"), secret("other")))
+        yield found
 
 
 async def test_a_gateway_gets_the_certificate_that_it_names(running: Running) -> None:
@@ -241,7 +157,7 @@ async def test_keys_are_forgotten_with_the_last_who_may_have_them(running: Runni
     assert desk is not None
     async with running.asking(MINE) as proxy:
         await answer(proxy)
-        assert desk.held == {("shop", "web")}
+        assert desk.held == {("shop", "web", "default")}
     async with asyncio.timeout(5):
         while desk.held:  # noqa: ASYNC110 - a dictionary cannot be awaited
             await asyncio.sleep(0)

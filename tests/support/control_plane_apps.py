@@ -1,10 +1,12 @@
 """CA, discovery and config-push in this process, over real ports, with a folder of manifests."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 import grpc
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -33,11 +35,11 @@ NAME = f"seine-config-push.{SYSTEM}.svc"
 class Apps:
     """A running control plane. `discovery` and `config_push` may be run again and again."""
 
-    def __init__(self, folder: Path, ca_port: int, issuer: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, folder: Path, ca: ca_app.Bound, issuer: ec.EllipticCurvePrivateKey) -> None:
         self.folder = folder
         self.config = folder / "config"
         self.issuer = issuer
-        self._ca_port = ca_port
+        self.ca = ca
         (self._discovery_port,) = free_ports(1)
         self.push: push_app.Bound
 
@@ -57,7 +59,7 @@ class Apps:
             port=self._discovery_port,
             monitoring_port=0,
             config_dir=self.config,
-            ca_address=f"127.0.0.1:{self._ca_port}",
+            ca_address=f"127.0.0.1:{self.ca.token}",
             ca_root_file=self.folder / "root.pem",
             token_file=self.token_file("seine-discovery"),
         )
@@ -66,20 +68,33 @@ class Apps:
 
     @asynccontextmanager
     async def config_push(self, **more: object) -> AsyncIterator[None]:
+        ca = {
+            "ca_address": f"127.0.0.1:{self.ca.token}",
+            "ca_mtls_address": f"127.0.0.1:{self.ca.mtls}",
+        }
         settings = PushSettings(
             xds_port=0,
             mtls_port=0,
             monitoring_port=0,
             discovery_address=f"127.0.0.1:{self._discovery_port}",
-            ca_address=f"127.0.0.1:{self._ca_port}",
             ca_root_file=self.folder / "root.pem",
             token_file=self.token_file("seine-config-push"),
             token_keys_file=self.folder / "tokens.json",
-            **more,  # type: ignore[arg-type]
+            **(ca | more),  # type: ignore[arg-type]
         )
         async with push_app.running(settings) as bound:
             self.push = bound
             yield
+
+    async def synced(self) -> None:
+        """Wait until config-push is ready."""
+        url = f"http://127.0.0.1:{self.push.monitoring}/ready"
+        async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+            while True:
+                async with session.get(url) as answer:
+                    if answer.status == 200:
+                        return
+                await asyncio.sleep(0.02)
 
     @asynccontextmanager
     async def proxy(
@@ -99,22 +114,23 @@ class Apps:
     ) -> AsyncIterator[grpc.aio.Channel]:
         """Open a channel to the mTLS port with the certificate of an account."""
         address = f"127.0.0.1:{self.push.mtls}"
-        async with self._opened(address, NAME, account, namespace) as opened:
+        async with self.opened(address, NAME, account, namespace) as opened:
             yield opened
 
     @asynccontextmanager
     async def to_discovery(self, account: str, namespace: str) -> AsyncIterator[grpc.aio.Channel]:
         """Open a channel to discovery with the certificate of an account."""
         address, name = f"127.0.0.1:{self._discovery_port}", f"seine-discovery.{SYSTEM}.svc"
-        async with self._opened(address, name, account, namespace) as opened:
+        async with self.opened(address, name, account, namespace) as opened:
             yield opened
 
     @asynccontextmanager
-    async def _opened(
+    async def opened(
         self, address: str, name: str, account: str, namespace: str
     ) -> AsyncIterator[grpc.aio.Channel]:
+        """Open a channel to whatever is called `name`, with the certificate of an account."""
         ca = ca_client.CaAddress(
-            f"127.0.0.1:{self._ca_port}",
+            f"127.0.0.1:{self.ca.token}",
             self.folder / "root.pem",
             self.token_file(account, namespace),
         )
@@ -171,4 +187,4 @@ async def running_apps(folder: Path) -> AsyncIterator[Apps]:
         token_keys_file=folder / "tokens.json",
     )
     async with ca_app.running(settings) as bound:
-        yield Apps(folder, bound.token, issuer)
+        yield Apps(folder, bound, issuer)

@@ -37,7 +37,7 @@ LIMITS = StreamLimits(streams=2000, first_request=1.0, stall=5.0, session=Limits
 NO_LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
-def identity_from_header(context: Context) -> SpiffeId:
+async def identity_from_header(context: Context) -> SpiffeId:
     """Believe the header."""
     for name, value in context.invocation_metadata() or ():
         if name == "test-identity":

@@ -251,7 +251,10 @@ class _Drafts:
         if offer.http:
             return
         place = offer.place
-        by_name = place.wildcard or place.chosen
+        # Services of a cluster have an address of their own to be asked at; what people declare
+        # shares the proxy's with others, and only a name can tell them apart.
+        declared = place.bound and offer.scoped.service.registry != "Kubernetes"
+        by_name = place.wildcard or place.chosen or declared
         reached = Reached(offer.scoped, offer.port, by_name, place.subnets)
         for chain in self._chains.of_service(reached):
             if not draft.add(chain):

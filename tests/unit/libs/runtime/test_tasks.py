@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from libs.runtime.tasks import background, leaves
+from libs.runtime.tasks import background, leaves, pause
+from tests.support.clock import VirtualClock
 
 
 async def forever(log: list[str]) -> None:
@@ -55,3 +56,22 @@ async def test_cancelling_from_outside_is_not_swallowed() -> None:
         task.cancel()
     assert task.cancelled()
     assert log == ["ended"]
+
+
+async def test_a_pause_ends_in_time_or_when_woken() -> None:
+    clock, wake, log = VirtualClock(), asyncio.Event(), list[str]()
+
+    async def waits(name: str) -> None:
+        await pause(10.0, wake, clock)
+        log.append(name)
+
+    async with background(waits("in time")) as group:
+        await clock.advance(9.9)
+        assert log == []
+        await clock.advance(0.1)
+        assert log == ["in time"]
+        group.create_task(waits("woken"))
+        await clock.advance(1.0)
+        wake.set()
+        await clock.advance(0.0)
+        assert log == ["in time", "woken"]

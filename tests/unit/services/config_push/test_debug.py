@@ -23,7 +23,7 @@ WEB_CLUSTER = f"outbound|80||{fqdn('web')}"
 PAGES = ("syncz", "connections", "config_dump?proxyID=client.shop", "push_status", "receipts")
 
 
-def _verify(token: str) -> SpiffeId:
+async def _verify(token: str) -> SpiffeId:
     namespaces = {"system": "istio-system", "shop": "shop", "bank": "bank"}
     if token not in namespaces:
         raise TokenError

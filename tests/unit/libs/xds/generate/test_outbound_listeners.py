@@ -291,6 +291,13 @@ def test_an_explicit_proxy_binds_its_own_address() -> None:
     assert not found["127.0.0.9_80"].HasField("bind_to_port")
 
 
+def test_what_people_declare_shares_an_explicit_proxys_address_by_name() -> None:
+    other = service("o", port(443, Protocol.TLS), host="other.example.com", registry="External")
+    chains = listeners(tls_service(), other, **EXPLICIT)["127.0.0.9_443"].filter_chains
+    names = {name for chain in chains for name in chain.filter_chain_match.server_names}
+    assert names == {"secure.example.com", "other.example.com"}
+
+
 def test_an_unprivileged_explicit_proxy_leaves_low_ports() -> None:
     rows = (WEB, DB)
     assert set(outlines(*rows, **EXPLICIT, unprivileged=True)) == {"127.0.0.9_5432"}

@@ -1,8 +1,9 @@
-"""Warm start: the last mesh in the shared cache, for a start while discovery is away.
+"""Warm start: the last mesh in the shared cache, for a start while its source is away.
 
-Written at most every WRITE_SECONDS, in parts that fit the cache. A manifest names the parts by
-their digests and is written last, so a mesh is read whole or not at all. It is used only until
-discovery answers, and not if it is older than MAX_AGE_SECONDS.
+The source is discovery for config-push, and the API server for discovery; each keeps a mesh of its
+own. Written at most every WRITE_SECONDS, in parts that fit the cache. A manifest names the parts by
+their digests and is written last, so a mesh is read whole or not at all. It is used only until the
+source answers, and not if it is older than MAX_AGE_SECONDS.
 """
 
 import asyncio
@@ -43,12 +44,20 @@ _PART = msgspec.msgpack.Decoder(list[_Row])
 _MANIFEST = msgspec.msgpack.Decoder(_Manifest)
 
 
-class WarmMesh:
-    """Keeps the latest mesh and gives it back."""
+class Kept(Struct, frozen=True):
+    """A mesh of an earlier life, and the wall time at which it was kept."""
 
-    def __init__(self, cache: Cache, *, clock: Clock) -> None:
+    mesh: Mesh
+    saved: float
+
+
+class WarmMesh:
+    """Keeps the latest mesh and gives it back; `owner` is whose it is."""
+
+    def __init__(self, cache: Cache, *, clock: Clock, owner: str) -> None:
         self._cache = cache
         self._clock = clock
+        self._owner = owner
         self._latest: Mesh | None = None
         self._wake = asyncio.Event()
 
@@ -69,7 +78,12 @@ class WarmMesh:
 
     async def load(self) -> Mesh | None:
         """Return the mesh that was kept, or None."""
-        body = await self._cache.get(_manifest_key())
+        kept = await self.load_kept()
+        return kept.mesh if kept else None
+
+    async def load_kept(self) -> Kept | None:
+        """Return the mesh that was kept with its age, or None."""
+        body = await self._cache.get(_manifest_key(self._owner))
         try:
             manifest = _MANIFEST.decode(body) if body else None
         except msgspec.DecodeError:
@@ -80,7 +94,8 @@ class WarmMesh:
         bodies = [part for part in parts if part is not None]
         if len(bodies) < len(parts):
             return None
-        return await asyncio.to_thread(_decoded, bodies)
+        mesh = await asyncio.to_thread(_decoded, bodies)
+        return None if mesh is None else Kept(mesh, manifest.saved)
 
     async def _write(self, mesh: Mesh) -> None:
         parts = await asyncio.to_thread(lambda: list(_parts(mesh)))
@@ -88,7 +103,7 @@ class WarmMesh:
         for digest, part in zip(digests, parts, strict=True):
             await self._cache.put(_part_key(digest), part)
         manifest = _Manifest(self._clock.now(), tuple(digests))
-        await self._cache.put(_manifest_key(), _ENCODER.encode(manifest))
+        await self._cache.put(_manifest_key(self._owner), _ENCODER.encode(manifest))
 
 
 def _parts(mesh: Mesh) -> Iterator[bytes]:
@@ -115,8 +130,8 @@ def _decoded(parts: list[bytes]) -> Mesh | None:
         return None
 
 
-def _manifest_key() -> Key:
-    return key("mesh", str(wire.SCHEMA), "latest")
+def _manifest_key(owner: str) -> Key:
+    return key("mesh", str(wire.SCHEMA), "latest", owner)
 
 
 def _part_key(digest: str) -> Key:

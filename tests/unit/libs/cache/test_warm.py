@@ -2,12 +2,12 @@ import asyncio
 
 import pytest
 
+from libs.cache import warm
 from libs.cache.backend import MemoryBackend
 from libs.cache.cache import Cache, CacheOptions
+from libs.cache.warm import MAX_AGE_SECONDS, WRITE_SECONDS, WarmMesh
 from libs.model.mesh import Mesh
 from libs.runtime.tasks import background
-from services.config_push import warm
-from services.config_push.warm import MAX_AGE_SECONDS, WRITE_SECONDS, WarmMesh
 from tests.support.clock import VirtualClock
 from tests.support.mesh import endpoints, mesh, service, workload
 from tests.support.sealer import TaggingSealer
@@ -18,7 +18,7 @@ WORLD = mesh(WEB, endpoints(WEB, "10.0.0.1"), workload("p"))
 
 def _warm(backend: MemoryBackend, clock: VirtualClock) -> WarmMesh:
     cache = Cache(backend, TaggingSealer(), options=CacheOptions(operation=5.0))
-    return WarmMesh(cache, clock=clock)
+    return WarmMesh(cache, clock=clock, owner="test")
 
 
 async def _keep(backend: MemoryBackend, clock: VirtualClock, *meshes: Mesh) -> None:

@@ -1,0 +1,87 @@
+"""Earlier: the mesh of an earlier life, served while the API server does not answer at the start.
+
+It comes from the shared cache, sealed. Proxies that start or reconnect meanwhile get what was right
+when it was kept, which a Problem and a metric say. When the API server answers, the difference to
+what there is then is published like any change: what has gone meanwhile goes. Keys of Secrets are
+in no cache; proxies keep those they have.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from libs.api import reasons
+from libs.api.problem import Problem, Severity
+from libs.cache.warm import Kept, WarmMesh
+from libs.model.delta import Delta
+from libs.model.ids import Ref
+from libs.model.mesh import Key, Mesh, Table
+from libs.runtime.clock import Clock
+from libs.translate.apply import Step
+from services.discovery import metrics
+
+logger = logging.getLogger(__name__)
+
+Serve = Callable[[Mesh, Problem], None]
+
+
+class EarlierLife:
+    """Keeps meshes for a later life, and serves that of an earlier one until `settle`."""
+
+    def __init__(self, warm: WarmMesh, clock: Clock) -> None:
+        self._warm = warm
+        self._clock = clock
+        self._served: Kept | None = None
+        self._settled = False
+        metrics.MESH_STALE.set_function(self._age)
+
+    @property
+    def serving(self) -> bool:
+        """Whether the mesh that is served is one of an earlier life."""
+        return self._served is not None
+
+    async def run(self) -> None:
+        """Keep meshes until cancelled."""
+        await self._warm.run()
+
+    async def fall_back(self, away: Callable[[], Coroutine[Any, Any, None]], serve: Serve) -> None:
+        """Serve what there was before, once the source turns out to be away."""
+        await away()
+        kept = None if self._settled else await self._warm.load_kept()
+        if kept is None or self._settled:
+            return
+        self._served = kept
+        age = round(self._clock.now() - kept.saved)
+        logger.warning("serving the mesh of an earlier life", extra={"age_seconds": age})
+        text = f"the API server does not answer; what is served was known {age} s before the start"
+        serve(kept.mesh, Problem(Ref(""), "", reasons.EARLIER_LIFE, text, Severity.WARNING))
+
+    def settle(self, step: Step) -> Step:
+        """Return `step` as a change of what is served, and keep its mesh."""
+        self._settled = True
+        mesh = step.state.mesh
+        self._warm.keep(mesh)
+        served, self._served = self._served, None
+        if served is None:
+            return step
+        return step._replace(delta=difference(served.mesh, mesh, step.delta))
+
+    def _age(self) -> float:
+        return 0.0 if self._served is None else self._clock.now() - self._served.saved
+
+
+def difference(before: Mesh, after: Mesh, last: Delta) -> Delta:
+    """Return which rows differ; causes and times are those of the `last` change."""
+    changed: set[Key] = set()
+    removed: set[Key] = set()
+    for table in Table:
+        old, new = before.rows(table), after.rows(table)
+        changed.update(Key(table, key) for key, row in new.items() if old.get(key) != row)
+        removed.update(Key(table, key) for key in old.keys() - new.keys())
+    return Delta(
+        changed=frozenset(changed),
+        removed=frozenset(removed),
+        causes=last.causes,
+        change=after.version,
+        observed=last.observed,
+    )

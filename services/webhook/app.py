@@ -1,0 +1,160 @@
+"""Wiring of the webhook: own certificate, what it knows of the cluster, and the HTTPS port."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+from msgspec import Struct
+from msgspec.structs import replace
+
+from libs.inject.scene import Cluster
+from libs.kube import access
+from libs.kube.client import Client
+from libs.kube.domain import cluster_domain
+from libs.pki import bundle, verify
+from libs.rpc.svid import Svid
+from libs.runtime import http
+from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.probes import Readiness
+from libs.runtime.tasks import background
+from services.webhook import certificate, serving, versions
+from services.webhook.authorities import MUTATING, VALIDATING, Authorities
+from services.webhook.bodies import Bodies
+from services.webhook.certificate import Handover
+from services.webhook.endpoint import Judge, endpoint
+from services.webhook.injection.events import Events, Notice, Regarding
+from services.webhook.injection.judge import PodJudge
+from services.webhook.injection.knowledge import Knowledge, followed
+from services.webhook.serving import ServingCertificate
+from services.webhook.settings import NativeSidecars, Settings
+
+VERSION_SECONDS = 600.0
+"""How often the version of the API server is asked for."""
+RETRY_SECONDS = 2.0
+"""How long to wait until it is asked for again, if it was not told."""
+
+
+class Bound(Struct, frozen=True):
+    """The ports on which a running webhook listens."""
+
+    https: int
+    monitoring: int
+
+
+async def serve(settings: Settings) -> None:
+    """Run the webhook until cancelled."""
+    async with running(settings):
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Bound]:
+    """Run the webhook while the block runs."""
+    clock = clock or SystemClock()
+    readiness = Readiness("certificate", "cluster", "port")
+    async with AsyncExitStack() as stack:
+        monitoring = await stack.enter_async_context(
+            http.serve(settings.listen_address, settings.monitoring_port, readiness=readiness)
+        )
+        client = await stack.enter_async_context(Client(access.load(settings.kubeconfig)))
+        authorities = Authorities(client, _services(settings), clock)
+        svid, shown = certificate.own(settings, clock), ServingCertificate(settings.client_ca_file)
+        await stack.enter_async_context(_shown(svid, shown, authorities, clock=clock))
+        readiness.set("certificate")
+        judge = await stack.enter_async_context(
+            _injection(settings, client, clock=clock, authorities=authorities, svid=svid)
+        )
+        readiness.set("cluster")
+        https = await stack.enter_async_context(
+            serving.serve(
+                (settings.listen_address, settings.port),
+                _routes({"/inject": judge}),
+                shown,
+                max_connections=settings.max_connections,
+            )
+        )
+        readiness.set("port")
+        yield Bound(https=https, monitoring=monitoring)
+
+
+def _services(settings: Settings) -> frozenset[tuple[str, str]]:
+    return frozenset({(settings.system_namespace, settings.service)})
+
+
+def _routes(judges: dict[str, Judge]) -> list[web.RouteDef]:
+    """A path with more behind it, as Istio's have, is the same path."""
+    bodies = Bodies()
+    handlers = {path: endpoint(judge, bodies) for path, judge in judges.items()}
+    return [
+        web.post(path + rest, handler)
+        for path, handler in handlers.items()
+        for rest in ("", "/{rest:.*}")
+    ]
+
+
+@asynccontextmanager
+async def _shown(
+    svid: Svid, shown: ServingCertificate, authorities: Authorities, *, clock: Clock
+) -> AsyncIterator[None]:
+    """Keep a certificate on the port; the block begins when there is one."""
+    handover = Handover(shown, authorities, clock)
+    svid.on_change(handover.note)
+    async with background(svid.run(), handover.run(), authorities.run()):
+        await handover.ready()
+        yield
+
+
+@asynccontextmanager
+async def _injection(
+    settings: Settings, client: Client, *, clock: Clock, authorities: Authorities, svid: Svid
+) -> AsyncIterator[Judge]:
+    """Yield the judge of pods, once it knows the cluster."""
+    events = Events(client, clock)
+
+    def conflict(namespace: str, text: str) -> None:
+        events.tell(Notice(Regarding("Namespace", namespace, ""), "ConflictingLabels", text))
+
+    knowledge = Knowledge(settings.system_namespace, settings.revision, conflict)
+    judge = PodJudge(knowledge, events, _cluster(settings, svid))
+    followed_too = [(one, authorities.sink(one)) for one in (MUTATING, VALIDATING)]
+    version = _Version(settings.native_sidecars, judge)
+    async with (
+        background(events.run(), version.follow(client, clock)),
+        followed(client, [*knowledge.sources, *followed_too], clock),
+    ):
+        await version.known.wait()
+        yield judge.judge
+
+
+def _cluster(settings: Settings, svid: Svid) -> Cluster:
+    domain = settings.cluster_domain or cluster_domain(settings.resolv_conf.read_text())
+    own = verify.identity_of(bundle.parse(svid.material.chain)[0]).trust_domain
+    return Cluster(
+        revision=settings.revision,
+        system_namespace=settings.system_namespace,
+        trust_domain=settings.trust_domain or own,
+        cluster_domain=domain,
+        cluster_id=settings.cluster_id,
+        proxy_image=settings.proxy_image,
+        native_sidecars=settings.native_sidecars is NativeSidecars.ALWAYS,
+    )
+
+
+class _Version:
+    """Tells the judge whether there are native sidecars: a cluster is upgraded while this runs."""
+
+    def __init__(self, wanted: NativeSidecars, judge: PodJudge) -> None:
+        self.known = asyncio.Event()
+        self._wanted = wanted
+        self._judge = judge
+
+    async def follow(self, client: Client, clock: Clock) -> None:
+        """Ask now and then, if that is what is wanted, until cancelled."""
+        while self._wanted is NativeSidecars.AUTO:
+            native = await versions.has_native_sidecars(client)
+            if native is not None:
+                self._judge.cluster = replace(self._judge.cluster, native_sidecars=native)
+                self.known.set()
+            await clock.sleep(VERSION_SECONDS if self.known.is_set() else RETRY_SECONDS)
+        self.known.set()

@@ -1,0 +1,1 @@
+"""Injection: the judge of pods, what it knows of the cluster, and what it tells about pods."""

@@ -1,0 +1,135 @@
+"""Judge of pods: decides, injects, and says what became of it, in the answer, metrics and events.
+
+Nothing here waits: what it takes to know was learnt before. A dry run gets the same answer, and
+leaves no event.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import msgspec
+
+from libs.api.problem import Problem
+from libs.inject import shape
+from libs.inject.decide import Decision, Rule, decide
+from libs.inject.patch import difference
+from libs.inject.pods import Asked, inject
+from libs.inject.scene import Cluster
+from services.webhook import metrics
+from services.webhook.injection.events import Events, Notice, owner
+from services.webhook.injection.knowledge import Knowledge
+from services.webhook.review import GroupVersionKind, Question, Verdict
+
+logger = logging.getLogger(__name__)
+
+POD = GroupVersionKind("", "v1", "Pod")
+SHOWN = 20
+MAX_TEXT = 8192
+NOT_A_NEW_POD = "NotANewPod"
+_WISHED = frozenset({Rule.LABEL, Rule.ANNOTATION})
+_KNOWN_KEYS = {"cluster": "ISTIO_META_CLUSTER_ID", "net": "ISTIO_META_NETWORK"}
+
+Pod = Mapping[str, Any]
+
+
+class PodJudge:
+    """Judges one pod after another. `cluster` may be replaced when more is known."""
+
+    def __init__(self, knowledge: Knowledge, events: Events, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._knowledge = knowledge
+        self._events = events
+
+    async def judge(self, question: Question, path: str) -> Verdict:
+        """Return the verdict about a pod that is being created."""
+        metrics.INJECTIONS.inc()
+        started, verdict = perf_counter(), None
+        try:
+            verdict = self._judged(question, path)
+        except RecursionError:
+            verdict = _refused(400, "the pod is nested too deep")
+        finally:
+            if verdict is None or not verdict.allowed:
+                metrics.FAILED.inc()
+            metrics.INJECTION_SECONDS.observe(perf_counter() - started)
+        return verdict
+
+    def _judged(self, question: Question, path: str) -> Verdict:
+        new = question.kind == POD and question.operation == "CREATE" and not question.sub_resource
+        if not new:
+            metrics.SKIPPED.labels(NOT_A_NEW_POD).inc()
+            return Verdict()
+        try:
+            pod = msgspec.json.decode(question.object)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            return _refused(400, f"not a pod: {error}")
+        wrong = shape.wrong(pod)
+        if wrong:
+            return _refused(400, wrong)
+        decision = decide(pod, question.namespace, self._knowledge.settings.config)
+        if not decision.inject:
+            return self._skipped(question, pod, decision)
+        return self._injected(question, pod, path, decision)
+
+    def _skipped(self, question: Question, pod: Pod, decision: Decision) -> Verdict:
+        metrics.SKIPPED.labels(decision.rule).inc()
+        text = f"not injected: {decision.text}"
+        logger.info("pod not injected", extra=_extra(question, pod, decision.text))
+        if not question.dry_run:
+            about = owner(pod, question.namespace)
+            warning = decision.rule not in _WISHED
+            self._events.tell(Notice(about, "NotInjected", text, warning=warning))
+        return Verdict(warnings=(text, *decision.ignored))
+
+    def _injected(self, question: Question, pod: Pod, path: str, decision: Decision) -> Verdict:  # noqa: PLR0917
+        asked = Asked(
+            pod=pod,
+            namespace=self._knowledge.namespace(question.namespace),
+            variables=variables(path),
+        )
+        done = inject(asked, self._now(), self._knowledge.settings)
+        if done.pod is None:
+            return self._failed(question, pod, done.errors)
+        metrics.INJECTED.inc()
+        patch = msgspec.json.encode(difference(pod, done.pod))
+        warnings = [_written(one) for one in done.warnings]
+        return Verdict(patch=patch, warnings=(*decision.ignored, *warnings))
+
+    def _failed(self, question: Question, pod: Pod, errors: Sequence[Problem]) -> Verdict:
+        text = "; ".join(_written(one) for one in errors[:SHOWN])[:MAX_TEXT]
+        logger.warning("pod refused", extra=_extra(question, pod, text))
+        if not question.dry_run:
+            about = owner(pod, question.namespace)
+            self._events.tell(Notice(about, "InjectionFailed", text))
+        return _refused(422, f"the proxy cannot be injected: {text}")
+
+    def _now(self) -> Cluster:
+        network = self._knowledge.network
+        if network == self.cluster.network:
+            return self.cluster
+        return msgspec.structs.replace(self.cluster, network=network)
+
+
+def variables(path: str) -> dict[str, str]:
+    """Return the environment that a webhook's path asks for: `/inject/cluster/east/net/vpc1`."""
+    parts = [part for part in path.split("/")[2:] if part]
+    pairs = zip(parts[::2], parts[1::2], strict=False)
+    return {
+        _KNOWN_KEYS.get(key, key.upper()): value.replace("--slash--", "/") for key, value in pairs
+    }
+
+
+def _refused(code: int, text: str) -> Verdict:
+    return Verdict(allowed=False, text=text, code=code, reason="Invalid")
+
+
+def _written(problem: Problem) -> str:
+    return f"{problem.path}: {problem.text}" if problem.path else problem.text
+
+
+def _extra(question: Question, pod: Pod, text: str) -> dict[str, str]:
+    metadata = pod.get("metadata") or {}
+    name = metadata.get("name") or metadata.get("generateName") or ""
+    return {"namespace": question.namespace, "pod": name, "text": text}

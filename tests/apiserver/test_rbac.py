@@ -1,0 +1,190 @@
+"""Each service, as its own account, against a real API server: what is granted is what is used.
+
+The table is deploy/rbac.toml. A verb that nothing here uses fails the test, and so does a request
+that is refused: whoever adds one adds a row, and whoever stops needing one takes a row away.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import ClientSession
+
+from libs.kube.client import Client
+from libs.kube.errors import ForbiddenError, NotFoundError
+from services.ca.root_maps import KEY, NAME
+from services.ca.root_secret import OWN, ROTATE
+from services.discovery import app as discovery_app
+from services.discovery.settings import Settings as DiscoverySettings
+from tests.support import audit, kube_apiserver
+from tests.support import kube_accounts as kube
+from tests.support.kube_apiserver import ApiServer
+from tests.support.kube_ca import SECRETS, SYSTEM, ClusterCa, cluster_ca, root_map
+from tests.support.kubeconfig import write_kubeconfig
+from tests.tools import rbac
+from tests.tools.crds import files as crd_files
+
+ROOT = Path(__file__).parents[2]
+MERGE = "application/merge-patch+json"
+FOLDERS = {
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "Role": f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SYSTEM}/roles",
+    "RoleBinding": f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SYSTEM}/rolebindings",
+}
+
+
+class Watched:
+    """An API server that logs what the control plane's accounts do."""
+
+    def __init__(self, server: ApiServer, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+
+    def uses(self, service: str) -> set[audit.Use]:
+        log = self.folder / kube_apiserver.AUDIT_LOG
+        return {use for use in audit.uses(log) if use.service == service}
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[Client]:
+        async with kube.client_of(self.server, self.folder) as client:
+            yield client
+
+    async def kubeconfig(self, admin: Client, service: str) -> str:
+        """Return a kubeconfig of the account of a service, which has its roles and no others."""
+        await kube.account(admin, SYSTEM, service)
+        for document in yaml.safe_load_all((ROOT / rbac.FILE).read_text()):
+            await kube.ensure(admin, FOLDERS[document["kind"]], document)
+        token = await kube.token(admin, SYSTEM, service, audiences=())
+        path = self.folder / f"kubeconfig-of-{service}"
+        return str(write_kubeconfig(self.server, path, token=token))
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    folder = tmp_path / "audited"
+    folder.mkdir()
+    services = sorted({grant.service for grant in rbac.grants()})
+    with kube_apiserver.running(folder, audit.policy(services)) as server:
+        yield Watched(server, folder)
+
+
+async def _used(watched: Watched, service: str) -> None:
+    """Wait until everything was used, or for long enough to say that it was not."""
+
+    async def all_used() -> bool:
+        return not audit.unused(granted(service), watched.uses(service))
+
+    with contextlib.suppress(TimeoutError):
+        await _until(all_used)
+
+
+def granted(service: str) -> list[rbac.Grant]:
+    return [grant for grant in rbac.grants() if grant.service == service]
+
+
+def compare(watched: Watched, service: str) -> None:
+    found = watched.uses(service)
+    assert audit.refused(found) == []
+    assert audit.unused(granted(service), found) == []
+
+
+async def test_the_ca_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:
+    async with watched.admin() as admin:
+        config = await watched.kubeconfig(admin, "seine-ca")
+        async with cluster_ca(tmp_path, admin, config) as ca:
+            await _work_of_a_ca(ca, admin)
+            await _used(watched, "seine-ca")
+    compare(watched, "seine-ca")
+
+
+async def _work_of_a_ca(ca: ClusterCa, admin: Client) -> None:
+    await ca.enrol("shop", "bob", "bob-1")
+    await _until(lambda: _has_roots(admin, "shop"))
+    path = f"/api/v1/namespaces/shop/configmaps/{NAME}"
+    for spoiled in ({"data": {KEY: "mine"}}, {"data": {KEY: "mine"}, "immutable": True}):
+        await admin.request("PATCH", path, body=spoiled, content_type=MERGE)
+        await _until(lambda: _has_roots(admin, "shop"))
+    before = (await admin.get(f"{SECRETS}/{OWN}"))["metadata"]["resourceVersion"]
+    asked = {"metadata": {"annotations": {ROTATE: "once"}}}
+    written = await admin.request("PATCH", f"{SECRETS}/{OWN}", body=asked, content_type=MERGE)
+    await _until(lambda: _moved_on(admin, {before, written["metadata"]["resourceVersion"]}))
+
+
+async def _has_roots(admin: Client, namespace: str) -> bool:
+    try:
+        return await root_map(admin, namespace) == await root_map(admin, SYSTEM) != "mine"
+    except NotFoundError:
+        return False
+
+
+async def _moved_on(admin: Client, versions: set[str]) -> bool:
+    found: Any = await admin.get(f"{SECRETS}/{OWN}")
+    return found["metadata"]["resourceVersion"] not in versions
+
+
+async def test_discovery_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:
+    async with watched.admin() as admin:
+        config = await watched.kubeconfig(admin, "seine-discovery")
+        await _define(admin)
+        (tmp_path / "ca").mkdir()
+        administrator = write_kubeconfig(watched.server, tmp_path / "administrator")
+        async with cluster_ca(tmp_path / "ca", admin, str(administrator)) as ca:
+            token, roots = tmp_path / "token", tmp_path / "roots.pem"
+            token.write_text(await kube.pod_token(admin, SYSTEM, "d-1", by="seine-discovery"))
+            roots.write_bytes(ca.roots)
+            settings = DiscoverySettings(
+                port=0,
+                monitoring_port=0,
+                kubeconfig=config,
+                ca_address=f"127.0.0.1:{ca.bound.token}",
+                ca_root_file=roots,
+                token_file=token,
+            )
+            async with discovery_app.running(settings) as bound:
+                await _until(partial(_is_ready, bound.monitoring))
+                await _used(watched, "seine-discovery")
+    compare(watched, "seine-discovery")
+
+
+async def _define(admin: Client) -> None:
+    """Have the server know all kinds."""
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    for name, text in crd_files().items():
+        if name.endswith(".yaml"):
+            await kube.ensure(admin, crds, yaml.safe_load(text))
+
+
+async def _is_ready(port: int) -> bool:
+    async with (
+        ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/ready") as answer,
+    ):
+        return answer.status == 200
+
+
+async def test_too_much_and_too_little_are_noticed(watched: Watched, tmp_path: Path) -> None:
+    async with watched.admin() as admin:
+        config = await watched.kubeconfig(admin, "seine-ca")
+        async with cluster_ca(tmp_path, admin, config):
+            pass
+        token = await kube.token(admin, SYSTEM, "seine-ca", audiences=())
+        async with kube.client_of(watched.server, tmp_path, token=token) as client:
+            with pytest.raises(ForbiddenError):
+                await client.get("/api/v1/secrets")
+    found = watched.uses("seine-ca")
+    assert [use.resource for use in audit.refused(found)] == ["secrets"]
+    greedy = rbac.Grant("seine-ca", rbac.CLUSTER, "none", ("pods",), ("list",))
+    assert audit.unused([greedy], found) == ["seine-ca may list pods in cluster"]
+
+
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await holds():  # noqa: ASYNC110  # an API server is asked, nobody could tell
+            await asyncio.sleep(0.1)
