@@ -207,7 +207,7 @@ class StreamRoute(Struct, frozen=True, gc=False, omit_defaults=True):
     destinations: tuple[WeightedDestination, ...] = ()
 
 
-class Routing(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class Routing(Struct, frozen=True, weakref=True, omit_defaults=True, kw_only=True):
     """Where requests to `hosts` go, for the proxies that `gateways` names."""
 
     ref: Ref

@@ -32,6 +32,7 @@ from libs.xds.generate import (
     dynamic_dns,
     endpoints,
     load_balancing,
+    narrow,
     provenance,
     sni_clusters,
     tls_client,
@@ -70,7 +71,8 @@ def generate(scope: OutboundScope) -> list[NamedResource]:
 
     Clusters of a service are made once for all scopes that hold it.
     """
-    return _lists.get(scope, (), partial(_generate, scope))
+    narrowed = narrow.for_clusters(scope)
+    return _lists.get(narrowed, (), partial(_generate, narrowed))
 
 
 def _generate(scope: OutboundScope) -> list[NamedResource]:

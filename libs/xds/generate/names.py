@@ -13,6 +13,7 @@ from libs.protos.istio.nds.v1.nds_pb2 import NameTable
 from libs.proxy.address_families import of_families
 from libs.proxy.memo import WeakMemo
 from libs.proxy.scope import OutboundScope, ScopedService
+from libs.xds.generate import narrow
 from libs.xds.types import NAME_TABLE, NamedResource, resource
 
 NAME = "names"
@@ -26,7 +27,8 @@ def generate(scope: OutboundScope) -> list[NamedResource]:
     """Return the table of names of a class whose agents answer DNS queries."""
     if not scope.dns_capture:
         return []
-    return _memo.get(scope, (), partial(_generate, scope))
+    narrowed = narrow.for_names(scope)
+    return _memo.get(narrowed, (), partial(_generate, narrowed))
 
 
 def _generate(scope: OutboundScope) -> list[NamedResource]:

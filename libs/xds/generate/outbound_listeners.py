@@ -34,6 +34,7 @@ from libs.xds.generate import (
     endpoints,
     extensions,
     listener_filters,
+    narrow,
     outbound_places,
     outbound_plan,
     provenance,
@@ -62,7 +63,8 @@ def generate(scope: ProxyScope) -> list[NamedResource]:
     if outbound.type is not ProxyType.SIDECAR:
         return []
     context = (*_whose(scope.inbound), scope.inbound.settings)
-    return _memo.get(outbound, context, partial(_generate, outbound, scope.inbound))
+    narrowed = narrow.for_listeners(outbound)
+    return _memo.get(narrowed, context, partial(_generate, narrowed, scope.inbound))
 
 
 def _whose(own: InboundScope) -> tuple[str, ...]:

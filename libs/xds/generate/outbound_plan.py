@@ -17,7 +17,7 @@ from libs.model.service import Protocol, ServicePort
 from libs.proxy.memo import WeakMemo
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
-from libs.xds.generate import egress, outbound_places
+from libs.xds.generate import egress, narrow, outbound_places
 from libs.xds.generate.egress import Egress
 from libs.xds.generate.outbound_places import WILDCARD as WILDCARD  # noqa: PLC0414 - exported
 from libs.xds.generate.outbound_places import Place
@@ -56,6 +56,7 @@ class Plan(NamedTuple):
     listeners: tuple[Listener, ...]
     routes: tuple[RouteName, ...]
     conflicts: tuple[Conflict, ...]
+    asked: str = ""  # the routes, as a text that is equal for equal ones
 
 
 _memo: WeakMemo[Plan] = WeakMemo()
@@ -63,7 +64,8 @@ _memo: WeakMemo[Plan] = WeakMemo()
 
 def plan(scope: OutboundScope) -> Plan:
     """Return the plan of `scope`; the same object for the same scope."""
-    return _memo.get(scope, (), partial(_plan, scope))
+    narrowed = narrow.for_listeners(scope)
+    return _memo.get(narrowed, (), partial(_plan, narrowed))
 
 
 def conflicts(scope: OutboundScope) -> tuple[Conflict, ...]:
@@ -87,7 +89,8 @@ def _plan(scope: OutboundScope) -> Plan:
     if scope.http_proxy_port:
         listeners.append(_http_proxy(scope))
     asked = {chain.routes for listener in listeners for chain in listener.chains if chain.routes}
-    return Plan(tuple(listeners), tuple(sorted(asked)), tuple(drafts.conflicts))
+    routes = tuple(sorted(asked))
+    return Plan(tuple(listeners), routes, tuple(drafts.conflicts), repr(routes))
 
 
 def _age(scoped: ScopedService) -> tuple[int, str]:

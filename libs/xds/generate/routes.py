@@ -19,6 +19,7 @@ from libs.xds.generate import (
     egress,
     elsewhere,
     gateway_routes,
+    narrow,
     outbound_plan,
     route_actions,
     virtual_hosts,
@@ -37,15 +38,17 @@ _memo: WeakMemo[list[NamedResource]] = WeakMemo()
 
 def generate(scope: OutboundScope) -> list[NamedResource]:
     """Return the route configurations that the listeners of `scope` ask for, by name."""
-    return _memo.get(scope, (), partial(_generate, scope))
-
-
-def _generate(scope: OutboundScope) -> list[NamedResource]:
     if scope.type is not ProxyType.SIDECAR:
         return gateway_routes.generate(scope)
+    plan = outbound_plan.plan(scope)
+    narrowed = narrow.for_routes(scope)
+    return _memo.get(narrowed, (plan.asked,), partial(_generate, narrowed, plan.routes))
+
+
+def _generate(scope: OutboundScope, asked: Iterable[RouteName]) -> list[NamedResource]:
     by_listener: dict[RouteName, list[Host]] = {}
     found = []
-    for wanted in outbound_plan.plan(scope).routes:
+    for wanted in asked:
         shared = wanted._replace(service="")
         hosts = by_listener.get(shared)
         if hosts is None:
