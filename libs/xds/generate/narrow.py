@@ -16,7 +16,7 @@ from msgspec import structs
 from libs.model import wire
 from libs.model.ids import Ref
 from libs.model.settings import MeshSettings
-from libs.model.traffic import LoadBalancing, Routing, TrafficPolicy
+from libs.model.traffic import HttpMatch, HttpRoute, LoadBalancing, Routing, TrafficPolicy
 from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.policies import NOTHING_SAID
@@ -172,6 +172,27 @@ def _of_streams(routing: Routing) -> Routing | None:
     return _without(routing, "http") if routing.http else routing
 
 
+_outlines: WeakValueDictionary[_Inputs, Routing] = WeakValueDictionary()
+
+
+def _outline(routing: Routing) -> Routing:
+    """Return what of a routing decides which hosts there are: where it has routes at all."""
+    ports = tuple(tuple(match.port for match in http.matches) for http in routing.http)
+    key = (routing.ref, routing.namespace, routing.name, routing.hosts, ports)
+    found = _outlines.get(key)
+    if found is None:
+        http = tuple(HttpRoute(matches=tuple(HttpMatch(port=one) for one in of)) for of in ports)
+        found = Routing(
+            ref=routing.ref,
+            namespace=routing.namespace,
+            name=routing.name,
+            hosts=routing.hosts,
+            http=http,
+        )
+        found = _outlines.setdefault(key, found)
+    return found
+
+
 def _nothing(_: Routing) -> None:
     return None
 
@@ -198,6 +219,9 @@ _clusters = _Narrowing(
     **_NOBODYS,
 )
 _routes = _Narrowing(_Services(_for_routes), _of_http, unprivileged=False, **_UNDIALLED, **_NOBODYS)
+_hosts = _Narrowing(
+    lambda scoped: scoped, _outline, unprivileged=False, **_UNHEARD, **_UNDIALLED, **_NOBODYS
+)
 _http_listeners = _Narrowing(_Services(_for_listeners), _nothing, **_NOBODYS)
 _listeners = _Narrowing(_Services(_for_streams), _of_streams, **_NOBODYS)
 _names = _Narrowing(
@@ -219,6 +243,11 @@ def for_clusters(scope: OutboundScope) -> OutboundScope:
 def for_routes(scope: OutboundScope) -> OutboundScope:
     """Return what routes are made of. Of policies only by what requests are hashed is left."""
     return _routes(scope) if scope.type is ProxyType.SIDECAR else scope
+
+
+def for_hosts(scope: OutboundScope) -> OutboundScope:
+    """Return what decides which virtual hosts there are; `scope` is what routes are made of."""
+    return _hosts(scope)
 
 
 def for_listeners(scope: OutboundScope) -> OutboundScope:

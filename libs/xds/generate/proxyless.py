@@ -28,6 +28,8 @@ from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
 from libs.xds.generate import clusters, domains, route_actions, typed, virtual_hosts
 from libs.xds.generate.filters import fault
+from libs.xds.generate.route_actions import Ways
+from libs.xds.generate.route_destinations import Destinations
 from libs.xds.types import CLUSTER, LISTENER, ROUTE, NamedResource, resource
 
 CERTIFICATES = "default"
@@ -142,6 +144,7 @@ def _route_name(service: Service, port: int) -> str:
 
 def _all_routes(scope: OutboundScope) -> list[NamedResource]:
     found = []
+    destinations = Destinations(scope)
     by_port: dict[int, dict[str, virtual_hosts.Host]] = {}
     for scoped, port in _ports(scope):
         if port not in by_port:
@@ -151,7 +154,8 @@ def _all_routes(scope: OutboundScope) -> list[NamedResource]:
         if host is None:
             made, sources = _plain(scope, scoped.service, port), [scoped.service.ref]
         else:
-            made = VirtualHost.FromString(virtual_hosts.body(host, scope.settings))
+            ways = Ways(destinations, port, scope.settings.default_retries)
+            made = VirtualHost.FromString(virtual_hosts.body(host, ways))
             sources = list(host.sources)
         name = _route_name(scoped.service, port)
         routes = RouteConfiguration(name=name, virtual_hosts=[_for_grpc(made)])

@@ -54,6 +54,14 @@ class Ways(Struct, frozen=True):
     default_retries: Retries | None
 
 
+def any_at(routing: Routing, port: int) -> bool:
+    """Tell whether a routing has routes on the listener of a port."""
+    return any(
+        not http.matches or any(match.port in {0, port} for match in http.matches)
+        for http in routing.http
+    )
+
+
 def of_routing(ways: Ways, routing: Routing) -> list[Route]:
     """Return the routes of `routing` on one listener, up to the first that nothing gets past."""
     found: list[Route] = []

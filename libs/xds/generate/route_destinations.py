@@ -18,8 +18,12 @@ class Destinations:
             for host in (*scoped.aliases, scoped.service.host):
                 self._services[host] = scoped
 
+    def noting(self) -> "NotingDestinations":
+        """Return the same destinations; they note what is looked up."""
+        return NotingDestinations(self._services)
+
     def find(self, host: str) -> ScopedService | None:
-        """Return the service that `host` names, or None."""
+        """Return the service that `host` names, or None. All else here asks this."""
         return self._services.get(host)
 
     def cluster(self, destination: Destination, listener_port: int) -> ClusterName:
@@ -27,7 +31,7 @@ class Destinations:
 
         Without a port of its own it is called at its only port, or at the listener's.
         """
-        scoped = self._services.get(destination.host)
+        scoped = self.find(destination.host)
         host = scoped.service.host if scoped else destination.host
         port = destination.port or listener_port
         if not destination.port and scoped and len(scoped.service.ports) == 1:
@@ -36,7 +40,7 @@ class Destinations:
 
     def policy(self, destination: Destination, listener_port: int) -> TrafficPolicy | None:
         """Return the policy of a destination's cluster, or None if there is no such cluster."""
-        scoped = self._services.get(destination.host)
+        scoped = self.find(destination.host)
         if scoped is None:
             return None
         name = self.cluster(destination, listener_port)
@@ -51,3 +55,21 @@ class Destinations:
         policy = self.policy(destination, listener_port)
         balancing = policy.load_balancing if policy else None
         return balancing.consistent_hash if balancing else None
+
+
+class NotingDestinations(Destinations):
+    """Destinations that note what is looked up, and what was found."""
+
+    def __init__(self, services: dict[str, ScopedService]) -> None:
+        self._services = services
+        self._noted: dict[str, ScopedService | None] = {}
+
+    def find(self, host: str) -> ScopedService | None:
+        """Return the service that `host` names, or None, and note it."""
+        found = self._noted[host] = super().find(host)
+        return found
+
+    @property
+    def found(self) -> tuple[tuple[str, ScopedService | None], ...]:
+        """What was looked up so far."""
+        return tuple(self._noted.items())

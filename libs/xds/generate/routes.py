@@ -7,6 +7,7 @@ clients that ask a proxy instead of dialling. Which of them are needed is decide
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -24,6 +25,7 @@ from libs.xds.generate import (
     route_actions,
     virtual_hosts,
 )
+from libs.xds.generate.route_actions import Ways
 from libs.xds.generate.route_destinations import Destinations
 from libs.xds.generate.stream_chains import RouteName
 from libs.xds.generate.virtual_hosts import ANY_PORT, Host
@@ -47,32 +49,31 @@ def generate(scope: OutboundScope) -> list[NamedResource]:
 
 def _generate(scope: OutboundScope, asked: Iterable[RouteName]) -> list[NamedResource]:
     by_listener: dict[RouteName, list[Host]] = {}
+    destinations = Destinations(scope)
     found = []
     for wanted in asked:
         shared = wanted._replace(service="")
         hosts = by_listener.get(shared)
         if hosts is None:
-            hosts = by_listener[shared] = _hosts(scope, shared)
-        found.append(_configuration(scope, wanted, hosts))
+            narrowed = egress.behind(scope, shared)
+            hosts = by_listener[shared] = virtual_hosts.of_port(narrowed, wanted.asked)
+        ways = Ways(destinations, wanted.asked, scope.settings.default_retries)
+        found.append(_configuration(scope, wanted, hosts, ways=ways))
     return sorted(found, key=lambda item: item.name)
 
 
-def _hosts(scope: OutboundScope, wanted: RouteName) -> list[Host]:
-    narrow = egress.behind(scope, wanted)
-    return virtual_hosts.of_port(narrow, wanted.asked, destinations=Destinations(scope))
-
-
-def _configuration(scope: OutboundScope, wanted: RouteName, hosts: Sequence[Host]) -> NamedResource:
-    bodies: list[bytes]
+def _configuration(
+    scope: OutboundScope, wanted: RouteName, hosts: Sequence[Host], *, ways: Ways
+) -> NamedResource:
     if wanted.service:
-        hosts = [host._replace(domains=("*",)) for host in hosts if _is(host, wanted.service)]
-        bodies = [virtual_hosts.body(host, scope.settings) for host in hosts]
-    else:
-        bodies = [virtual_hosts.body(host, scope.settings) for host in hosts]
+        alone = (host for host in hosts if _is(host, wanted.service))
+        hosts = [virtual_hosts.at_any_domain(host, scope.settings) for host in alone]
+    bodies = [virtual_hosts.body(host, ways) for host in hosts]
+    if not wanted.service:
         bodies.append(_catch_all(scope).SerializeToString(deterministic=True))
     name = str(wanted)
     body = _assemble(name, bodies, ignore_port=wanted.asked != ANY_PORT)
-    sources = (ref for host in hosts for ref in host.sources)
+    sources = chain.from_iterable(host.sources for host in hosts)
     return resource(name, ROUTE, body=body, sources=sources)
 
 

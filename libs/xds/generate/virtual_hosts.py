@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost
+from msgspec import structs
 
 from libs.model import hosts
 from libs.model.ids import Ref
@@ -20,15 +21,21 @@ from libs.model.traffic import Routing
 from libs.proxy.memo import WeakMemo
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
-from libs.xds.generate import domains, provenance, route_actions
+from libs.xds.generate import domains, narrow, provenance, route_actions
 from libs.xds.generate.route_actions import Ways
-from libs.xds.generate.route_destinations import Destinations
 
 HTTP_PORT = 80
 ANY_PORT = 0
 _WITHOUT_SERVICE = frozenset({HTTP_PORT, ANY_PORT})  # where hosts that are no service are heard
 
+_Read = tuple[tuple[str, ScopedService | None], ...]
+"""Hosts that were looked up as destinations, and what was found."""
+
+_MAX_KEPT = 16
+"""Of one virtual host of a routing: for classes of clients that see its destinations otherwise."""
+
 _memo: WeakMemo[bytes] = WeakMemo()
+_kept: WeakMemo[list[tuple[_Read, bytes]]] = WeakMemo()
 
 
 class Wanted(NamedTuple):
@@ -38,7 +45,6 @@ class Wanted(NamedTuple):
     port: int
     scoped: ScopedService | None  # None for a host that is no service
     routing: Routing | None  # None for a service that no routing is about
-    routes: Sequence[Route] = ()  # of the routing
 
 
 class Host(NamedTuple):
@@ -47,16 +53,8 @@ class Host(NamedTuple):
     name: str
     domains: tuple[str, ...]
     wanted: Wanted
-
-    @property
-    def sources(self) -> tuple[Ref, ...]:
-        """The configuration that the virtual host and its routes came from."""
-        scoped, routing = self.wanted.scoped, self.wanted.routing
-        of_service = (scoped.service.ref, *scoped.policy_refs) if scoped else ()
-        of_routes = (
-            (routing.ref, *(ref for http in routing.http for ref in http.refs)) if routing else ()
-        )
-        return (*of_service, *of_routes)
+    sources: tuple[Ref, ...]  # the configuration that the virtual host and its routes came from
+    known: bytes = b""  # the whole virtual host, if no routing is about it
 
 
 def speaks_http(port: ServicePort) -> bool:
@@ -81,16 +79,32 @@ class _Registry:
         return [one.number for one in wanted if speaks_http(one)]
 
 
-def of_port(
-    scope: OutboundScope, port: int, *, destinations: Destinations | None = None
-) -> list[Host]:
+def of_port(scope: OutboundScope, port: int) -> list[Host]:
     """Return the virtual hosts of one listener's port, or of all ports with ANY_PORT, by name.
 
-    `destinations` are those that routes may lead to, if they are more than can be asked for.
+    Who they are is decided once for all scopes that differ only in where routings lead.
     """
+    outlined = narrow.for_hosts(scope)
+    laid_out = _laid_out.get(outlined, (port,), partial(_lay_out, outlined, port))
+    routings = {routing.ref: routing for routing in scope.routings}
+    return [_routed_by(host, routings) if host.wanted.routing else host for host in laid_out]
+
+
+_laid_out: WeakMemo[list[Host]] = WeakMemo()
+
+
+def _routed_by(host: Host, routings: Mapping[Ref, Routing]) -> Host:
+    """Return a virtual host with its routing as it is, not just in outline."""
+    wanted = host.wanted
+    routing = routings[wanted.routing.ref] if wanted.routing else None
+    refs = (ref for http in (routing.http if routing else ()) for ref in http.refs)
+    return host._replace(wanted=wanted._replace(routing=routing), sources=(*host.sources, *refs))
+
+
+def _lay_out(scope: OutboundScope, port: int) -> list[Host]:
     registry = _Registry(scope, port)
-    table = _Table(scope, port, destinations or Destinations(scope))
-    found = [*_routed(scope, registry, table.ways)]
+    table = _Table(scope, port)
+    found = [*_routed(scope, registry, port)]
     decided = {wanted.host for wanted in found if wanted.scoped is not None}
     for host, scoped in registry.services.items():
         if host == scoped.service.host and host not in decided:
@@ -102,14 +116,13 @@ def of_port(
     return sorted(table.hosts, key=lambda host: host.name)
 
 
-def _routed(scope: OutboundScope, registry: _Registry, ways: Ways) -> Iterator[Wanted]:
+def _routed(scope: OutboundScope, registry: _Registry, port: int) -> Iterator[Wanted]:
     nearest = _nearest(scope.routings, registry.services)
     for routing in scope.routings:
-        if ways.port not in _WITHOUT_SERVICE and not _concerns(routing, registry):
+        if port not in _WITHOUT_SERVICE and not _concerns(routing, registry):
             continue
-        routes = route_actions.of_routing(ways, routing)
-        if routes:
-            yield from _of_routing(routing, registry, nearest, routes=routes, port=ways.port)
+        if route_actions.any_at(routing, port):
+            yield from _of_routing(routing, registry, nearest, port=port)
 
 
 def _of_routing(
@@ -117,7 +130,6 @@ def _of_routing(
     registry: _Registry,
     nearest: Mapping[str, Ref],
     *,
-    routes: Sequence[Route],
     port: int,
 ) -> Iterator[Wanted]:
     others, services = _split(routing, registry, nearest)
@@ -129,9 +141,9 @@ def _of_routing(
         by_port[HTTP_PORT] = []
     for number, members in by_port.items():
         for host in others:
-            yield Wanted(host, number, None, routing, routes)
+            yield Wanted(host, number, None, routing)
         for host in members:
-            yield Wanted(host, number, registry.services[host], routing, routes)
+            yield Wanted(host, number, registry.services[host], routing)
 
 
 def _split(
@@ -186,8 +198,9 @@ def _nearest(routings: Sequence[Routing], services: Iterable[str]) -> Mapping[st
 class _Table:
     """Virtual hosts in the making: who came first keeps a name or domain."""
 
-    def __init__(self, scope: OutboundScope, port: int, destinations: Destinations) -> None:
-        self.ways = Ways(destinations, port, scope.settings.default_retries)
+    def __init__(self, scope: OutboundScope, port: int) -> None:
+        self._port = port
+        self._settings = scope.settings
         self.hosts: list[Host] = []
         self.known: set[str] = set()  # hosts that a service really has
         self._dns_domain = scope.dns_domain
@@ -202,7 +215,7 @@ class _Table:
         self._names.add(name)
         free = tuple(self._free(wanted))
         if free:
-            self.hosts.append(Host(name, free, wanted))
+            self.hosts.append(_host(name, free, wanted, settings=self._settings))
 
     def _free(self, wanted: Wanted) -> Iterator[str]:
         short: frozenset[str] = frozenset()
@@ -217,22 +230,58 @@ class _Table:
 
     def _as_asked(self, found: list[str], port: int) -> Iterable[str]:
         # A listener of one port ignores ports in hosts; the proxy for all ports needs them.
-        if self.ways.port != ANY_PORT:
+        if self._port != ANY_PORT:
             return found
         numbered = [f"{domain}:{port}" for domain in found]
         return [*found, *numbered] if port == HTTP_PORT else numbered
 
 
-def body(host: Host, settings: MeshSettings) -> bytes:
-    """Return the serialised virtual host; made once for all scopes if no routing is about it."""
-    wanted = host.wanted
-    if wanted.routing is not None:
-        return _message(host, wanted.routes, wanted.routing.ref)
-    scoped = wanted.scoped
-    if scoped is None:  # a host that is no service comes from a routing
+def _host(name: str, free: tuple[str, ...], wanted: Wanted, *, settings: MeshSettings) -> Host:
+    scoped, routing = wanted.scoped, wanted.routing
+    of_service = (scoped.service.ref, *scoped.policy_refs) if scoped else ()
+    host = Host(name, free, wanted, (*of_service, routing.ref) if routing else of_service)
+    return host._replace(known=_known(host, settings)) if routing is None else host
+
+
+def at_any_domain(host: Host, settings: MeshSettings) -> Host:
+    """Return a virtual host that answers whatever is asked for."""
+    found = host._replace(domains=("*",), known=b"")
+    return found._replace(known=_known(found, settings))
+
+
+def _known(host: Host, settings: MeshSettings) -> bytes:
+    """Return the serialised virtual host of a service; made once for all scopes."""
+    scoped = host.wanted.scoped
+    if scoped is None or host.wanted.routing is not None:
         return b""
     context = (host.name, " ".join(host.domains), settings)
     return _memo.get(scoped, context, partial(_of_service, host, scoped, settings))
+
+
+def body(host: Host, ways: Ways) -> bytes:
+    """Return the serialised virtual host, whose routes may lead where `ways` says.
+
+    What a routing leads to is made again when it, or any destination that was looked up for it, is
+    another one.
+    """
+    routing = host.wanted.routing
+    if routing is None:
+        return host.known
+    context = (host.name, " ".join(host.domains), ways.port, ways.default_retries)
+    kept = _kept.get(routing, context, list)
+    for read, made in kept:
+        if all(ways.destinations.find(name) is scoped for name, scoped in read):
+            return made
+    read, made = _of_routes(host, routing, ways)
+    kept.append((read, made))
+    del kept[:-_MAX_KEPT]
+    return made
+
+
+def _of_routes(host: Host, routing: Routing, ways: Ways) -> tuple[_Read, bytes]:
+    noted = ways.destinations.noting()
+    routes = route_actions.of_routing(structs.replace(ways, destinations=noted), routing)
+    return noted.found, _message(host, routes, routing.ref)
 
 
 def _of_service(host: Host, scoped: ScopedService, settings: MeshSettings) -> bytes:
