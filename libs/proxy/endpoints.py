@@ -26,6 +26,7 @@ from libs.proxy.node import Families, Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies
 from libs.proxy.scope import (
     EndpointScope,
+    EndpointScopes,
     GatewayListener,
     OutboundScope,
     ScopedService,
@@ -75,10 +76,6 @@ class _Needs(NamedTuple):
 
 
 _NOTHING = _Needs(node=False, locality=False, labels=frozenset())
-
-
-class EndpointScopes(dict[str, EndpointScope]):
-    """All endpoint scopes of one class of clients, by cluster. Never changed; compare by `is`."""
 
 
 class _Sight(NamedTuple):

@@ -91,7 +91,9 @@ class Special(NamedTuple):
 
     def covers(self, host: str) -> bool:
         """Tell whether `host` is one of them."""
-        return host in self.names or any(hosts.matches(one, host) for one in self.wildcards)
+        if host in self.names:
+            return True
+        return bool(self.wildcards) and any(hosts.matches(one, host) for one in self.wildcards)
 
 
 ANYBODY = ""

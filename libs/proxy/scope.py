@@ -192,6 +192,10 @@ class EndpointScope(Struct, frozen=True, kw_only=True, weakref=True):
     cluster_id: str = ""
 
 
+class EndpointScopes(dict[str, EndpointScope]):
+    """All endpoint scopes of one class of clients, by cluster. Never changed; compare by `is`."""
+
+
 class ProxyScope(Struct, frozen=True, gc=False, kw_only=True):
     """Everything that a generator may know. `digest` is equal for equal scopes."""
 
@@ -199,4 +203,4 @@ class ProxyScope(Struct, frozen=True, gc=False, kw_only=True):
     inbound: InboundScope
     outbound_digest: str
     inbound_digest: str
-    endpoints: Mapping[str, EndpointScope]  # by cluster name; not part of the digest
+    endpoints: EndpointScopes  # not part of the digest

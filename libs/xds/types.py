@@ -4,7 +4,8 @@ A resource carries its wire bytes, its version (a hash of them) and the referenc
 configuration it came from. Every response is a concatenation of these cached bytes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -81,28 +82,66 @@ class ResourceSet(Struct, frozen=True, weakref=True):
 
     type_url: str
     resources: Mapping[str, NamedResource]
-    version: str  # hex digest over names and versions
+    version: str  # hex digest over names and versions, part by part
     outcomes: tuple[Outcome, ...] = ()  # of the patches that could act on it
 
 
-def resource_set(
-    type_url: str, resources: Iterable[NamedResource], outcomes: tuple[Outcome, ...] = ()
-) -> ResourceSet:
-    """Return the set of `resources`. Equal sets have equal versions.
+class Part(Struct, frozen=True, weakref=True):
+    """Resources that stand together in several sets; what is counted up of them is kept here."""
+
+    resources: Mapping[str, NamedResource]
+    digest: bytes  # over names and versions
+
+
+def part(resources: Iterable[NamedResource]) -> Part:
+    """Return the part of `resources`.
+
+    Raises:
+        ValueError: two resources have the same name.
+
+    """
+    found = tuple(resources)
+    by_name = {item.name: item for item in found}
+    if len(by_name) < len(found):
+        raise _same_name(found)
+    said = "".join(f"{item.name}\0{item.version}\0" for item in found)
+    return Part(by_name, blake2b(said.encode(), digest_size=16).digest())
+
+
+def joined(type_url: str, parts: Iterable[Part], outcomes: tuple[Outcome, ...] = ()) -> ResourceSet:
+    """Return the set of all that is in `parts`, in their order.
 
     Raises:
         ValueError: two resources have the same name, which Envoy would refuse.
 
     """
-    by_name: dict[str, NamedResource] = {}
-    digest = blake2b(digest_size=8)
-    for item in resources:
-        if item.name in by_name:
-            message = f"two resources of {type_url} are named {item.name}"
-            raise ValueError(message)
-        by_name[item.name] = item
-        digest.update(f"{item.name}\0{item.version}\0".encode())
+    found = [one for one in parts if one.resources]
+    by_name = dict(found[0].resources) if found else {}
+    for further in found[1:]:
+        by_name.update(further.resources)
+    if len(by_name) < sum(len(one.resources) for one in found):
+        raise _same_name([item for one in found for item in one.resources.values()])
+    digest = blake2b(b"".join(one.digest for one in found), digest_size=8)
     return ResourceSet(type_url, by_name, digest.hexdigest(), outcomes)
+
+
+def resource_set(
+    type_url: str, resources: Iterable[NamedResource], outcomes: tuple[Outcome, ...] = ()
+) -> ResourceSet:
+    """Return the set of `resources`. Sets of equal parts have equal versions.
+
+    Raises:
+        ValueError: two resources have the same name, which Envoy would refuse.
+
+    """
+    return joined(type_url, [part(resources)], outcomes)
+
+
+def _same_name(items: Sequence[NamedResource]) -> ValueError:
+    counted = Counter(item.name for item in items)
+    twice = next(name for name, count in counted.items() if count > 1)
+    message = f"two resources of {items[0].type_url} are named {twice}"
+    return ValueError(message)
 
 
 class Snapshot(Struct, frozen=True, gc=False):

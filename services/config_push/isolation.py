@@ -6,13 +6,13 @@ ones are found. What came from a guilty one keeps its last good state. Access po
 left out: that could open what they close, so then the whole type keeps its last good state.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct, structs
 
 from libs.model.ids import Ref
-from libs.proxy.scope import GatewayListener, ProxyScope, ScopedService
+from libs.proxy.scope import EndpointScopes, GatewayListener, ProxyScope, ScopedService
 from libs.xds.types import ResourceSet, resource_set
 
 Generator = Callable[[ProxyScope], ResourceSet]
@@ -108,7 +108,7 @@ def _keep_services(scope: ProxyScope, services: Sequence[Any]) -> ProxyScope:
 
 
 def _keep_endpoints(scope: ProxyScope, endpoints: Sequence[Any]) -> ProxyScope:
-    kept: Mapping[str, Any] = {one.cluster: one for one in endpoints}
+    kept = EndpointScopes((one.cluster, one) for one in endpoints)
     return structs.replace(scope, endpoints=kept)
 
 

@@ -2,17 +2,18 @@
 
 In one process, without any I/O, in seconds of its CPU, so that whatever else the machine does is
 left out. Cold is what the first proxy of a namespace costs; the other rows are what a change costs
-a class of proxies that was there before: its scope, and whatever the tables that moved can affect.
+classes of proxies that were there before: their scopes, and whatever differs.
 """
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
+from typing import TypeVar
 
 from msgspec import Struct
 
-from libs.model.mesh import Mesh
+from libs.model.mesh import Mesh, Table
 from libs.model.security import MtlsMode
 from libs.model.traffic import (
     ConnectionPool,
@@ -22,9 +23,12 @@ from libs.model.traffic import (
     TrafficPolicy,
     WeightedDestination,
 )
+from libs.proxy.node import Proxy
 from libs.proxy.scope import ProxyScope
 from libs.proxy.scoper import Scoper
 from libs.xds import affects, generate
+from services.config_push.classes import Classes, Made, Want
+from services.config_push.queue import Lane
 from tests.support.mesh import (
     access_policy,
     endpoints,
@@ -38,6 +42,8 @@ from tests.support.mesh import (
     service,
     vip,
 )
+
+T = TypeVar("T")
 
 NAMESPACES = 20
 ENDPOINTS = 5
@@ -78,7 +84,7 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = {}
 
-    def time(self, name: str, act: Callable[[], ProxyScope]) -> ProxyScope:
+    def time(self, name: str, act: Callable[[], T]) -> T:
         """Run `act` and remember how long it took."""
         before = time.process_time()
         result = act()
@@ -108,27 +114,35 @@ def _after(scope: ProxyScope, make: Callable[[ProxyScope], object]) -> ProxyScop
 
 def changes(clock: Clock, now: Mesh, rounds: int) -> None:
     """Time what changes cost classes that were there before."""
-    scoper = Scoper()
+    classes = Classes(generate.GENERATORS, affects.types)
     clients = [proxy(f"p-{number}", namespace=f"ns-{number}") for number in range(NAMESPACES)]
+    have: dict[str, Made] = {}
 
-    def push(current: Mesh, touched: Iterable[str]) -> ProxyScope:
-        scopes = [scoper.scope(current, client) for client in clients]
-        for scope in scopes:
-            for type_url in touched:
-                generate.GENERATORS[type_url](scope)
-        return scopes[0]
+    def push(current: Mesh, tables: frozenset[Table]) -> None:
+        for client in clients:
+            have[client.id] = classes.make(current, _want(client, tables, have.get(client.id)))
 
-    push(now, generate.GENERATORS)
+    push(now, frozenset())
     ticks = count(1)
     for _ in range(rounds):
         for name, change in _CHANGES.items():
             row = change(next(ticks))
-            touched = affects.types(frozenset({row_key(row).table}))
             now = mesh(row, before=now)
+            tables = frozenset({row_key(row).table})
             clock.time(
-                f"{NAMESPACES} classes: {name}",
-                lambda current=now, types=touched: push(current, types),
+                f"{NAMESPACES} classes: {name}", lambda mesh=now, moved=tables: push(mesh, moved)
             )
+
+
+def _want(client: Proxy, tables: frozenset[Table], had: Made | None) -> Want:
+    return Want(
+        connection=0,
+        lane=Lane.CONFIGURATION,
+        identify=lambda _: client,
+        tables=tables,
+        digest=had.digest if had else "",
+        before=had.sets if had else {},
+    )
 
 
 def _moved(tick: int) -> Struct:

@@ -4,7 +4,9 @@ Each takes the scope and nothing else, so the scope is the key under which resul
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
+from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import ProxyScope
 from libs.xds.generate import (
@@ -14,6 +16,7 @@ from libs.xds.generate import (
     inbound_clusters,
     listeners,
     names,
+    narrow,
     proxyless,
     routes,
 )
@@ -25,22 +28,36 @@ from libs.xds.types import (
     LISTENER,
     NAME_TABLE,
     ROUTE,
+    Part,
     ResourceSet,
     Snapshot,
+    joined,
+    part,
     resource_set,
 )
+
+_parts: WeakMemo[Part] = WeakMemo()
+_endpoint_sets: WeakMemo[ResourceSet] = WeakMemo()
 
 
 def cluster_set(scope: ProxyScope) -> ResourceSet:
     """Return all clusters of a proxy."""
     if scope.outbound.type is ProxyType.PROXYLESS:
         return resource_set(CLUSTER, proxyless.cluster_list(scope.outbound))
+    outbound = clusters.generate(scope.outbound)
     inbound = inbound_clusters.generate(scope.inbound)
-    return patched(scope, CLUSTER, [*clusters.generate(scope.outbound), *inbound])
+    if scope.inbound.patches:
+        return patched(scope, CLUSTER, [*outbound, *inbound])
+    shared = _parts.get(narrow.for_clusters(scope.outbound), (CLUSTER,), partial(part, outbound))
+    return joined(CLUSTER, (shared, part(inbound)))
 
 
 def endpoint_set(scope: ProxyScope) -> ResourceSet:
     """Return the endpoints of all clusters that do not hold their own."""
+    return _endpoint_sets.get(scope.endpoints, (), partial(_endpoint_set, scope))
+
+
+def _endpoint_set(scope: ProxyScope) -> ResourceSet:
     return resource_set(ENDPOINT, map(endpoints.generate, scope.endpoints.values()))
 
 
@@ -55,7 +72,10 @@ def route_set(scope: ProxyScope) -> ResourceSet:
     """Return the routes that the listeners of a proxy fetch by name."""
     if scope.outbound.type is ProxyType.PROXYLESS:
         return resource_set(ROUTE, proxyless.route_list(scope.outbound))
-    return patched(scope, ROUTE, routes.generate(scope.outbound))
+    found = routes.generate(scope.outbound)
+    if scope.inbound.patches:
+        return patched(scope, ROUTE, found)
+    return joined(ROUTE, [_parts.get(scope.outbound, (ROUTE,), partial(part, found))])
 
 
 def extension_set(scope: ProxyScope) -> ResourceSet:
