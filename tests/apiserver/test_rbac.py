@@ -18,6 +18,9 @@ from aiohttp import ClientSession
 
 from libs.kube.client import Client
 from libs.kube.errors import ForbiddenError, NotFoundError
+from libs.protos.credentials.v1 import credentials_pb2_grpc
+from libs.protos.credentials.v1.credentials_pb2 import SecretName, Wanted
+from libs.rpc import channel, tls
 from services.ca.root_maps import KEY, NAME
 from services.ca.root_secret import OWN, ROTATE
 from services.discovery import app as discovery_app
@@ -26,7 +29,9 @@ from tests.support import audit, kube_apiserver
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_ca import SECRETS, SYSTEM, ClusterCa, cluster_ca, root_map
+from tests.support.kube_webhook import running_webhook
 from tests.support.kubeconfig import write_kubeconfig
+from tests.support.pods import pod
 from tests.tools import rbac
 from tests.tools.crds import files as crd_files
 
@@ -149,8 +154,24 @@ async def test_discovery_uses_what_it_may(watched: Watched, tmp_path: Path) -> N
             )
             async with discovery_app.running(settings) as bound:
                 await _until(partial(_is_ready, bound.monitoring))
+                await _ask_for_a_key(ca, bound.feed)
                 await _used(watched, "seine-discovery")
     compare(watched, "seine-discovery")
+
+
+async def _ask_for_a_key(ca: ClusterCa, port: int) -> None:
+    """Ask as config-push does, for a proxy whose account may not read Secrets."""
+    material = await ca.enrol(SYSTEM, "seine-config-push", "p-1")
+    name = SecretName(namespace="shop", name="web", service_account="gateway")
+    async with channel.connect(
+        f"127.0.0.1:{port}",
+        credentials=tls.Keychain(material).channel_credentials(),
+        server_name=f"seine-discovery.{SYSTEM}.svc",
+    ) as opened:
+        call = credentials_pb2_grpc.CredentialsStub(opened).Follow()
+        await call.write(Wanted(names=[name]))
+        assert not (await call.read()).private_key
+        call.cancel()
 
 
 async def _define(admin: Client) -> None:
@@ -167,6 +188,16 @@ async def _is_ready(port: int) -> bool:
         session.get(f"http://127.0.0.1:{port}/ready") as answer,
     ):
         return answer.status == 200
+
+
+async def test_the_webhook_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:
+    async with watched.admin() as admin:
+        config = await watched.kubeconfig(admin, "seine-webhook")
+        await _define(admin)
+        async with running_webhook(watched.server, tmp_path, admin, kubeconfig=config) as webhook:
+            await webhook.create("warm", pod(hostNetwork=True))
+            await _used(watched, "seine-webhook")
+    compare(watched, "seine-webhook")
 
 
 async def test_too_much_and_too_little_are_noticed(watched: Watched, tmp_path: Path) -> None:
