@@ -82,6 +82,7 @@ def difference(before: Mesh, after: Mesh, last: Delta) -> Delta:
         changed=frozenset(changed),
         removed=frozenset(removed),
         causes=last.causes,
+        generations=last.generations,
         change=after.version,
         observed=last.observed,
     )

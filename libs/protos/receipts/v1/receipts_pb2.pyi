@@ -97,6 +97,7 @@ class Receipt(_message.Message):
     SETTLED_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
+    GENERATIONS_FIELD_NUMBER: _builtins.int
     change: _builtins.int
     observed: _builtins.float
     """When discovery saw the first cause: seconds since the epoch."""
@@ -118,6 +119,10 @@ class Receipt(_message.Message):
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassReceipt]: ...
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]: ...
+    @_builtins.property
+    def generations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which state of each cause it was: its metadata.generation, 0 if it has none."""
+
     def __init__(
         self,
         *,
@@ -133,10 +138,11 @@ class Receipt(_message.Message):
         settled: _builtins.bool = ...,
         classes: _abc.Iterable[Global___ClassReceipt] | None = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
+        generations: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "causes", b"causes", "change", b"change", "classes", b"classes", "connected", b"connected", "milliseconds", b"milliseconds", "observed", b"observed", "pending", b"pending", "rejected", b"rejected", "rejections", b"rejections", "sent", b"sent", "settled", b"settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "causes", b"causes", "change", b"change", "classes", b"classes", "connected", b"connected", "generations", b"generations", "milliseconds", b"milliseconds", "observed", b"observed", "pending", b"pending", "rejected", b"rejected", "rejections", b"rejections", "sent", b"sent", "settled", b"settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
