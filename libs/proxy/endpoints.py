@@ -276,7 +276,8 @@ def _chosen(  # noqa: PLR0917 - the parts of one cluster
     scoped: ScopedService, subset: ScopedSubset, policy: TrafficPolicy, endpoints: list[Endpoint]
 ) -> Iterator[Endpoint]:
     outlier = policy.outlier_detection
-    without_unhealthy = outlier is not None and bool(outlier.min_health_percent)
+    wanted = outlier is None or not outlier.min_health_percent
+    without_unhealthy = not (wanted or locality.spills_over(scoped.service))
     session = PERSISTENT_SESSION_LABEL in scoped.service.labels
     for endpoint in endpoints:
         if endpoint.health is Health.UNHEALTHY and without_unhealthy:

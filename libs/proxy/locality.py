@@ -59,6 +59,14 @@ def in_force(service: Service, policy: TrafficPolicy, settings: MeshSettings) ->
     return InForce(_MESH_DEFAULT if settings.locality_balancing else None, outlier)
 
 
+def spills_over(service: Service) -> bool:
+    """Tell whether a service's own distribution passes requests on as health declines.
+
+    Envoy then has to know of endpoints that are not ready, and must never call them.
+    """
+    return service.traffic_distribution.lower() in _DISTRIBUTIONS
+
+
 def topology(locality: Locality, network: str, node: str) -> dict[str, str]:
     """Return the labels by which failover priorities name a place."""
     return {

@@ -5,13 +5,13 @@ once and shared by all clients. `outbound_scope` then looks through it with the 
 Endpoints are not decided here but in `libs.proxy.endpoints`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import structs
 
 from libs.model import wire
-from libs.model.ids import Ref, SpiffeId
+from libs.model.ids import Ref, SpiffeId, parse_spiffe_id
 from libs.model.mesh import Mesh
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution, Service
@@ -370,7 +370,23 @@ def _accounts(service: Service, facts: EndpointFacts, settings: MeshSettings) ->
         for domain in domains
         for namespace, account in facts.accounts
     }
-    return tuple(sorted(proved.union(service.subject_alt_names)))
+    declared = {
+        everywhere
+        for name in service.subject_alt_names
+        for everywhere in _in_domains(name, domains)
+    }
+    return tuple(sorted(proved | declared))
+
+
+def _in_domains(name: str, domains: Sequence[str]) -> Iterator[str]:
+    """Yield a name that a server may prove; an identity of the mesh, in all its trust domains."""
+    yield name
+    try:
+        identity = parse_spiffe_id(name)
+    except ValueError:  # the name of a host, or somebody else's identity
+        return
+    if identity.trust_domain in domains:
+        yield from (str(structs.replace(identity, trust_domain=one)) for one in domains)
 
 
 def _dialled_by_clients(service: Service, subsets: Iterable[ScopedSubset]) -> bool:

@@ -172,6 +172,8 @@ def _apply_policy(cluster: Cluster, target: _Target) -> None:
     explicit = http2 and not (pool and pool.use_client_protocol) and not sniffed
     connection_pool.limit(cluster, pool, settings, policy.retry_budget)
     connection_pool.detect_outliers(cluster, policy.outlier_detection)
+    if locality.spills_over(target.service):
+        cluster.common_lb_config.healthy_panic_threshold.value = 0
     if locality.in_force(target.service, policy, settings).weighted:
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
     load_balancing.balance(cluster, policy.load_balancing)

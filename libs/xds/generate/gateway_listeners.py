@@ -185,7 +185,8 @@ class _Builder:
 
     def _by_cluster(self, bound: BoundServer) -> Iterator[_Chain]:
         for name, scoped in sni_clusters.of_server(self._outbound, bound.server):
-            filters = self._proxied(name, {name: 0})
+            # TLS passes through unread, so no policy could know who calls: the server's own does.
+            filters = [self._proxy(name, {name: 0})]
             source = scoped.service.ref
             yield _Chain(filters, sni=(name,), protocols=_MESH_ALPN, tls=True, source=source)
 
@@ -198,7 +199,7 @@ class _Builder:
         weights = self._weights(rule.destinations, server.number)
         single = len(weights) == 1
         prefix = next(iter(weights)) if single else f"{routing.name}.{routing.namespace}"
-        return self._proxied(prefix, weights)
+        return order.network([*self._connections, self._proxy(prefix, weights)])
 
     def _weights(self, destinations: Sequence[WeightedDestination], port: int) -> dict[str, int]:
         weights: dict[str, int] = {}
@@ -208,16 +209,15 @@ class _Builder:
                 weights[name] = weights.get(name, 0) + one.weight
         return weights or {names.BLACK_HOLE_CLUSTER: 0}
 
-    def _proxied(self, prefix: str, weights: dict[str, int]) -> list[Filter]:
+    def _proxy(self, prefix: str, weights: dict[str, int]) -> Filter:
         single = len(weights) == 1
-        forward = tcp.tcp_proxy(
+        return tcp.tcp_proxy(
             own=self._own,
             direction="outbound",
             stat_prefix=prefix,
             cluster=next(iter(weights)) if single else "",
             weighted=None if single else weights,
         )
-        return order.network([*self._connections, forward])
 
 
 def _resolving(scope: OutboundScope) -> list[hcm.HttpFilter]:

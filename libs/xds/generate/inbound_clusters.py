@@ -6,6 +6,7 @@ connects to the address where the application listens.
 """
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import BindConfig, SocketAddress
@@ -57,6 +58,8 @@ def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedR
     cluster.metadata.CopyFrom(_metadata([service]))
     if port.endpoint:
         _lead_to(cluster, port.endpoint, port.endpoint_port)
+        if scope.interception is not Interception.NONE and _is_redirected(port.endpoint):
+            _leave_alone(cluster, scope.families)
     elif scope.interception is Interception.NONE:
         _lead_to(cluster, scope.application_address, port.port)
     elif not scope.settings.passthrough_inbound:
@@ -65,7 +68,7 @@ def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedR
         _lead_onward(cluster, scope.families)
         # The default would forget the only host of a workload that is seldom called.
         cluster.cleanup_interval.CopyFrom(_FOR_EVER)
-    return _named(cluster, [scope.settings.ref, service.ref])
+    return _named(cluster, [scope.settings.ref, service.ref, *port.pool_refs])
 
 
 def _passthrough(scope: InboundScope) -> NamedResource:
@@ -87,6 +90,16 @@ def _lead_onward(cluster: Cluster, families: Families) -> None:
     """Connect to the address that the client dialled."""
     cluster.type = Cluster.DiscoveryType.ORIGINAL_DST
     cluster.lb_policy = Cluster.LbPolicy.CLUSTER_PROVIDED
+    _leave_alone(cluster, families)
+
+
+def _is_redirected(address: str) -> bool:
+    """Tell whether interception would send connections to `address` back to the proxy."""
+    return not address.startswith("unix://") and not ip_address(address).is_loopback
+
+
+def _leave_alone(cluster: Cluster, families: Families) -> None:
+    """Connect from the address that the interception rules leave alone."""
     first, *others = _SOURCES[families]
     found = cluster.upstream_bind_config
     found.CopyFrom(BindConfig(source_address=SocketAddress(address=first, port_value=0)))
