@@ -34,9 +34,10 @@ def begun() -> State:
 def step(
     state: State, now: float, *, proved: bool = False, asked: str = ""
 ) -> tuple[str, State] | None:
-    return rotation.next_step(
-        state, now=now, proved=proved, asked=asked, settle=SETTLE, make=lambda after: later(after, now)
-    )
+    def make(after: float) -> Authority:
+        return later(after, now)
+
+    return rotation.next_step(state, now=now, proved=proved, asked=asked, settle=SETTLE, make=make)
 
 
 def prepared() -> State:
