@@ -15,6 +15,7 @@ from libs.model.extensions import Extension
 from libs.model.ids import Ref, ServiceKey
 from libs.model.mesh import Mesh
 from libs.model.patches import PatchSet
+from libs.model.proxy_settings import ProxySettings
 from libs.model.security import AccessPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
@@ -59,6 +60,7 @@ class InboundScoper:
         self._extensions: tuple[object, _Groups[Extension]] = (None, {})
         self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
         self._sidecars: tuple[object, object, SidecarIndex] = (None, None, SidecarIndex((), ""))
+        self._own_settings: tuple[object, dict[ProxySettings, MeshSettings]] = (None, {})
         self._scopes: dict[str, tuple[_Inputs, InboundScope]] = {}
 
     def scope(self, mesh: Mesh, proxy: Proxy) -> InboundScope:
@@ -97,7 +99,7 @@ class InboundScoper:
         return _Inputs(
             proxy=proxy,
             workload=workload,
-            settings=mesh.settings,
+            settings=self._settings_of(mesh, proxy.settings),
             services=self._services[1].get(namespace, ()),
             membership=self._memberships.of(proxy.workload),
             peers=self._peers[2],
@@ -113,6 +115,15 @@ class InboundScoper:
             extensions=self._extensions[1].get(namespace, ()),
             sidecar=self._sidecars[2].choose(namespace, proxy.labels),
         )
+
+    def _settings_of(self, mesh: Mesh, own: ProxySettings | None) -> MeshSettings:
+        """Return the mesh's settings with those of a proxy; equal ones are the same object."""
+        if self._own_settings[0] is not mesh.settings:
+            self._own_settings = (mesh.settings, {})
+        if own is None or own == mesh.settings.proxy:
+            return mesh.settings
+        known = self._own_settings[1]
+        return known.setdefault(own, structs.replace(mesh.settings, proxy=own))
 
     def _update_policies(self, mesh: Mesh) -> None:
         if self._tokens[0] is not mesh.token_policies:
