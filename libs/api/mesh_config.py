@@ -179,7 +179,6 @@ NOT_READ = frozenset(
         "certificates",
         "configSources",
         "defaultInboundHttpRetryPolicy",
-        "defaultTrafficPolicy",
         "disableEnvoyListenerLog",
         "enableEnvoyAccessLogService",
         "enableTracing",
@@ -196,7 +195,6 @@ NOT_READ = frozenset(
         "serviceSettings",
         "tlsDefaults",
         "verifyCertificateAtClient",
-        "zoneAwareLbSetting",
     }
 )
 """Fields of MeshConfig that have no effect here yet."""
@@ -259,7 +257,7 @@ def _check(config: MeshConfig, report: Report) -> None:
 def _check_policies(config: MeshConfig, report: Report) -> None:
     _check_outbound(config.outbound_traffic_policy, (_PLACE, "outboundTrafficPolicy"), report)
     place = (_PLACE, "zoneAwareLbSetting")
-    check_zones(config.zone_aware_lb_setting, place, report, outlier=True)
+    check_zones(config.zone_aware_lb_setting, place, report)
     place = (_PLACE, "defaultInboundHttpRetryPolicy")
     check_inbound_retries(config.default_inbound_http_retry_policy, place, report)
     check_mesh_tls(config.mesh_mtls, (_PLACE, "meshMTLS"), report)

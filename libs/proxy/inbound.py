@@ -15,6 +15,7 @@ from libs.model.extensions import Extension
 from libs.model.ids import Ref, ServiceKey
 from libs.model.mesh import Mesh
 from libs.model.patches import PatchSet
+from libs.model.proxy_settings import ProxySettings
 from libs.model.security import AccessPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
@@ -65,6 +66,7 @@ class InboundScoper:
         self._pools = PoolIndexes()
         self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
         self._sidecars: tuple[object, object, SidecarIndex] = (None, None, SidecarIndex((), ""))
+        self._own_settings: tuple[object, dict[ProxySettings, MeshSettings]] = (None, {})
         self._scopes: dict[str, tuple[_Inputs, InboundScope]] = {}
 
     def scope(self, mesh: Mesh, proxy: Proxy) -> InboundScope:
@@ -103,7 +105,7 @@ class InboundScoper:
         return _Inputs(
             proxy=proxy,
             workload=workload,
-            settings=mesh.settings,
+            settings=self._settings_of(mesh, proxy.settings),
             services=self._services[1].get(namespace, ()),
             membership=self._memberships.of(proxy.workload),
             peers=self._peers[2],
@@ -125,6 +127,15 @@ class InboundScoper:
         groups, root = self._host_policies[1], settings.root_namespace
         at_root = () if namespace == root else groups.get(root, ())
         return self._pools.of(namespace, (at_root, groups.get(namespace, ())), settings)
+
+    def _settings_of(self, mesh: Mesh, own: ProxySettings | None) -> MeshSettings:
+        """Return the mesh's settings with those of a proxy; equal ones are the same object."""
+        if self._own_settings[0] is not mesh.settings:
+            self._own_settings = (mesh.settings, {})
+        if own is None or own == mesh.settings.proxy:
+            return mesh.settings
+        known = self._own_settings[1]
+        return known.setdefault(own, structs.replace(mesh.settings, proxy=own))
 
     def _update_policies(self, mesh: Mesh) -> None:
         if self._tokens[0] is not mesh.token_policies:

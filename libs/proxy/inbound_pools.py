@@ -2,7 +2,7 @@
 
 A host policy's pool holds at both ends: callers' proxies keep to it for what they send, and the
 workload's own proxy for all that comes in together, as the policies of its own namespace and of the
-root namespace have it. Policies that choose their callers by labels say nothing to the one called.
+root namespace have it, and else the mesh's default. Policies that choose their callers by labels say nothing to the one called.
 That a Sidecar's own pool comes first is decided in `inbound`.
 """
 
@@ -12,7 +12,7 @@ from libs.model.ids import Ref
 from libs.model.service import Service
 from libs.model.settings import MeshSettings
 from libs.model.traffic import ConnectionPool, HostPolicy
-from libs.proxy.policies import PolicyIndex, at_port
+from libs.proxy.policies import NOTHING_SAID, PolicyIndex, at_port, over_default
 
 Policies = tuple[HostPolicy, ...]
 
@@ -28,6 +28,7 @@ class PoolIndex:
             settings.host_policy_export_to,
             settings.root_namespace,
         )
+        self._default = settings.default_policy
 
     def of(self, service: Service, port: int) -> tuple[ConnectionPool | None, tuple[Ref, ...]]:
         """Return the pool for a service's port, and the policies that it came from."""
@@ -35,10 +36,9 @@ class PoolIndex:
         found = self._index.find(
             client=namespace, labels=_NO_LABELS, host=service.host, owner=namespace
         )
-        if found is None:
-            return None, ()
-        pool = at_port(found.policy, None, port).connection_pool
-        return pool, found.refs if pool else ()
+        said = at_port(found.policy, None, port) if found else NOTHING_SAID
+        pool = over_default(said, self._default).connection_pool
+        return pool, found.refs if found and said.connection_pool else ()
 
 
 class PoolIndexes:

@@ -13,6 +13,7 @@ from msgspec import structs
 from libs.model import wire
 from libs.model.ids import Ref, SpiffeId, parse_spiffe_id
 from libs.model.mesh import Mesh
+from libs.model.proxy_settings import ProxySettings
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution, Service
 from libs.model.settings import MeshSettings
@@ -25,7 +26,7 @@ from libs.proxy.gateways import GatewayIndex, merge
 from libs.proxy.memo import Memo
 from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies
-from libs.proxy.policies import MergedPolicy, PolicyIndex, at_port
+from libs.proxy.policies import MergedPolicy, PolicyIndex, at_port, over_default
 from libs.proxy.routings import SIDECARS, RoutingIndex, prune
 from libs.proxy.scope import (
     EgressView,
@@ -68,6 +69,7 @@ class Outlook:
         self.settings: MeshSettings = settings
         self.facts = facts
         self.alike = {}
+        self._own_settings: dict[ProxySettings, MeshSettings] = {}
         self.services = self._services.get(
             (mesh.services, settings),
             lambda: ServiceIndex(mesh.services.values(), settings.service_export_to),
@@ -95,6 +97,13 @@ class Outlook:
             (mesh.sidecars, settings),
             lambda: SidecarIndex(mesh.sidecars.values(), settings.root_namespace),
         )
+
+    def settings_of(self, own: ProxySettings | None) -> MeshSettings:
+        """Return the mesh's settings with those of a proxy; equal ones are the same object."""
+        if own is None or own == self.settings.proxy:
+            return self.settings
+        made = structs.replace(self.settings, proxy=own)
+        return self._own_settings.setdefault(own, made)
 
     def sidecar(self, proxy: Proxy) -> Sidecar | None:
         """Return the Sidecar that `proxy` goes by; routers go by none."""
@@ -124,6 +133,7 @@ class Client(NamedTuple):
     published: tuple[tuple[int, int], ...] = ()  # a router's own ports by those of its services
     sidecar: str = ""  # the Sidecar that the client goes by
     facing: str = ""
+    settings: ProxySettings | None = None  # its own, if it has any
 
 
 def client_of(
@@ -147,6 +157,7 @@ def client_of(
         published=published if router else (),
         sidecar=sidecar.ref if sidecar else "",
         facing=str(facing(proxy)),
+        settings=proxy.settings,
     )
 
 
@@ -170,7 +181,7 @@ def outbound_scope(
         type=proxy.type,
         namespace=proxy.namespace,
         dns_domain=proxy.dns_domain,
-        settings=outlook.settings,
+        settings=outlook.settings_of(client.settings),
         interception=proxy.interception,
         services=tuple(
             _scoped(
@@ -323,7 +334,7 @@ def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
     aliases: tuple[str, ...],
     settings: MeshSettings,
 ) -> ScopedService:
-    subsets = _subsets(service, policy)
+    subsets = _subsets(service, policy, settings)
     made = ScopedService(
         service=service,
         subsets=subsets,
@@ -341,26 +352,35 @@ def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
     return structs.replace(made, digest=wire.digest(made))
 
 
-def _subsets(service: Service, policy: MergedPolicy | None) -> tuple[ScopedSubset, ...]:
+def _subsets(
+    service: Service, policy: MergedPolicy | None, settings: MeshSettings
+) -> tuple[ScopedSubset, ...]:
+    default = settings.default_policy
     base = policy.policy if policy else None
     named = policy.subsets if policy else ()
     return (
-        ScopedSubset(name="", labels=_NO_LABELS, policies=_by_port(service, base, None)),
+        ScopedSubset(name="", labels=_NO_LABELS, policies=_by_port(service, base, None, default)),
         *(
             ScopedSubset(
                 name=subset.name,
                 labels=subset.labels,
-                policies=_by_port(service, base, subset.policy),
+                policies=_by_port(service, base, subset.policy, default),
             )
             for subset in named
         ),
     )
 
 
-def _by_port(
-    service: Service, base: TrafficPolicy | None, subset: TrafficPolicy | None
+def _by_port(  # noqa: PLR0917 - what is laid over each other
+    service: Service,
+    base: TrafficPolicy | None,
+    subset: TrafficPolicy | None,
+    default: TrafficPolicy | None,
 ) -> dict[int, TrafficPolicy]:
-    return {port.number: at_port(base, subset, port.number) for port in service.ports}
+    return {
+        port.number: over_default(at_port(base, subset, port.number), default)
+        for port in service.ports
+    }
 
 
 def _accounts(service: Service, facts: EndpointFacts, settings: MeshSettings) -> tuple[str, ...]:

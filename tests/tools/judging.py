@@ -186,7 +186,7 @@ def _companies(struct: type[Struct], path: str) -> Iterator[tuple[str, Any]]:
     for step in path.split("."):
         field = next(one for one in fields(struct) if one.encode_name == step.removesuffix("[]"))
         if at:
-            beside = (one for one in fields(struct) if one is not field)
+            beside = (one for one in fields(struct) if one.name != field.name)
             found += (
                 (f"{at}.{one.encode_name}", value)
                 for one in beside

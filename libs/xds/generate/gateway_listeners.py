@@ -33,6 +33,7 @@ from libs.xds.generate import (
     gateway_routes,
     listener_filters,
     provenance,
+    proxy_headers,
     sni_clusters,
     tcp,
     telemetry,
@@ -111,7 +112,10 @@ class _Builder:
             where = endpoints.address(other, planned.port)
             found.additional_addresses.add().address.CopyFrom(where)
         found.filter_chains.extend(map(_message, chains))
-        if self._own.settings.accept_proxy_protocol:
+        limits = proxy_headers.connections(self._own.settings.proxy.connections, router=True)
+        if limits.listener_buffer is not None:
+            found.per_connection_buffer_limit_bytes.value = limits.listener_buffer
+        if self._own.settings.proxy.accept_proxy_protocol:
             found.listener_filters.append(listener_filters.proxy_protocol())
         if any(chain.tls for chain in chains):
             found.listener_filters.append(listener_filters.tls_inspector())

@@ -54,7 +54,7 @@ def generate(scope: InboundScope) -> list[NamedResource]:
 
 def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedResource:
     cluster = _cluster(names.inbound_cluster(port.port), scope.settings, port.pool)
-    _set_protocol(cluster, port.protocol, port.pool)
+    _set_protocol(cluster, port, scope.settings)
     cluster.metadata.CopyFrom(_metadata([service]))
     if port.endpoint:
         _lead_to(cluster, port.endpoint, port.endpoint_port)
@@ -74,7 +74,9 @@ def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedR
 def _passthrough(scope: InboundScope) -> NamedResource:
     cluster = _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, scope.settings)
     _lead_onward(cluster, scope.families)
-    connection_pool.set_http_options(cluster, connection_pool.passthrough_options())
+    options = connection_pool.passthrough_options()
+    keep_case = scope.settings.proxy.headers.keep_case
+    connection_pool.set_http_options(cluster, options, keep_case=keep_case)
     return _named(cluster, [scope.settings.ref])
 
 
@@ -118,12 +120,14 @@ def _lead_to(cluster: Cluster, address: str, port: int) -> None:
     )
 
 
-def _set_protocol(cluster: Cluster, protocol: Protocol, pool: ConnectionPool | None) -> None:
+def _set_protocol(cluster: Cluster, port: InboundPort, settings: MeshSettings) -> None:
     """Speak to the application what it said it speaks, or else what the client spoke."""
+    protocol, pool = port.protocol, port.pool
     http2 = protocol.is_http2 or protocol is Protocol.GRPC_WEB
     sniffed = protocol is Protocol.AUTO
     options = connection_pool.http_options(protocol, pool, http2=http2, sniffed=sniffed)
-    connection_pool.set_http_options(cluster, options)
+    keep_case = (protocol.is_http or sniffed) and settings.proxy.headers.keep_case
+    connection_pool.set_http_options(cluster, options, keep_case=keep_case)
 
 
 def _metadata(services: Iterable[Service]) -> Metadata:

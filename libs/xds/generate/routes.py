@@ -20,6 +20,7 @@ from libs.xds.generate import (
     elsewhere,
     gateway_routes,
     outbound_plan,
+    proxy_headers,
     route_actions,
     virtual_hosts,
 )
@@ -96,4 +97,5 @@ def _catch_all(scope: OutboundScope) -> VirtualHost:
     cluster = elsewhere.cluster(scope)
     name = ALLOW_ANY if cluster else BLOCK_ALL
     route = route_actions.catch_all(name, cluster)
-    return VirtualHost(name=name, domains=["*"], routes=[route], include_request_attempt_count=True)
+    host = VirtualHost(name=name, domains=["*"], routes=[route])
+    return proxy_headers.count_attempts(host, scope.settings.proxy.headers)

@@ -20,7 +20,7 @@ from libs.model.traffic import Routing
 from libs.proxy.memo import WeakMemo
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
-from libs.xds.generate import domains, provenance, route_actions
+from libs.xds.generate import domains, provenance, proxy_headers, route_actions
 from libs.xds.generate.route_actions import Ways
 from libs.xds.generate.route_destinations import Destinations
 
@@ -227,7 +227,7 @@ def body(host: Host, settings: MeshSettings) -> bytes:
     """Return the serialised virtual host; made once for all scopes if no routing is about it."""
     wanted = host.wanted
     if wanted.routing is not None:
-        return _message(host, wanted.routes, wanted.routing.ref)
+        return _message(host, wanted.routes, source=wanted.routing.ref, settings=settings)
     scoped = wanted.scoped
     if scoped is None:  # a host that is no service comes from a routing
         return b""
@@ -244,12 +244,11 @@ def _of_service(host: Host, scoped: ScopedService, settings: MeshSettings) -> by
         hashing=balancing.consistent_hash if balancing else None,
         retries=settings.default_retries,
     )
-    return _message(host, (route,), scoped.service.ref)
+    return _message(host, (route,), source=scoped.service.ref, settings=settings)
 
 
-def _message(host: Host, routes: Sequence[Route], source: Ref) -> bytes:
-    found = VirtualHost(
-        name=host.name, domains=host.domains, routes=routes, include_request_attempt_count=True
-    )
+def _message(host: Host, routes: Sequence[Route], *, source: Ref, settings: MeshSettings) -> bytes:
+    found = VirtualHost(name=host.name, domains=host.domains, routes=routes)
+    proxy_headers.count_attempts(found, settings.proxy.headers)
     found.metadata.CopyFrom(provenance.metadata(source))
     return found.SerializeToString(deterministic=True)

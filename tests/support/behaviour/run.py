@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -46,21 +47,16 @@ async def verdict(fleet: Fleet, row: Row) -> list[str]:
     seconds = time.monotonic() - started
     seen = await _arrived(fleet, row, numbers)
     first = _first_envoy(row)
-    outcome = Outcome(
-        answers=answers,
-        seen=seen,
-        seconds=seconds,
-        log=await _log(
-            fleet, first, number=numbers[0], since=marks, asked=bool(row.logged or row.flags)
-        ),
-        server_log=await _log(
-            fleet,
-            row.to,
-            number=numbers[0],
-            since=marks,
-            asked=bool(row.server_logged or row.server_flags),
-        ),
-    )
+    worst = max(range(row.times), key=lambda index: answers[index].status)
+    number = numbers[worst]
+    log: Mapping[str, Any] = {}
+    server_log: Mapping[str, Any] = {}
+    if row.logged or row.flags:
+        log = await fleet.log(first).of(number, answers[worst].port, since=marks[first])
+    if row.server_logged or row.server_flags:
+        port = answers[worst].port if first == row.to else 0
+        server_log = await fleet.log(row.to).of(number, port, since=marks[row.to])
+    outcome = Outcome(answers=answers, seen=seen, seconds=seconds, log=log, server_log=server_log)
     return [*judge(row, outcome), *await _counted(fleet, row, before)]
 
 
@@ -84,6 +80,9 @@ def _target(fleet: Fleet, row: Row) -> Target:
 
 
 def _address(fleet: Fleet, row: Row, port: int) -> tuple[str, int]:
+    if row.dial:
+        address, _, number = fleet.place.local(row.dial).partition(":")
+        return address, int(number)
     if row.source == "outside":
         return fleet.place.address("gateway"), port
     if row.source == "neighbour":
@@ -113,7 +112,7 @@ def _call(fleet: Fleet, row: Row, *, target: Target, number: str) -> Call:
         path=target.path.replace("@token@", quote(token)),
         headers=headers,
         body=(target.text.encode() if row.send else row.body.encode()),
-        tls=fleet.client(row.proving, alpn) if target.tls else None,
+        tls=fleet.client(row.proving, alpn, row.tls_version) if target.tls else None,
         server_name=row.server_name or ("" if row.source == "neighbour" else target.host),
     )
 
@@ -153,12 +152,6 @@ async def _arrived(fleet: Fleet, row: Row, numbers: Sequence[str]) -> list[Seen]
     if row.reached:
         await soon(complete)
     return seen()
-
-
-async def _log(
-    fleet: Fleet, place: str, *, number: str, since: Mapping[str, int], asked: bool
-) -> Mapping[str, str]:
-    return await fleet.log(place).of(number, since[place]) if asked else {}
 
 
 async def _page(fleet: Fleet, place: str) -> Samples:

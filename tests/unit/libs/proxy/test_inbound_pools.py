@@ -63,3 +63,11 @@ def test_policies_of_others_make_no_scope_anew() -> None:
     assert scoper.scope(changed, PROXY) is scope
     [port] = scoper.scope(rows.mesh(POD, WEB, ROOT, mesh.settings), PROXY).ports
     assert port.pool == limit(3).connection_pool
+
+
+def test_what_no_policy_says_the_mesh_may() -> None:
+    settings = MeshSettings(default_policy=limit(9))
+    [port] = inbound_scope(rows.mesh(POD, WEB, settings), PROXY).ports
+    assert (port.pool, port.pool_refs) == (limit(9).connection_pool, ())
+    [port] = inbound_scope(rows.mesh(POD, WEB, OWN, settings), PROXY).ports
+    assert port.pool == limit(1).connection_pool
