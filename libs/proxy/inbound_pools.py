@@ -2,8 +2,8 @@
 
 A host policy's pool holds at both ends: callers' proxies keep to it for what they send, and the
 workload's own proxy for all that comes in together, as the policies of its own namespace and of the
-root namespace have it, and else the mesh's default. Policies that choose their callers by labels say nothing to the one called.
-That a Sidecar's own pool comes first is decided in `inbound`.
+root namespace have it, and else the mesh's default. Policies that choose their callers by labels
+say nothing to the one called. That a Sidecar's own pool comes first is decided in `inbound`.
 """
 
 from collections.abc import Iterable, Mapping
