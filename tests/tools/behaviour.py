@@ -30,7 +30,7 @@ configured by the same generators and xDS sessions as any proxy, and answered as
   access log of the first Envoy on the way or, where it says so, of the server's. `~` begins an
   expression.
 - `@keys@` stands for the issuer's key set, `@token@` for the token, `@folder@` for a folder of
-  files.
+  files, `@port@` for a port that is free.
 """
 
 
@@ -163,9 +163,11 @@ def _told(row: Row) -> Iterator[str]:
     if row.server_flags is not None:
         yield f"server's flags `{row.server_flags}`"
     yield from _headers("server's log has", row.server_logged)
+    if row.unlogged:
+        yield f"no log of {' and '.join(row.unlogged)}"
     yield from map(_counted, row.counted)
     if row.exported:
-        yield f"collector got `{row.exported}`"
+        yield f"collector got {', '.join(f'`{text}`' for text in row.exported)}"
     if row.unexported:
         yield f"collector did not get `{row.unexported}`"
 

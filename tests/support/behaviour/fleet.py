@@ -24,6 +24,8 @@ from libs.proxy.scoper import Scoper
 from libs.xds import credentials, generate
 from libs.xds.credentials import Material
 from libs.xds.types import SECRET, NamedResource, Snapshot
+from tests.support import wasm_module
+from tests.support.behaviour.collecting import Collector, collecting
 from tests.support.behaviour.outside import Outside, server_context
 from tests.support.behaviour.tables import Feature, Table
 from tests.support.behaviour.wire import Applications, application
@@ -34,6 +36,8 @@ from tests.support.envoy import Envoy, running
 ISTIO_ALPN = ("istio-http/1.1", "istio", "http/1.1")
 _LOG_SECONDS = 10
 _OPTIONS = ("--drain-time-s", "0", "--drain-strategy", "immediate")  # no row asks an old listener
+
+_RUNTIME = "tracing.opentelemetry.min_flush_spans=1&tracing.zipkin.min_flush_spans=1"  # at once
 
 
 class Log:
@@ -80,6 +84,7 @@ class Fleet:
         self.place = place
         self.keys = authorities
         self.applications = Applications()
+        self.collector = Collector()
         self.envoys: dict[str, Envoy] = {}
         self.numbers = count(1)
         self._folder = folder
@@ -142,10 +147,14 @@ class Fleet:
         """Run applications and Envoys."""
         empty = Table(name="", rows=())
         snapshots = self.snapshots(Feature(title="", order=0, tables=()), empty)
+        (self._folder / "module.wasm").write_bytes(wasm_module.module())
         place = self.place
         outside = Outside(place.block, self._folder, self.keys.outside, self.applications)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(outside.serving())
+            await stack.enter_async_context(
+                collecting(self.collector, outside.address("collector"), outside.address("judge"))
+            )
             for workload, address, contexts in self._programs():
                 await stack.enter_async_context(
                     application(
@@ -160,6 +169,7 @@ class Fleet:
                 self.envoys[workload] = await stack.enter_async_context(
                     running(snapshots[workload], certificate, folder, options=_OPTIONS)
                 )
+                await self.envoys[workload].admin_post(f"/runtime_modify?{_RUNTIME}")
             yield self
 
     def identity(self, workload: str, namespace: str) -> SpiffeId:
@@ -231,6 +241,6 @@ async def sailing(folder: Path) -> AsyncIterator[Fleet]:
         keys.generate(),
     )
     with free_block() as block:
-        words = _words(authorities, folder)
+        words = {**_words(authorities, folder), "port": str(18000 + int(block.split(".")[1]))}
         async with Fleet(Place(block, words), folder, authorities).started() as fleet:
             yield fleet

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -57,7 +57,9 @@ async def verdict(fleet: Fleet, row: Row) -> list[str]:
         port = answers[worst].port if first == row.to else 0
         server_log = await fleet.log(row.to).of(number, port, since=marks[row.to])
     outcome = Outcome(answers=answers, seen=seen, seconds=seconds, log=log, server_log=server_log)
-    return [*judge(row, outcome), *await _counted(fleet, row, before)]
+    told = [*_unlogged(fleet, row, number=number, since=marks)]
+    told += [*await _counted(fleet, row, before), *await _exported(fleet, row)]
+    return [*judge(row, outcome), *told]
 
 
 def _first_envoy(row: Row) -> str:
@@ -69,7 +71,7 @@ def _target(fleet: Fleet, row: Row) -> Target:
         where, _, text = row.send.partition(" ")
         host, _, port = where.partition(":")
         return Target(_address(fleet, row, int(port)), host=host, tls=bool(row.proving), text=text)
-    found = _ASK.fullmatch(row.ask)
+    found = _ASK.fullmatch(fleet.place.local(row.ask))
     assert found is not None, row.ask
     tls = bool(found["tls"])
     port = int(found["port"] or (_TLS_PORT if tls else _PLAIN_PORT))
@@ -152,6 +154,27 @@ async def _arrived(fleet: Fleet, row: Row, numbers: Sequence[str]) -> list[Seen]
     if row.reached:
         await soon(complete)
     return seen()
+
+
+def _unlogged(fleet: Fleet, row: Row, *, number: str, since: Mapping[str, int]) -> Iterator[str]:
+    """Yield who logged what should not be; lines are written in order."""
+    for place in row.unlogged:
+        if any(line["row"] == number for line in fleet.log(place).lines(since[place])):
+            yield f"{place} logged it"
+
+
+async def _exported(fleet: Fleet, row: Row) -> list[str]:
+    """Return what the collector has not got, though it should, or has got though it should not."""
+
+    async def found() -> bool:
+        return any(all(text in line for text in row.exported) for line in fleet.collector.lines)
+
+    if row.exported:
+        await soon(found, 15)
+    wrong = [line for line in fleet.collector.lines if row.unexported and row.unexported in line]
+    last = fleet.collector.lines[-3:]
+    missing = [] if await found() or not row.exported else [f"not exported; at last came {last}"]
+    return [*missing, *(f"exported {line}" for line in wrong)]
 
 
 async def _page(fleet: Fleet, place: str) -> Samples:

@@ -64,10 +64,11 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     server_flags: str | None = None  # at the Envoy of the pod that is dialled
     logged: Mapping[str, str] = {}  # other fields of that Envoy's access log
     server_logged: Mapping[str, str] = {}
+    unlogged: Sequence[str] = ()  # workloads whose Envoys log nothing of it
     seconds: float = 0  # at least
     counted: Sequence[Counted] = ()
-    exported: str = ""  # text that the collector got
-    unexported: str = ""  # text that the collector must not have got by then
+    exported: Sequence[str] = ()  # texts that a line of the collector holds, soon
+    unexported: str = ""  # text that no line of the collector holds by then
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
