@@ -11,7 +11,6 @@ from msgspec import Struct
 from libs.api.problem import Problem
 from libs.cache.cache import OPERATION_SECONDS, Cache
 from libs.cache.redis_backend import RedisBackend
-from libs.cache.warm import WarmMesh
 from libs.kube.access_review import AccessReviewer
 from libs.kube.client import Client
 from libs.kube.domain import DEFAULT, cluster_domain
@@ -163,7 +162,7 @@ def _earlier_life(settings: Settings, clock: Clock) -> EarlierLife | None:
         observe=lambda outcome: metrics.DISCOVERY_CACHE.labels(outcome=outcome.value).inc(),
         clock=clock,
     )
-    return EarlierLife(WarmMesh(cache, clock=clock, owner="discovery"), clock)
+    return EarlierLife(cache, clock)
 
 
 async def _with_keys(fetcher: KeyFetcher, source: Source, mesh: Mesh) -> Batch:

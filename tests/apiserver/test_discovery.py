@@ -81,7 +81,7 @@ kind: VirtualService
 metadata: {{name: web, namespace: shop}}
 spec:
   hosts: [web]
-  http: [{{route: [{{destination: {{host: {host}}}}}]}}]
+  http: [{{route: [{{destination: {{host: {host}, port: {{number: 80}}}}}}]}}]
 """
 MESH = """
 apiVersion: v1
@@ -152,7 +152,8 @@ async def mesh(apps: Apps, server: ApiServer, admin: Client) -> AsyncIterator[Su
 
 def _addresses(mesh: Subscriber, key: str = WEB) -> dict[str, int]:
     found = mesh.mesh.endpoints.get(key)
-    return {it.address: it.port for it in found.endpoints} if found else {}
+    each = found.endpoints if found else ()
+    return {it.address: it.port for it in each if it.port_name == "http"}
 
 
 async def test_what_is_there_at_the_start(apps: Apps, server: ApiServer, admin: Client) -> None:

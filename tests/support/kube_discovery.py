@@ -46,10 +46,13 @@ class Subscriber:
 
     async def until(self, holds: Callable[[], object], seconds: float = 30) -> None:
         """Return once `holds`."""
-        async with asyncio.timeout(seconds):
-            while not holds():
-                self._changed.clear()
-                await self._changed.wait()
+        try:
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError as error:
+            raise AssertionError(f"not so: {self._problems}") from error
 
     async def follow_mesh(self, stub: feed_pb2_grpc.MeshFeedStub) -> None:
         request = feed_pb2.SubscribeRequest(subscriber="test", schema=wire.SCHEMA)
