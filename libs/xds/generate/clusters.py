@@ -252,7 +252,8 @@ def _passthrough(settings: MeshSettings) -> Cluster:
         lb_policy=Cluster.LbPolicy.CLUSTER_PROVIDED,
     )
     cluster.alt_stat_name = names.stat_prefix(cluster.name)
-    connection_pool.limit(cluster, None, settings)
+    default = settings.default_policy
+    connection_pool.limit(cluster, default.connection_pool if default else None, settings)
     options = connection_pool.passthrough_options()
     keep_case = settings.proxy.headers.keep_case
     connection_pool.set_http_options(cluster, options, keep_case=keep_case)

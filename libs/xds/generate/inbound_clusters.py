@@ -72,7 +72,9 @@ def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedR
 
 
 def _passthrough(scope: InboundScope) -> NamedResource:
-    cluster = _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, scope.settings)
+    default = scope.settings.default_policy
+    pool = default.connection_pool if default else None
+    cluster = _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, scope.settings, pool)
     _lead_onward(cluster, scope.families)
     options = connection_pool.passthrough_options()
     keep_case = scope.settings.proxy.headers.keep_case
