@@ -6,6 +6,7 @@ that is refused: whoever adds one adds a row, and whoever stops needing one take
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 
+from libs.api.registry import KINDS
 from libs.kube.client import Client
 from libs.kube.errors import ForbiddenError, NotFoundError
 from libs.protos.credentials.v1 import credentials_pb2_grpc
@@ -27,12 +29,14 @@ from services.discovery import app as discovery_app
 from services.discovery.settings import Settings as DiscoverySettings
 from tests.support import audit, kube_apiserver
 from tests.support import kube_accounts as kube
+from tests.support.good_specs import GOOD
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_ca import SECRETS, SYSTEM, ClusterCa, cluster_ca, root_map
 from tests.support.kube_webhook import running_webhook
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pods import pod
 from tests.tools import rbac
+from tests.tools.crds import GROUPS
 from tests.tools.crds import files as crd_files
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +159,7 @@ async def test_discovery_uses_what_it_may(watched: Watched, tmp_path: Path) -> N
             async with discovery_app.running(settings) as bound:
                 await _until(partial(_is_ready, bound.monitoring))
                 await _ask_for_a_key(ca, bound.feed)
+                await _one_of_each(admin)
                 await _used(watched, "seine-discovery")
     compare(watched, "seine-discovery")
 
@@ -172,6 +177,21 @@ async def _ask_for_a_key(ca: ClusterCa, port: int) -> None:
         await call.write(Wanted(names=[name]))
         assert not (await call.read()).private_key
         call.cancel()
+
+
+async def _one_of_each(admin: Client) -> None:
+    """Create something of every kind that has a status."""
+    await kube.namespace(admin, "shop")
+    for kind in KINDS:
+        if kind.group in GROUPS and kind.struct:
+            body = {
+                "apiVersion": kind.api_versions[0],
+                "kind": kind.name,
+                "metadata": {"name": "one"},
+                "spec": json.loads(json.dumps(yaml.safe_load(GOOD[kind.name]))),
+            }
+            path = f"/apis/{kind.api_versions[0]}/namespaces/shop/{kind.plural}"
+            await admin.request("POST", path, body=body)
 
 
 async def _define(admin: Client) -> None:

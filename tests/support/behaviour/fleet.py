@@ -220,6 +220,7 @@ def _words(authorities: Keys, folder: Path) -> Mapping[str, str]:
     """Return the texts that manifests leave open."""
     words = {
         "keys": jwk.document(authorities.issuer.public_key()).decode(),
+        "strangers-keys": jwk.document(authorities.forger.public_key()).decode(),
         "folder": str(folder),
     }
     for name in ("one", "two"):

@@ -9,13 +9,14 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from libs.pki import tokens
+from libs.pki import jwk, tokens
 from tests.support.behaviour.asking import Answer, Call, ask
 from tests.support.behaviour.fleet import ISTIO_ALPN, Fleet
 from tests.support.behaviour.tables import Row
 from tests.support.behaviour.verdict import Outcome, Samples, judge, samples, soon, total, within
 from tests.support.behaviour.wire import Seen
 from tests.support.behaviour.world import PROXY_PORT
+from tests.support.tokens import algorithm_none, hs256_with_the_public_key
 
 _ASK = re.compile(
     r"(?P<method>[A-Z]+) (?P<tls>https://)?(?P<host>[^/:]*)(?::(?P<port>\d+))?(?P<path>.*)"
@@ -133,12 +134,17 @@ def _alpn(row: Row) -> tuple[str, ...]:
 def _token(fleet: Fleet, claims: Mapping[str, object] | None) -> str:
     if claims is None:
         return ""
-    named = {"iss": "https://issuer.example.com", "sub": "ann", "exp": 4_000_000_000, **claims}
-    stranger = named.pop("key", "") == "stranger"
-    return tokens.sign(
-        {name: value for name, value in named.items() if value is not None},
-        fleet.keys.forger if stranger else fleet.keys.issuer,
-    )
+    written = {"iss": "https://issuer.example.com", "sub": "ann", "exp": 4_000_000_000, **claims}
+    key = written.pop("key", "")
+    named = {name: value for name, value in written.items() if value is not None}
+    if key == "stranger":
+        return tokens.sign(named, fleet.keys.forger)
+    token, public = tokens.sign(named, fleet.keys.issuer), fleet.keys.issuer.public_key()
+    if key == "none":
+        return algorithm_none(token, jwk.key_id(public))
+    if key == "public":
+        return hs256_with_the_public_key(token, public, jwk.key_id(public))
+    return token
 
 
 async def _arrived(fleet: Fleet, row: Row, numbers: Sequence[str]) -> list[Seen]:

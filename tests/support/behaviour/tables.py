@@ -45,7 +45,7 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     server_name: str = ""  # instead of the host's, in TLS
     alpn: Sequence[str] = ()
     tls_version: str = ""  # `1.2`: no newer one
-    token: Mapping[str, Any] | None = None  # claims; `key: stranger` signs with another key
+    token: Mapping[str, Any] | None = None  # claims; `key: stranger` signs with another
     times: int = 1
     together: bool = False  # at the same time
     # The outcome.
@@ -107,7 +107,8 @@ def load(path: Path) -> Feature:
 
     """
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), Feature, strict=False)
+        raw = yaml.load(path.read_text(), yaml.CSafeLoader)  # these files are our own
+        return msgspec.convert(raw, Feature, strict=False)
     except msgspec.ValidationError as error:
         error.add_note(str(path))
         raise
