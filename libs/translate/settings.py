@@ -122,9 +122,11 @@ def _edge(config: api.MeshConfig) -> dict[str, Any]:
 
 def _access_log(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
     old, encoding = base.access_log, config.access_log_encoding
+    as_json = old.json if encoding is None else encoding is api.LogEncoding.JSON
+    form = old.format if config.access_log_format is None else config.access_log_format
     log = AccessLog(
         path=old.path if config.access_log_file is None else config.access_log_file,
-        format=old.format if config.access_log_format is None else config.access_log_format,
-        json=old.json if encoding is None else encoding is api.LogEncoding.JSON,
+        format="" if as_json and not api.is_json(form) else form,
+        json=as_json,
     )
     return {"access_log": log}
