@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import ClientSession
+from envoy.config.core.v3 import base_pb2
 
 from libs.api.registry import KINDS
 from libs.kube.client import Client
@@ -23,6 +24,7 @@ from libs.kube.errors import ForbiddenError, NotFoundError
 from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.credentials.v1.credentials_pb2 import SecretName, Wanted
 from libs.rpc import channel, tls
+from libs.xds.types import CLUSTER
 from services.ca.root_maps import KEY, NAME
 from services.ca.root_secret import OWN, ROTATE
 from services.discovery import app as discovery_app
@@ -31,10 +33,13 @@ from tests.support import audit, kube_apiserver
 from tests.support import kube_accounts as kube
 from tests.support.good_specs import GOOD
 from tests.support.kube_apiserver import ApiServer
+from tests.support.kube_apps import kube_apps, place
 from tests.support.kube_ca import SECRETS, SYSTEM, ClusterCa, cluster_ca, root_map
 from tests.support.kube_webhook import running_webhook
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pods import pod
+from tests.support.push_plane import ConnectedProxy
+from tests.support.xds_client import DeltaClient
 from tests.tools import rbac
 from tests.tools.crds import GROUPS
 from tests.tools.crds import files as crd_files
@@ -208,6 +213,23 @@ async def _is_ready(port: int) -> bool:
         session.get(f"http://127.0.0.1:{port}/ready") as answer,
     ):
         return answer.status == 200
+
+
+async def test_config_push_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:
+    async with watched.admin() as admin:
+        config = await watched.kubeconfig(admin, "seine-config-push")
+        await _define(admin)
+        token = await place(admin, "shop", "web-1", by="default", address="10.1.0.1")
+        own = {"seine-config-push": config}
+        async with kube_apps(tmp_path, watched.server, admin, own) as apps, apps.agent() as over:
+            node = base_pb2.Node(id="sidecar~10.1.0.1~web-1.shop~shop.svc.cluster.local")
+            client = DeltaClient(node)
+            proxy = ConnectedProxy(client, over, metadata=[("authorization", f"Bearer {token}")])
+            await proxy.send(client.subscribe(CLUSTER))
+            assert await proxy.read()
+            proxy.call.cancel()
+            await _used(watched, "seine-config-push")
+    compare(watched, "seine-config-push")
 
 
 async def test_the_webhook_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """CA, discovery and config-push in this process, in a cluster that is a real API server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -60,9 +60,16 @@ async def place(client: Client, namespace: str, name: str, *, by: str, address: 
 
 
 @asynccontextmanager
-async def kube_apps(folder: Path, server: ApiServer, client: Client) -> AsyncIterator[KubeApps]:
-    """Run all three while the block runs; config-push has a mesh when it begins."""
+async def kube_apps(
+    folder: Path, server: ApiServer, client: Client, own: Mapping[str, str] | None = None
+) -> AsyncIterator[KubeApps]:
+    """Run all three while the block runs; config-push has a mesh when it begins.
+
+    `own`: kubeconfigs of discovery and config-push by their accounts, if they are to have less
+    than the administrator's rights.
+    """
     config = str(write_kubeconfig(server, folder / "config"))
+    configs = {"seine-discovery": config, "seine-config-push": config} | dict(own or {})
     async with cluster_ca(folder, client, config) as ca:
         roots = folder / "roots.pem"
         roots.write_bytes(ca.roots)
@@ -70,7 +77,7 @@ async def kube_apps(folder: Path, server: ApiServer, client: Client) -> AsyncIte
         discovery = DiscoverySettings(
             port=0,
             monitoring_port=0,
-            kubeconfig=config,
+            kubeconfig=configs["seine-discovery"],
             resolv_conf=folder / "resolv.conf",
             ca_address=f"127.0.0.1:{ca.bound.token}",
             ca_root_file=roots,
@@ -81,7 +88,7 @@ async def kube_apps(folder: Path, server: ApiServer, client: Client) -> AsyncIte
                 xds_port=0,
                 mtls_port=0,
                 monitoring_port=0,
-                kubeconfig=config,
+                kubeconfig=configs["seine-config-push"],
                 discovery_address=f"127.0.0.1:{found.feed}",
                 ca_address=f"127.0.0.1:{ca.bound.token}",
                 ca_mtls_address=f"127.0.0.1:{ca.bound.mtls}",
