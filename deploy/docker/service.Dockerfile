@@ -5,10 +5,13 @@ ARG BASE_IMAGE=python:3.13-slim-bookworm
 FROM ${BASE_IMAGE} AS build
 ARG SERVICE
 COPY requirements/${SERVICE}.txt /build/requirements.txt
-# The virtual environment has no pip: what an image does not need cannot be abused in it.
+# The virtual environment has no pip: what an image does not need cannot be abused in it. Nor has it the
+# thousand model classes of kubernetes_asyncio, which libs/kube never imports.
 RUN python -m venv --without-pip /opt/seine \
  && python -m pip --python /opt/seine/bin/python install --no-cache-dir --no-compile --only-binary :all: \
       --disable-pip-version-check --root-user-action ignore --require-hashes -r /build/requirements.txt \
+ && rm -rf /opt/seine/lib/python*/site-packages/kubernetes_asyncio/client/api \
+      /opt/seine/lib/python*/site-packages/kubernetes_asyncio/client/models/v*.py \
  && find /opt/seine/lib -depth \( -name tests -o -name '*.pyi' -o -name '*.pyx' -o -name '*.c' \) -exec rm -rf {} + \
  && /opt/seine/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/seine/lib \
  && printf '#!/bin/sh\nexec /opt/seine/bin/python -m services.%s "$@"\n' "${SERVICE}" > /opt/seine/bin/service \

@@ -4,6 +4,7 @@ All of Istio's fields are read and judged; of those that nothing comes of yet, e
 is warned of. Defaults of absent fields are not decided here: None is absent.
 """
 
+import json
 from enum import StrEnum
 
 from msgspec import field
@@ -179,7 +180,6 @@ NOT_READ = frozenset(
         "certificates",
         "configSources",
         "defaultInboundHttpRetryPolicy",
-        "defaultTrafficPolicy",
         "disableEnvoyListenerLog",
         "enableEnvoyAccessLogService",
         "enableTracing",
@@ -196,7 +196,6 @@ NOT_READ = frozenset(
         "serviceSettings",
         "tlsDefaults",
         "verifyCertificateAtClient",
-        "zoneAwareLbSetting",
     }
 )
 """Fields of MeshConfig that have no effect here yet."""
@@ -237,6 +236,21 @@ def _camel(name: str) -> str:
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
+def is_json(form: str) -> bool:
+    """Tell whether the format of a log in JSON is one: a mapping of formats."""
+    try:
+        return isinstance(json.loads(form), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _check_log(config: MeshConfig, report: Report) -> None:
+    form = config.access_log_format
+    if config.access_log_encoding is LogEncoding.JSON and form and not is_json(form):
+        text = "is not a mapping in JSON: the default format is used"
+        report.warning((_PLACE, "accessLogFormat"), reasons.INVALID_VALUE, text)
+
+
 def _check(config: MeshConfig, report: Report) -> None:
     """Report values that no mesh can have."""
     check_duration(config.connect_timeout, (_PLACE, "connectTimeout"), report)
@@ -248,6 +262,7 @@ def _check(config: MeshConfig, report: Report) -> None:
     check_localities(config.locality_lb_setting, place, report, outlier=True)
     check_providers(config.extension_providers or (), (_PLACE, "extensionProviders"), report)
     _check_policies(config, report)
+    _check_log(config, report)
     if config.default_config:
         check_proxy_defaults(config.default_config, (_PLACE, "defaultConfig"), report)
     if config.trust_domain is not None:
@@ -259,7 +274,7 @@ def _check(config: MeshConfig, report: Report) -> None:
 def _check_policies(config: MeshConfig, report: Report) -> None:
     _check_outbound(config.outbound_traffic_policy, (_PLACE, "outboundTrafficPolicy"), report)
     place = (_PLACE, "zoneAwareLbSetting")
-    check_zones(config.zone_aware_lb_setting, place, report, outlier=True)
+    check_zones(config.zone_aware_lb_setting, place, report)
     place = (_PLACE, "defaultInboundHttpRetryPolicy")
     check_inbound_retries(config.default_inbound_http_retry_policy, place, report)
     check_mesh_tls(config.mesh_mtls, (_PLACE, "meshMTLS"), report)

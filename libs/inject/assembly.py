@@ -15,7 +15,7 @@ def assembled(scene: Scene, report: Report) -> dict[str, Any]:
     pieces = overlay.fragments(scene, report)
     laid = overlay.overlaid(scene.pod, pieces)
     if not _has_proxy(laid.pod["spec"]):
-        return _noted(scene, laid.pod, laid.overrides)
+        return _noted(scene, laid.pod, record.Notes(scene.cluster.revision, laid.overrides))
     turned = _rewritten(scene, laid.pod["spec"], report)
     scraped = _scraped(scene, report)
     spec = _with_variables(
@@ -27,15 +27,12 @@ def assembled(scene: Scene, report: Report) -> dict[str, Any]:
         "annotations": {**_annotations(scene), **scraped.annotations},
     }
     pod = merged({**laid.pod, "spec": spec}, {"metadata": added})
-    return _noted(scene, pod, laid.overrides)
+    notes = record.Notes(scene.cluster.revision, laid.overrides, scraped.said)
+    return _noted(scene, pod, notes)
 
 
-def _noted(
-    scene: Scene, pod: Mapping[str, Any], overrides: Mapping[str, list[Any]]
-) -> dict[str, Any]:
-    noted = record.note(
-        scene.spec, pod["spec"], revision=scene.cluster.revision, overrides=overrides
-    )
+def _noted(scene: Scene, pod: Mapping[str, Any], notes: record.Notes) -> dict[str, Any]:
+    noted = record.note(scene.spec, pod["spec"], notes)
     return merged(pod, {"metadata": {"annotations": noted}})
 
 

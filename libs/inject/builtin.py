@@ -119,7 +119,8 @@ def _lifecycle(scene: Scene) -> Mapping[str, Any]:
         port = f"--debug-port={scene.status_port}"
         return {"preStop": _run("request", port, "POST", "drain")}
     if scene.proxy.hold_application_until_proxy_starts:
-        return {"postStart": _run("wait", f"--port={scene.status_port}")}
+        ready = f"http://localhost:{scene.status_port}/healthz/ready"
+        return {"postStart": _run("wait", f"--url={ready}")}
     return {}
 
 

@@ -26,6 +26,7 @@ class _Status(Struct, rename="camel"):
     containers: list[str] | None = None
     volumes: list[str] | None = None
     image_pull_secrets: list[str] | None = None
+    scraping: dict[str, str] | None = None
 
     def names(self, field: str) -> list[str]:
         written = {
@@ -55,7 +56,7 @@ def original(pod: Pod, own_containers: Collection[str] = ()) -> dict[str, Any]:
     spec = probes.restored(pod.get("spec") or {}, proxy.get(probes.VARIABLE, ""))
     spec = _without(spec, status, {*words.OWN_CONTAINERS, *own_containers})
     spec = _with_overrides(spec, annotations.get(words.OVERRIDES))
-    kept = scraping.restored(annotations, proxy.get(scraping.VARIABLE, ""))
+    kept = scraping.restored(annotations, status.scraping)
     kept = {key: kept[key] for key in kept if key not in {words.STATUS, words.OVERRIDES}}
     return {**pod, "metadata": {**metadata, "annotations": kept}, "spec": spec}
 
@@ -118,16 +119,27 @@ def _with_overrides(spec: dict[str, Any], text: str | None) -> dict[str, Any]:
     return found
 
 
-def note(
-    before: Pod, after: Pod, *, revision: str, overrides: Mapping[str, list[Any]]
-) -> dict[str, str]:
+class Notes(Struct, frozen=True):
+    """What else an injection has to remember."""
+
+    revision: str
+    overrides: Mapping[str, list[Any]]
+    scraping: Mapping[str, str] | None = None
+    """Annotations for Prometheus before they were turned; None if they were not."""
+
+
+def note(before: Pod, after: Pod, notes: Notes) -> dict[str, str]:
     """Return the annotations that record what was added between two specs."""
+    overrides = notes.overrides
     status: dict[str, Any] = {
         field: _added(before.get(field) or (), after.get(field) or (), overrides.get(field) or ())
         for field in _LISTS
     }
     status = {field: names or None for field, names in status.items()}
-    found = {words.STATUS: _json({**status, "revision": revision}), words.REVISION: revision}
+    status["revision"] = notes.revision
+    if notes.scraping is not None:
+        status["scraping"] = notes.scraping
+    found = {words.STATUS: _json(status), words.REVISION: notes.revision}
     kept = {field: entries for field, entries in overrides.items() if entries}
     return found | ({words.OVERRIDES: _json(kept)} if kept else {})
 

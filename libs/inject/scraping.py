@@ -23,6 +23,8 @@ class Scraping(Struct, frozen=True):
 
     annotations: Mapping[str, str] = {}
     variable: str = ""
+    said: Mapping[str, str] | None = None
+    """The annotations before; None if they stay as they are."""
 
 
 def merged(annotations: Mapping[str, str], own_ports: tuple[int, ...], report: Report) -> Scraping:
@@ -45,21 +47,16 @@ def merged(annotations: Mapping[str, str], own_ports: tuple[int, ...], report: R
         return Scraping()
     wanted = {"scrape": "true", "port": str(own_ports[0]), "path": _PAGE}
     turned = {_PREFIX + name: value for name, value in wanted.items()}
+    before = {_PREFIX + name: value for name, value in said.items()}
     if "scrape" not in said or int(port) in own_ports:
-        return Scraping(turned)
-    return Scraping(turned, json.dumps(said, separators=(",", ":")))
+        return Scraping(turned, said=before)
+    return Scraping(turned, json.dumps(said, separators=(",", ":")), said=before)
 
 
-def restored(annotations: Mapping[str, str], variable: str) -> dict[str, str]:
-    """Return annotations with those that `variable` holds, and without ours."""
-    names = [_PREFIX + name for name in _NAMES]
-    if annotations.get(names[1]) != _PAGE:
+def restored(annotations: Mapping[str, str], said: Mapping[str, str] | None) -> dict[str, str]:
+    """Return annotations with what they `said` before they were turned; None: they were not."""
+    if said is None:
         return dict(annotations)
+    names = {_PREFIX + name for name in _NAMES}
     kept = {key: value for key, value in annotations.items() if key not in names}
-    try:
-        said = json.loads(variable or "{}")
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, Mapping):
-        return kept
-    return kept | {_PREFIX + key: str(said[key]) for key in _NAMES if key in said}
+    return kept | {key: said[key] for key in said if key in names}

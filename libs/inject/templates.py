@@ -67,7 +67,8 @@ def compiled(text: str) -> tuple[Template | None, str]:
 def render(template: Template, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the piece with its values; what the data does not have is an empty text."""
     texts = [_look_up(data, steps) for steps in template.values]
-    return {key: _filled(value, texts) for key, value in template.fragment.items()}
+    found = _filled(dict(template.fragment), texts)
+    return found if isinstance(found, dict) else {}
 
 
 def _steps(expression: str) -> Steps | None:

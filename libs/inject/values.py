@@ -28,8 +28,8 @@ class Proxy(Part, frozen=True):
     component_log_level: str = ""
     privileged: bool = False
     tz: str = ""
-    include_ip_ranges: str = "*"
-    exclude_ip_ranges: str = ""
+    include_ip_ranges: str = field(default="*", name="includeIPRanges")
+    exclude_ip_ranges: str = field(default="", name="excludeIPRanges")
     include_inbound_ports: str = "*"
     exclude_inbound_ports: str = ""
     include_outbound_ports: str = ""
@@ -72,7 +72,7 @@ class Global(Part, frozen=True):
     image_pull_policy: str = ""
     image_pull_secrets: tuple[str, ...] = ()
     ca_address: str = ""
-    mesh_id: str = ""
+    mesh_id: str = field(default="", name="meshID")
     network: str = ""
     logging: Logging = Logging()
     multi_cluster: MultiCluster = MultiCluster()
@@ -83,9 +83,7 @@ class Global(Part, frozen=True):
 class SidecarInjectorWebhook(Part, frozen=True):
     """How the injector behaves."""
 
-    rewrite_app_http_probe: bool = True
-    enable_namespaces_by_default: bool = False
-    reinvocation_policy: str = "Never"
+    rewrite_app_http_probe: bool = field(default=True, name="rewriteAppHTTPProbe")
 
 
 class Cni(Part, frozen=True):

@@ -10,7 +10,8 @@ class Delta(Struct, frozen=True):
     """The difference between one mesh and the next.
 
     `change` numbers the change: it is what receipts speak of. `observed` is the wall-clock time, in
-    seconds, at which its first cause was seen.
+    seconds, at which its first cause was seen. `generations` says which state of each cause it was,
+    in the order of `causes`: Kubernetes' `metadata.generation`, 0 where there is none.
     """
 
     changed: frozenset[Key] = frozenset()
@@ -18,6 +19,7 @@ class Delta(Struct, frozen=True):
     causes: tuple[Ref, ...] = ()
     change: int = 0
     observed: float = 0.0
+    generations: tuple[int, ...] = ()
 
     @property
     def keys(self) -> frozenset[Key]:

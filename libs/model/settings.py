@@ -4,8 +4,9 @@ from msgspec import Struct
 
 from libs.model.ids import Ref
 from libs.model.providers import Provider
+from libs.model.proxy_settings import ProxySettings
 from libs.model.telemetry import AccessLog, DefaultProviders
-from libs.model.traffic import Keepalive, Retries
+from libs.model.traffic import Keepalive, LocalityBalancing, Retries, TrafficPolicy
 
 
 class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -25,7 +26,8 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     tcp_keepalive: Keepalive | None = None
     protocol_detection_timeout: int = 0
     dns_refresh_rate: int = 60_000
-    locality_balancing: bool = True
+    locality: LocalityBalancing | None = LocalityBalancing()  # None: places do not matter
+    default_policy: TrafficPolicy | None = None  # for hosts whose own policy leaves something open
     default_retries: Retries | None = None
     service_export_to: tuple[str, ...] = ("*",)
     routing_export_to: tuple[str, ...] = ("*",)
@@ -36,9 +38,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     h2_upgrade: bool = False
     providers: tuple[Provider, ...] = ()
     default_providers: DefaultProviders = DefaultProviders()
-    trusted_proxies: int = 0  # in front of gateways: whose X-Forwarded-For counts
-    forward_client_cert: str = "SANITIZE_SET"  # of gateways
-    accept_proxy_protocol: bool = False  # at gateways
+    proxy: ProxySettings = ProxySettings()  # of proxies that say nothing of their own
     ingress: str = "STRICT"  # which Ingresses count: STRICT, DEFAULT or OFF
     ingress_class: str = "istio"
     ingress_selector: str = "ingressgateway"

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from libs.model.ids import Ref
+from libs.model.proxy_settings import Tag
 
 
 class AccessLog(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -20,7 +21,10 @@ class TracingRule(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tru
     providers: tuple[str, ...] = ()
     sampling: float | None = None  # percent
     disabled: bool | None = None
-    tags: tuple[tuple[str, str, str, str], ...] = ()  # name, kind, value or name, default
+    tags: tuple[Tag, ...] = ()
+    mesh_tags: bool | None = None  # who the workload is
+    by_request_id: bool | None = None  # the request's id says whether it is traced
+    propagate: bool | None = None  # the context is handed on
 
 
 class MetricsRule(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -62,7 +66,10 @@ class Tracing(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     provider: str
     sampling: float = 1.0
     disabled: bool = False
-    tags: tuple[tuple[str, str, str, str], ...] = ()
+    tags: tuple[Tag, ...] = ()
+    mesh_tags: bool = True
+    by_request_id: bool = True
+    propagate: bool = True
 
 
 class Log(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -262,9 +262,11 @@ class LocalityFailover(Struct, frozen=True, gc=False):
 
 
 class LocalityBalancing(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """Balancing by locality."""
+    """Balancing by locality, or by zone: then Envoy itself prefers the zone that it is in."""
 
     enabled: bool | None = None
+    zones: bool = False
+    min_cluster_size: int | None = None  # with `zones`: of fewer endpoints none is preferred
     distribute: tuple[LocalityWeights, ...] = ()
     failover: tuple[LocalityFailover, ...] = ()
     failover_priority: tuple[str, ...] = ()
@@ -307,6 +309,7 @@ class RetryBudget(Struct, frozen=True, gc=False, omit_defaults=True):
 
     percent: float | None = None
     least: int = 0
+    interval: int | None = None  # milliseconds of which requests count; None: those of this moment
 
 
 class Tunnel(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -215,9 +215,23 @@ def _sight(outbound: OutboundScope) -> _Sight:
 
 
 def _by_name(scopes: tuple[EndpointScope, ...]) -> tuple[EndpointScope, ...]:
-    """Return the same endpoints for the clusters that a router finds by the SNI of TLS."""
+    """Return the endpoints of the clusters that a router finds by the SNI of TLS.
+
+    The router passes the caller's mesh TLS on, so they are those that can end it.
+    """
     named = ((scope, parse_cluster(scope.cluster)) for scope in scopes)
-    return tuple(structs.replace(scope, cluster=name.sni) for scope, name in named if name)
+    return tuple(
+        structs.replace(scope, cluster=name.sni, endpoints=tuple(_ending_mesh_tls(scope)))
+        for scope, name in named
+        if name
+    )
+
+
+def _ending_mesh_tls(scope: EndpointScope) -> Iterator[Endpoint]:
+    for endpoint in scope.endpoints:
+        place = (endpoint.address, endpoint.port)
+        if endpoint.mtls and place not in scope.mtls_disabled_ports:
+            yield endpoint
 
 
 def has_endpoints(outbound: OutboundScope, scoped: ScopedService) -> bool:
@@ -315,7 +329,8 @@ def _chosen(  # noqa: PLR0917 - the parts of one cluster
     scoped: ScopedService, subset: ScopedSubset, policy: TrafficPolicy, endpoints: list[Endpoint]
 ) -> Iterator[Endpoint]:
     outlier = policy.outlier_detection
-    without_unhealthy = outlier is not None and bool(outlier.min_health_percent)
+    wanted = outlier is None or not outlier.min_health_percent
+    without_unhealthy = not (wanted or locality.spills_over(scoped.service))
     session = PERSISTENT_SESSION_LABEL in scoped.service.labels
     for endpoint in endpoints:
         if endpoint.health is Health.UNHEALTHY and without_unhealthy:

@@ -15,15 +15,18 @@ from libs.model.extensions import Extension
 from libs.model.ids import Ref, ServiceKey
 from libs.model.mesh import Mesh
 from libs.model.patches import PatchSet
+from libs.model.proxy_settings import ProxySettings
 from libs.model.security import AccessPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.sidecar import Sidecar
 from libs.model.telemetry import TelemetryPolicy
 from libs.model.tokens import TokenPolicy
+from libs.model.traffic import HostPolicy
 from libs.model.workload import Workload, canonical_name, canonical_revision
 from libs.proxy import additions, ingress
 from libs.proxy.attachments import attaches
+from libs.proxy.inbound_pools import PoolIndex, PoolIndexes
 from libs.proxy.ingress import Exposed
 from libs.proxy.memberships import Membership, Memberships
 from libs.proxy.node import Interception, Proxy, ProxyType
@@ -38,7 +41,9 @@ UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 _PROXY_PORTS = frozenset({15001, 15006, 15021, 15090})
 """Listeners of the proxy itself: a service on one of these ports would send it into a loop."""
 
-R = TypeVar("R", Service, AccessPolicy, TokenPolicy, TelemetryPolicy, PatchSet, Extension)
+R = TypeVar(
+    "R", Service, AccessPolicy, TokenPolicy, TelemetryPolicy, PatchSet, Extension, HostPolicy
+)
 _Groups = Mapping[str, tuple[R, ...]]
 
 
@@ -57,8 +62,11 @@ class InboundScoper:
         self._telemetry: tuple[object, _Groups[TelemetryPolicy]] = (None, {})
         self._patches: tuple[object, _Groups[PatchSet]] = (None, {})
         self._extensions: tuple[object, _Groups[Extension]] = (None, {})
+        self._host_policies: tuple[object, _Groups[HostPolicy]] = (None, {})
+        self._pools = PoolIndexes()
         self._peers: tuple[object, object, PeerPolicies] = (None, None, PeerPolicies(Mesh()))
         self._sidecars: tuple[object, object, SidecarIndex] = (None, None, SidecarIndex((), ""))
+        self._own_settings: tuple[object, dict[ProxySettings, MeshSettings]] = (None, {})
         self._scopes: dict[str, tuple[_Inputs, InboundScope]] = {}
 
     def scope(self, mesh: Mesh, proxy: Proxy) -> InboundScope:
@@ -97,7 +105,7 @@ class InboundScoper:
         return _Inputs(
             proxy=proxy,
             workload=workload,
-            settings=mesh.settings,
+            settings=self._settings_of(mesh, proxy.settings),
             services=self._services[1].get(namespace, ()),
             membership=self._memberships.of(proxy.workload),
             peers=self._peers[2],
@@ -112,7 +120,22 @@ class InboundScoper:
             mesh_extensions=self._extensions[1].get(mesh.settings.root_namespace, ()),
             extensions=self._extensions[1].get(namespace, ()),
             sidecar=self._sidecars[2].choose(namespace, proxy.labels),
+            pools=self._pools_of(namespace, mesh.settings),
         )
+
+    def _pools_of(self, namespace: str, settings: MeshSettings) -> PoolIndex:
+        groups, root = self._host_policies[1], settings.root_namespace
+        at_root = () if namespace == root else groups.get(root, ())
+        return self._pools.of(namespace, (at_root, groups.get(namespace, ())), settings)
+
+    def _settings_of(self, mesh: Mesh, own: ProxySettings | None) -> MeshSettings:
+        """Return the mesh's settings with those of a proxy; equal ones are the same object."""
+        if self._own_settings[0] is not mesh.settings:
+            self._own_settings = (mesh.settings, {})
+        if own is None or own == mesh.settings.proxy:
+            return mesh.settings
+        known = self._own_settings[1]
+        return known.setdefault(own, structs.replace(mesh.settings, proxy=own))
 
     def _update_policies(self, mesh: Mesh) -> None:
         if self._tokens[0] is not mesh.token_policies:
@@ -124,6 +147,9 @@ class InboundScoper:
 
     def _update(self, mesh: Mesh) -> None:
         self._memberships.update(mesh.endpoints)
+        if self._host_policies[0] is not mesh.host_policies:
+            pooled = sorted(mesh.host_policies.values(), key=lambda one: one.ref)
+            self._host_policies = (mesh.host_policies, _grouped(pooled, self._host_policies[1]))
         if self._services[0] is not mesh.services:
             groups = _grouped(sorted(mesh.services.values(), key=_age), self._services[1])
             self._services = (mesh.services, groups)
@@ -169,6 +195,7 @@ class _Inputs(NamedTuple):
     mesh_extensions: tuple[Extension, ...]  # of the root namespace
     extensions: tuple[Extension, ...]  # of the workload's namespace
     sidecar: Sidecar | None
+    pools: PoolIndex  # of the workload's namespace
 
 
 def _is(left: object, right: object) -> bool:
@@ -270,7 +297,8 @@ def _let_in(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:
     ports = _ports(inputs, workload)
     if sidecar is None or sidecar.inbound_pool is None:
         return ports
-    return tuple(structs.replace(port, pool=sidecar.inbound_pool) for port in ports)
+    pool = sidecar.inbound_pool
+    return tuple(structs.replace(port, pool=pool, pool_refs=()) for port in ports)
 
 
 def _ingress(inputs: _Inputs, workload: Workload, sidecar: Sidecar) -> Iterator[InboundPort]:
@@ -286,6 +314,9 @@ def _ingress(inputs: _Inputs, workload: Workload, sidecar: Sidecar) -> Iterator[
             continue
         service, service_port = ingress.service_of(sidecar, listener, served)
         endpoint, endpoint_port = ingress.endpoint_of(listener, inputs.proxy)
+        pool, pool_refs = inputs.pools.of(service, service_port)
+        if chosen := listener.pool or sidecar.inbound_pool:
+            pool, pool_refs = chosen, ()
         yield InboundPort(
             port=number,
             protocol=listener.port.protocol,
@@ -294,7 +325,8 @@ def _ingress(inputs: _Inputs, workload: Workload, sidecar: Sidecar) -> Iterator[
             service=service,
             service_port=service_port,
             ingress=listener,
-            pool=listener.pool or sidecar.inbound_pool,
+            pool=pool,
+            pool_refs=pool_refs,
             endpoint=endpoint,
             endpoint_port=endpoint_port,
         )
@@ -311,6 +343,7 @@ def _ports(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:
         number: inputs.peers.effective(workload.namespace, workload.labels, number)
         for number in exposed
     }
+    pools = {number: inputs.pools.of(by[0], by[1].number) for number, by in exposed.items() if by}
     return tuple(
         InboundPort(
             port=number,
@@ -319,6 +352,8 @@ def _ports(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:
             mode_refs=modes[number][1],
             service=by[0] if by else None,
             service_port=by[1].number if by else 0,
+            pool=pools[number][0] if by else None,
+            pool_refs=pools[number][1] if by else (),
         )
         for number, by in sorted(exposed.items())
     )

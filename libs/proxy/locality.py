@@ -28,7 +28,6 @@ _DISTRIBUTIONS = {
     "prefersamezone": _SAME_ZONE,
     "prefersamenode": _SAME_NODE,
 }
-_MESH_DEFAULT = LocalityBalancing()
 
 
 class InForce(NamedTuple):
@@ -41,7 +40,7 @@ class InForce(NamedTuple):
     def weighted(self) -> bool:
         """Tell whether localities have weights of their own in the cluster."""
         setting = self.setting
-        if setting is None:
+        if setting is None or setting.zones:
             return False
         named = setting.failover or setting.failover_priority
         return bool(setting.distribute or (self.failover and named))
@@ -52,11 +51,25 @@ def in_force(service: Service, policy: TrafficPolicy, settings: MeshSettings) ->
     outlier = policy.outlier_detection is not None
     written = policy.load_balancing.locality if policy.load_balancing else None
     if written is not None:
-        return InForce(None if written.enabled is False else written, outlier)
+        return _of(written, outlier)
     distribution = _DISTRIBUTIONS.get(service.traffic_distribution.lower())
     if distribution is not None:
         return InForce(distribution, failover=True)
-    return InForce(_MESH_DEFAULT if settings.locality_balancing else None, outlier)
+    return _of(settings.locality, outlier) if settings.locality else InForce(None, outlier)
+
+
+def _of(setting: LocalityBalancing, outlier: bool) -> InForce:
+    if setting.zones:  # Envoy leaves its zone when it has to, whoever notices failure
+        return InForce(setting, setting.enabled is not False)
+    return InForce(None if setting.enabled is False else setting, outlier)
+
+
+def spills_over(service: Service) -> bool:
+    """Tell whether a service's own distribution passes requests on as health declines.
+
+    Envoy then has to know of endpoints that are not ready, and must never call them.
+    """
+    return service.traffic_distribution.lower() in _DISTRIBUTIONS
 
 
 def topology(locality: Locality, network: str, node: str) -> dict[str, str]:

@@ -14,7 +14,9 @@ from msgspec import Struct
 from libs.model.endpoint import Locality
 from libs.model.ids import SpiffeId, WorkloadKey, entry_key, workload_key
 from libs.model.mesh import Mesh
+from libs.model.proxy_settings import ProxySettings
 from libs.model.workload import Workload
+from libs.proxy import settings
 from libs.proxy.errors import NodeError
 
 
@@ -63,6 +65,7 @@ class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     http_proxy_port: int = 0
     unprivileged: bool = False  # cannot open sockets on ports below 1024
     dns_capture: bool = False  # its agent answers the application's DNS queries
+    settings: ProxySettings | None = None  # None: those that the mesh has for all
     # Only with Interception.NONE: where explicit listeners bind, where the application listens.
     outbound_address: str = "127.0.0.1"
     application_address: str = "127.0.0.1"
@@ -115,9 +118,15 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
         http_proxy_port=_port(metadata, "HTTP_PROXY_PORT"),
         unprivileged=_text(metadata, "UNPRIVILEGED_POD") == "true",
         dns_capture=_text(metadata, "DNS_CAPTURE") == "true",
+        settings=_settings(metadata),
         outbound_address=_ip(metadata, "SEINE_OUTBOUND_ADDRESS", "127.0.0.1"),
         application_address=_ip(metadata, "SEINE_APPLICATION_ADDRESS", "127.0.0.1"),
     )
+
+
+def _settings(metadata: Mapping[str, object]) -> ProxySettings | None:
+    config = metadata.get("PROXY_CONFIG")
+    return settings.read(config) if isinstance(config, Mapping) and config else None
 
 
 def _split(node_id: str) -> tuple[ProxyType, str, str, str, str]:

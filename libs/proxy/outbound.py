@@ -4,14 +4,15 @@
 Endpoints are not decided here but in `libs.proxy.endpoints`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from msgspec import structs
 
 from libs.model import wire
-from libs.model.ids import Ref, SpiffeId
+from libs.model.ids import Ref, SpiffeId, parse_spiffe_id
+from libs.model.proxy_settings import ProxySettings
 from libs.model.service import Protocol, Resolution, Service
 from libs.model.settings import MeshSettings
 from libs.model.sidecar import Sidecar
@@ -22,7 +23,7 @@ from libs.proxy.facts import NO_ENDPOINTS, EndpointFacts
 from libs.proxy.gateways import merge
 from libs.proxy.node import Interception, Proxy, ProxyType
 from libs.proxy.outlook import Listing, Outlook, listing
-from libs.proxy.policies import ANYBODY, MergedPolicy, at_port
+from libs.proxy.policies import ANYBODY, MergedPolicy, at_port, over_default
 from libs.proxy.routings import SIDECARS, prune
 from libs.proxy.scope import (
     EgressView,
@@ -50,6 +51,7 @@ class Client(NamedTuple):
     published: tuple[tuple[int, int], ...] = ()  # a router's own ports by those of its services
     sidecar: str = ""  # the Sidecar that the client goes by
     facing: str = ""
+    settings: ProxySettings | None = None  # its own, if it has any
 
 
 def client_of(
@@ -73,6 +75,7 @@ def client_of(
         published=published if router else (),
         sidecar=sidecar.ref if sidecar else "",
         facing=str(facing(proxy)),
+        settings=proxy.settings,
     )
 
 
@@ -95,7 +98,7 @@ def outbound_scope(
         type=proxy.type,
         namespace=proxy.namespace,
         dns_domain=proxy.dns_domain,
-        settings=outlook.settings,
+        settings=outlook.settings_of(client.settings),
         interception=proxy.interception,
         services=_scoped(outlook, found, client),
         routings=routings,
@@ -234,7 +237,7 @@ def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
     aliases: tuple[str, ...],
     settings: MeshSettings,
 ) -> ScopedService:
-    subsets = _subsets(service, policy)
+    subsets = _subsets(service, policy, settings)
     made = ScopedService(
         service=service,
         subsets=subsets,
@@ -252,26 +255,35 @@ def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
     return structs.replace(made, digest=wire.digest(made))
 
 
-def _subsets(service: Service, policy: MergedPolicy | None) -> tuple[ScopedSubset, ...]:
+def _subsets(
+    service: Service, policy: MergedPolicy | None, settings: MeshSettings
+) -> tuple[ScopedSubset, ...]:
+    default = settings.default_policy
     base = policy.policy if policy else None
     named = policy.subsets if policy else ()
     return (
-        ScopedSubset(name="", labels=_NO_LABELS, policies=_by_port(service, base, None)),
+        ScopedSubset(name="", labels=_NO_LABELS, policies=_by_port(service, base, None, default)),
         *(
             ScopedSubset(
                 name=subset.name,
                 labels=subset.labels,
-                policies=_by_port(service, base, subset.policy),
+                policies=_by_port(service, base, subset.policy, default),
             )
             for subset in named
         ),
     )
 
 
-def _by_port(
-    service: Service, base: TrafficPolicy | None, subset: TrafficPolicy | None
+def _by_port(  # noqa: PLR0917 - what is laid over each other
+    service: Service,
+    base: TrafficPolicy | None,
+    subset: TrafficPolicy | None,
+    default: TrafficPolicy | None,
 ) -> dict[int, TrafficPolicy]:
-    return {port.number: at_port(base, subset, port.number) for port in service.ports}
+    return {
+        port.number: over_default(at_port(base, subset, port.number), default)
+        for port in service.ports
+    }
 
 
 def _accounts(service: Service, facts: EndpointFacts, settings: MeshSettings) -> tuple[str, ...]:
@@ -281,7 +293,23 @@ def _accounts(service: Service, facts: EndpointFacts, settings: MeshSettings) ->
         for domain in domains
         for namespace, account in facts.accounts
     }
-    return tuple(sorted(proved.union(service.subject_alt_names)))
+    declared = {
+        everywhere
+        for name in service.subject_alt_names
+        for everywhere in _in_domains(name, domains)
+    }
+    return tuple(sorted(proved | declared))
+
+
+def _in_domains(name: str, domains: Sequence[str]) -> Iterator[str]:
+    """Yield a name that a server may prove; an identity of the mesh, in all its trust domains."""
+    yield name
+    try:
+        identity = parse_spiffe_id(name)
+    except ValueError:  # the name of a host, or somebody else's identity
+        return
+    if identity.trust_domain in domains:
+        yield from (str(structs.replace(identity, trust_domain=one)) for one in domains)
 
 
 def _dialled_by_clients(service: Service, subsets: Iterable[ScopedSubset]) -> bool:

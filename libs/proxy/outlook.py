@@ -13,6 +13,7 @@ from msgspec import structs
 
 from libs.model.ids import Ref
 from libs.model.mesh import Mesh
+from libs.model.proxy_settings import ProxySettings
 from libs.model.security import MtlsMode
 from libs.model.service import Resolution, Service
 from libs.model.settings import MeshSettings
@@ -31,6 +32,8 @@ from libs.proxy.sidecars import Narrowed, SidecarIndex
 from libs.proxy.visibility import ServiceIndex, concrete
 
 _NO_LABELS: dict[str, str] = {}
+_MAX_SETTINGS = 1024
+"""Proxies' own settings that are remembered; with more of them all are forgotten."""
 
 
 class Listing(NamedTuple):
@@ -54,6 +57,8 @@ class Outlook:
         self._faced: Memo[Service] = Memo()
         self._listed: dict[tuple[str, Facing], Listing] = {}
         self._forbidden: dict[str, tuple[Ref, ...]] = {}
+        self._own_settings: dict[ProxySettings, MeshSettings] = {}
+        self.settings = MeshSettings()
         self._alike: dict[int, tuple[Listing, tuple[ScopedService, ...]]] = {}
         self.one = Interner()
         self.narrowed: Memo[Narrowed] = Memo()
@@ -65,7 +70,9 @@ class Outlook:
         """Look at `mesh`. Indexes of tables that did not change are kept."""
         settings = mesh.settings
         self._turn()
-        self.settings: MeshSettings = settings
+        if settings is not self.settings:
+            self._own_settings = {}
+        self.settings = settings
         self.facts = facts
         self.services = self._services.get(
             (mesh.services, settings), partial(self._index_services, mesh)
@@ -88,6 +95,15 @@ class Outlook:
             (mesh.sidecars, settings),
             lambda: SidecarIndex(mesh.sidecars.values(), settings.root_namespace),
         )
+
+    def settings_of(self, own: ProxySettings | None) -> MeshSettings:
+        """Return the mesh's settings with those of a proxy; equal ones are the same object."""
+        if own is None or own == self.settings.proxy:
+            return self.settings
+        if len(self._own_settings) >= _MAX_SETTINGS:
+            self._own_settings = {}
+        made = structs.replace(self.settings, proxy=own)
+        return self._own_settings.setdefault(own, made)
 
     def sidecar(self, proxy: Proxy) -> Sidecar | None:
         """Return the Sidecar that `proxy` goes by; routers go by none."""

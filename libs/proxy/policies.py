@@ -237,6 +237,17 @@ def at_port(host: TrafficPolicy | None, subset: TrafficPolicy | None, port: int)
     )
 
 
+def over_default(policy: TrafficPolicy, default: TrafficPolicy | None) -> TrafficPolicy:
+    """Return a policy with what it leaves open to the mesh, block by block."""
+    if default is None:
+        return policy
+    return structs.replace(
+        policy,
+        connection_pool=policy.connection_pool or default.connection_pool,
+        outlier_detection=policy.outlier_detection or default.outlier_detection,
+    )
+
+
 def _port_entry(policy: TrafficPolicy | None, port: int) -> tuple[TrafficPolicy, bool]:
     if policy is None:
         return NOTHING_SAID, False

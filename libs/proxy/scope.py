@@ -126,6 +126,7 @@ class InboundPort(Struct, frozen=True, gc=False, kw_only=True):
     service_port: int = 0
     ingress: IngressListener | None = None  # of a Sidecar, in place of what services expose
     pool: ConnectionPool | None = None
+    pool_refs: tuple[Ref, ...] = ()  # the host policies that the pool came from
     # Where the ingress leads: an IP address (and `endpoint_port`) or unix://…; empty: onward.
     endpoint: str = ""
     endpoint_port: int = 0

@@ -111,20 +111,32 @@ def _tracing(side: str, chain: Sequence[TelemetryPolicy], settings: MeshSettings
         merged = structs.replace(
             merged,
             sampling=merged.sampling if rule.sampling is None else rule.sampling,
-            disabled=merged.disabled if rule.disabled is None else rule.disabled,
+            disabled=_over(merged.disabled, rule.disabled),
             tags=rule.tags or merged.tags,
+            mesh_tags=_over(merged.mesh_tags, rule.mesh_tags),
+            by_request_id=_over(merged.by_request_id, rule.by_request_id),
+            propagate=_over(merged.propagate, rule.propagate),
         )
     kinds = {it.name: it for it in settings.providers}
     known = (it for it in providers if isinstance(kinds.get(it), Zipkin | OpenTelemetry))
     provider = next(known, None)
     if provider is None:
         return None
+    spans = settings.proxy.spans
+    default = 1.0 if spans.sampling is None else spans.sampling
     return Tracing(
         provider=provider,
-        sampling=1.0 if merged.sampling is None else merged.sampling,
+        sampling=default if merged.sampling is None else merged.sampling,
         disabled=bool(merged.disabled),
-        tags=merged.tags,
+        tags=merged.tags or spans.tags,
+        mesh_tags=spans.mesh_tags if merged.mesh_tags is None else merged.mesh_tags,
+        by_request_id=merged.by_request_id is not False,
+        propagate=merged.propagate is not False,
     )
+
+
+def _over(wider: bool | None, nearer: bool | None) -> bool | None:
+    return wider if nearer is None else nearer
 
 
 def _logs(side: str, chain: Sequence[TelemetryPolicy], settings: MeshSettings) -> tuple[Log, ...]:

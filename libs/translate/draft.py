@@ -149,16 +149,22 @@ class Draft:
             owners = self._stale.setdefault(unit.rule, {})
             owners[unit.owner] = owners.get(unit.owner, causes) | causes
 
+    def _generation(self, cause: Ref) -> int:
+        resource = self.resource(parse_ref(cause)[0], cause)
+        return resource.metadata.generation if resource is not None else 0
+
     def _old(self, key: Key) -> Struct | None:
         return self._before.mesh.rows(key.table).get(key.key)
 
     def _delta(self, moved: Mapping[Key, Struct | None], mesh: Mesh) -> Delta:
         if not moved:
             return Delta()
+        causes = tuple(sorted(self._causes))
         return Delta(
             changed=frozenset(key for key, row in moved.items() if row is not None),
             removed=frozenset(key for key, row in moved.items() if row is None),
-            causes=tuple(sorted(self._causes)),
+            causes=causes,
+            generations=tuple(map(self._generation, causes)),
             change=mesh.version,
             observed=min(self._observed[cause] for cause in self._causes),
         )

@@ -122,7 +122,7 @@ def _abort(abort: api.Abort | None) -> model.Abort | None:
     return model.Abort(
         http_status=abort.http_status or 0,
         grpc_status=abort.grpc_status or "",
-        percentage=abort.percentage.value if abort.percentage else 100.0,
+        percentage=abort.percentage.value if abort.percentage else 0.0,
     )
 
 

@@ -95,5 +95,4 @@ RULES = (
     Rule("peer conflicts", PeerAuthentication, peers.check),
     Rule("proxy settings", ProxyConfig, proxy_settings.check),
     Rule("unsupported routing", VirtualService, unsupported.of_routing),
-    Rule("unsupported host policies", DestinationRule, unsupported.of_host_policy),
 )

@@ -12,14 +12,22 @@ from libs.api import mesh_config as api
 from libs.api.kubernetes import ConfigMap
 from libs.api.mesh_parts import IngressMode
 from libs.api.networking.destination_rule import H2UpgradePolicy
-from libs.api.proxy_defaults import ForwardClientCertDetails
+from libs.api.written import written as as_written
 from libs.model.mesh import Key, Table
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import AccessLog
+from libs.model.traffic import TrafficPolicy
+from libs.proxy import settings as proxy_settings
 from libs.translate.http_routes import retries
 from libs.translate.providers import default_providers, providers
 from libs.translate.state import Derived
-from libs.translate.traffic_policy import keepalive
+from libs.translate.traffic_policy import (
+    connection_pool,
+    keepalive,
+    locality_balancing,
+    outlier_detection,
+    zone_balancing,
+)
 from libs.translate.view import View
 
 
@@ -68,15 +76,35 @@ def _policies(config: api.MeshConfig) -> dict[str, Any]:
     if config.inbound_traffic_policy:
         inbound = config.inbound_traffic_policy.mode
         written["passthrough_inbound"] = inbound is api.InboundMode.PASSTHROUGH
-    if config.locality_lb_setting and config.locality_lb_setting.enabled is not None:
-        written["locality_balancing"] = config.locality_lb_setting.enabled
     if config.path_normalization:
         kind = config.path_normalization.normalization
         written["path_normalization"] = "BASE" if kind is api.Normalization.DEFAULT else str(kind)
     if config.h2_upgrade_policy:
         written["h2_upgrade"] = config.h2_upgrade_policy is H2UpgradePolicy.UPGRADE
-    if config.default_config and config.default_config.mesh_id:
-        written["mesh_id"] = config.default_config.mesh_id
+    return written | _of_hosts(config) | _of_proxies(config)
+
+
+def _of_hosts(config: api.MeshConfig) -> dict[str, Any]:
+    """What hosts' own policies may leave open."""
+    written: dict[str, Any] = {}
+    zones = zone_balancing(config.zone_aware_lb_setting)
+    if zones or config.locality_lb_setting:
+        written["locality"] = zones or locality_balancing(config.locality_lb_setting)
+    if defaults := config.default_traffic_policy:
+        written["default_policy"] = TrafficPolicy(
+            connection_pool=connection_pool(defaults.connection_pool),
+            outlier_detection=outlier_detection(defaults.outlier_detection),
+        )
+    return written
+
+
+def _of_proxies(config: api.MeshConfig) -> dict[str, Any]:
+    """What holds for proxies that say nothing of their own."""
+    written: dict[str, Any] = {}
+    if config.default_config:
+        written["proxy"] = proxy_settings.read(as_written(config.default_config))
+        if config.default_config.mesh_id:
+            written["mesh_id"] = config.default_config.mesh_id
     return written
 
 
@@ -89,20 +117,16 @@ def _edge(config: api.MeshConfig) -> dict[str, Any]:
         written["ingress"] = str(config.ingress_controller_mode)
     if selector := config.ingress_selector or config.ingress_service:
         written["ingress_selector"] = selector
-    topology = config.default_config.gateway_topology if config.default_config else None
-    if topology is not None:
-        written["trusted_proxies"] = topology.num_trusted_proxies
-        written["accept_proxy_protocol"] = topology.proxy_protocol is not None
-        if topology.forward_client_cert_details is not ForwardClientCertDetails.UNDEFINED:
-            written["forward_client_cert"] = str(topology.forward_client_cert_details)
     return written
 
 
 def _access_log(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
     old, encoding = base.access_log, config.access_log_encoding
+    as_json = old.json if encoding is None else encoding is api.LogEncoding.JSON
+    form = old.format if config.access_log_format is None else config.access_log_format
     log = AccessLog(
         path=old.path if config.access_log_file is None else config.access_log_file,
-        format=old.format if config.access_log_format is None else config.access_log_format,
-        json=old.json if encoding is None else encoding is api.LogEncoding.JSON,
+        format="" if as_json and not api.is_json(form) else form,
+        json=as_json,
     )
     return {"access_log": log}

@@ -73,6 +73,11 @@ def _tracing(entry: api.Tracing) -> TracingRule:
         sampling=entry.random_sampling_percentage,
         disabled=entry.disable_span_reporting,
         tags=tuple(_tag(name, tag) for name, tag in sorted(entry.custom_tags.items())),
+        mesh_tags=entry.enable_istio_tags,
+        by_request_id=entry.use_request_id_for_trace_sampling,
+        propagate=None
+        if entry.disable_context_propagation is None
+        else not entry.disable_context_propagation,
     )
 
 
@@ -133,14 +138,6 @@ def _unknown(spec: api.TelemetrySpec, settings: MeshSettings) -> Iterator[_Fault
 
 
 def _without_effect(spec: api.TelemetrySpec) -> Iterator[_Fault]:
-    for index, trace in enumerate(spec.tracing):
-        for field, value in (
-            ("useRequestIdForTraceSampling", trace.use_request_id_for_trace_sampling is False),
-            ("enableIstioTags", trace.enable_istio_tags is not None),
-            ("disableContextPropagation", trace.disable_context_propagation),
-        ):
-            if value:
-                yield _unsupported(f"tracing[{index}].{field}", "has no effect yet")
     for index, entry in enumerate(spec.metrics):
         if entry.reporting_interval is not None:
             text = "has no effect: connections are counted when they open and when they close"

@@ -15,7 +15,7 @@ def policy(written: api.TrafficPolicy | None) -> model.TrafficPolicy | None:
     return model.TrafficPolicy(
         load_balancing=_load_balancing(written.load_balancer),
         connection_pool=connection_pool(written.connection_pool),
-        outlier_detection=_outlier_detection(written.outlier_detection),
+        outlier_detection=outlier_detection(written.outlier_detection),
         tls=_tls(written.tls),
         ports={it.port.number: _port_policy(it) for it in written.port_level_settings if it.port},
         proxy_protocol=written.proxy_protocol.version if written.proxy_protocol else "",
@@ -34,7 +34,9 @@ def _tunnel(written: api.Tunnel | None) -> model.Tunnel | None:
 def _retry_budget(written: api.RetryBudget | None) -> model.RetryBudget | None:
     if written is None:
         return None
-    return model.RetryBudget(written.percent, written.min_retry_concurrency)
+    return model.RetryBudget(
+        written.percent, written.min_retry_concurrency, written.budget_interval
+    )
 
 
 def _h2_ping(written: api.ConnectionKeepalive | None) -> model.H2Ping | None:
@@ -45,7 +47,7 @@ def _port_policy(written: api.PortTrafficPolicy) -> model.TrafficPolicy:
     return model.TrafficPolicy(
         load_balancing=_load_balancing(written.load_balancer),
         connection_pool=connection_pool(written.connection_pool),
-        outlier_detection=_outlier_detection(written.outlier_detection),
+        outlier_detection=outlier_detection(written.outlier_detection),
         tls=_tls(written.tls),
     )
 
@@ -67,7 +69,8 @@ def _load_balancing(written: api.LoadBalancer | None) -> model.LoadBalancing | N
     return model.LoadBalancing(
         simple=_SIMPLE[written.simple],
         consistent_hash=_consistent_hash(written.consistent_hash),
-        locality=locality_balancing(written.locality_lb_setting),
+        locality=zone_balancing(written.zone_aware_lb_setting)
+        or locality_balancing(written.locality_lb_setting),
         warmup=_warmup(written),
     )
 
@@ -99,6 +102,19 @@ def _consistent_hash(written: api.ConsistentHash | None) -> model.ConsistentHash
         ring_size=ring,
         maglev=written.maglev is not None,
         maglev_table=written.maglev.table_size if written.maglev else 0,
+    )
+
+
+def zone_balancing(written: api.ZoneAwareBalancing | None) -> model.LocalityBalancing | None:
+    """Return how zones share traffic; the mesh's settings write it the same way."""
+    if written is None:
+        return None
+    return model.LocalityBalancing(
+        enabled=written.enabled,
+        zones=True,
+        min_cluster_size=written.min_cluster_size,
+        failover=tuple(model.LocalityFailover(it.from_, it.to) for it in written.failover),
+        failover_priority=written.failover_priority,
     )
 
 
@@ -145,7 +161,8 @@ def connection_pool(written: api.ConnectionPool | None) -> model.ConnectionPool 
     )
 
 
-def _outlier_detection(written: api.OutlierDetection | None) -> model.OutlierDetection | None:
+def outlier_detection(written: api.OutlierDetection | None) -> model.OutlierDetection | None:
+    """Return when endpoints are taken out; the mesh's settings write it the same way."""
     if written is None:
         return None
     return model.OutlierDetection(

@@ -7,7 +7,6 @@ translation leaves out stands here, and goes from here when it is done.
 from collections.abc import Iterator
 
 from libs.api import reasons
-from libs.api.networking.destination_rule import DestinationRule, PortTrafficPolicy, TrafficPolicy
 from libs.api.networking.virtual_service import VirtualService, VirtualServiceSpec
 from libs.api.problem import Problem, Severity
 from libs.model.ids import Ref
@@ -48,37 +47,6 @@ def _subnets(spec: VirtualServiceSpec) -> Iterator[tuple[str, tuple[str, ...]]]:
     for index, tcp in enumerate(spec.tcp):
         for number, match in enumerate(tcp.match):
             yield f"spec.tcp[{index}].match[{number}]", match.destination_subnets
-
-
-def of_host_policy(_: View, resource: DestinationRule) -> Derived:
-    """Return what a DestinationRule asks for in vain."""
-    spec = resource.spec
-    policies = [("spec.trafficPolicy", spec.traffic_policy)]
-    for index, subset in enumerate(spec.subsets):
-        policies.append((f"spec.subsets[{index}].trafficPolicy", subset.traffic_policy))
-    return Derived(
-        problems=tuple(
-            _problem(
-                resource.ref, f"{place}.{field}", "has no effect yet", severity=Severity.WARNING
-            )
-            for place, policy in policies
-            if policy is not None
-            for field in _unread(policy)
-        )
-    )
-
-
-def _unread(policy: TrafficPolicy) -> Iterator[str]:
-    if policy.retry_budget and policy.retry_budget.budget_interval is not None:
-        yield "retryBudget.budgetInterval"
-    yield from _unread_anywhere(policy)
-    for index, port in enumerate(policy.port_level_settings):
-        yield from (f"portLevelSettings[{index}].{field}" for field in _unread_anywhere(port))
-
-
-def _unread_anywhere(policy: TrafficPolicy | PortTrafficPolicy) -> Iterator[str]:
-    if policy.load_balancer and policy.load_balancer.zone_aware_lb_setting:
-        yield "loadBalancer.zoneAwareLbSetting"
 
 
 def _problem(ref: Ref, path: str, text: str, *, severity: Severity = Severity.ERROR) -> Problem:

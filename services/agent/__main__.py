@@ -1,4 +1,4 @@
-"""The agent's commands: `proxy sidecar`, `proxy router`, `init`, and `certificate` for its own use.
+"""The agent's commands: `proxy`, `init`, `wait` and `request`, and `certificate` for its own use.
 
 Each loads only what it needs: what `proxy` loads stays in the memory of every pod.
 """
@@ -20,7 +20,11 @@ def main(arguments: Sequence[str]) -> NoReturn:
         sys.exit(_init(rest))
     if command == "certificate":
         sys.exit(_certificate())
-    sys.stderr.write("usage: python -m services.agent {proxy {sidecar,router} | init} …\n")
+    if command in {"wait", "request"}:
+        sys.exit(_hook(command, rest))
+    sys.stderr.write(
+        "usage: python -m services.agent {proxy {sidecar,router} | init | wait | request} …\n"
+    )
     sys.exit(2)
 
 
@@ -61,6 +65,12 @@ def _certificate() -> int:
     from services.agent.certificate import main as obtain  # noqa: PLC0415
 
     return obtain()
+
+
+def _hook(command: str, arguments: Sequence[str]) -> int:
+    from services.agent import hooks  # noqa: PLC0415
+
+    return hooks.wait(arguments) if command == "wait" else hooks.request(arguments)
 
 
 if __name__ == "__main__":

@@ -165,11 +165,12 @@ class RootSecret:
             for callback in self._on_change:
                 callback()
 
-    def fresh(self) -> Authority:
-        """Return a new root, known to nobody yet."""
-        return authority.generate(
-            self.rules.organization, now=self._clock.now(), lifetime=self.rules.root
-        )
+    def fresh(self, after: float = 0.0) -> Authority:
+        """Return a new root, known to nobody yet, that ends later than `after`."""
+        now = self._clock.now()
+        # Roots begin two minutes early, and end as much earlier.
+        lifetime = max(self.rules.root, after - now + 300.0)
+        return authority.generate(self.rules.organization, now=now, lifetime=lifetime)
 
     async def write(self, state: State, *, over: State | None) -> None:
         """Replace our Secret, which holds `over`, by `state`, and use it.

@@ -95,7 +95,7 @@ def next_step(
     proved: bool,
     asked: str,
     settle: float,
-    make: Callable[[], Authority],
+    make: Callable[[float], Authority],
 ) -> tuple[str, State] | None:
     """Return what to do now and the state after it; None if nothing is due.
 
@@ -105,7 +105,7 @@ def next_step(
         proved: whether everybody is known to trust the next root.
         asked: the last request to rotate; one that has been carried out is in the record.
         settle: seconds until all replicas have taken a step over, or do not sign.
-        make: returns a fresh root.
+        make: returns a fresh root that ends after the moment it is given.
 
     """
     record = state.record
@@ -114,7 +114,7 @@ def next_step(
         return "retire", retire(state, now=now)
     if record.slots.next is None:
         if forced or slots.should_prepare(record.slots, now):
-            return "prepare", prepare(state, make(), now=now)
+            return "prepare", prepare(state, make(record.slots.current.not_after), now=now)
         return None
     due = slots.should_activate(record.slots, now, trusted_by_all=proved)
     if due or (forced and proved):

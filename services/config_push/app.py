@@ -47,6 +47,7 @@ from services.config_push.receipts_service import METHODS, ReceiptsService
 from services.config_push.replica import Replica
 from services.config_push.settings import Settings
 from services.config_push.shared import SharedSets
+from services.config_push.standing import standing
 
 SUBSCRIBER = "config-push"
 CA_MTLS_PORT = 15013
@@ -280,7 +281,9 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
     authenticate = authn.by_certificate(trust_domain=parts.trust_domain)
     ads = parts.ads(authenticate)
     health = Health()
-    receipts = ReceiptsService(parts.plane.book)
+    receipts = ReceiptsService(
+        parts.plane.book, lambda: standing(parts.plane.connections, parts.replica.taken_over)
+    )
     allow = interceptors.allow(
         dict.fromkeys(METHODS, settings.receipt_readers),
         trust_domain=parts.trust_domain,

@@ -100,6 +100,7 @@ class Assembly:
             changed=frozenset(changed),
             removed=frozenset(removed),
             causes=tuple(Ref(cause) for cause in update.causes),
+            generations=tuple(update.generations),
             change=update.change,
             observed=update.observed,
         )

@@ -137,6 +137,11 @@ class Connection:
         """The same, for people."""
         return self.offered.class_name if self.offered else ""
 
+    @property
+    def behind(self) -> bool:
+        """Whether something of what it was offered is not written yet."""
+        return self._waiting is not None or bool(self._bodies)
+
     def offer(self, offer: Offer) -> None:
         """Let the proxy have `offer` as soon as it has read what came before."""
         if self._waiting is not None:

@@ -237,6 +237,7 @@ def _receipt(track: _Track, change: Delta) -> Receipt:
     return Receipt(
         change=change.change,
         causes=change.causes,
+        generations=change.generations,
         observed=change.observed,
         connected=track.connected,
         sent=sum(one.sent for one in classes),

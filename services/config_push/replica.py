@@ -53,6 +53,8 @@ class Replica:
         """There is a mesh to serve: from discovery, or from a warm start."""
         self.connected = False
         """The mesh is discovery's latest, as far as one can know."""
+        self.taken_over = 0.0
+        """When the whole mesh was last taken over: wall seconds."""
 
     @property
     def mesh(self) -> Mesh:
@@ -107,6 +109,8 @@ class Replica:
             return
         first = not self.synced
         self.synced = True
+        if update.snapshot:
+            self.taken_over = self._clock.now()
         self._set_connected(connected=True)
         if delta or first:
             self._on_change(self._assembly.mesh, delta)

@@ -122,6 +122,81 @@ def problems(mesh: Mesh = None, output: Output = Format.TABLE) -> None:
 
 
 @app.command()
+def inject(  # noqa: PLR0913, PLR0917 - typer passes them by name
+    file: Annotated[
+        list[str],
+        typer.Option("-f", "--filename", help="File or folder of manifests; - for standard input."),
+    ],
+    namespace: Annotated[
+        str, typer.Option("-n", "--namespace", help="Of manifests that name none.")
+    ] = "default",
+    mesh_config_file: Annotated[
+        str, typer.Option("--mesh-config-file", "--meshConfigFile", help="MeshConfig, as YAML.")
+    ] = "",
+    inject_config_file: Annotated[
+        str, typer.Option("--inject-config-file", "--injectConfigFile", help="The injector's.")
+    ] = "",
+    values_file: Annotated[
+        str, typer.Option("--values-file", "--valuesFile", help="The injector's values.")
+    ] = "",
+    revision: Annotated[str, typer.Option("-r", "--revision", help="Control plane.")] = "default",
+    system_namespace: Annotated[
+        str, typer.Option("-i", "--istio-namespace", "--istioNamespace", help="Its namespace.")
+    ] = "istio-system",
+    image: Annotated[str, typer.Option(help="Image of the proxy.")] = "seine-agent",
+    native_sidecars: Annotated[
+        bool, typer.Option(help="Proxies are init containers that stay (Kubernetes 1.33).")
+    ] = True,
+) -> None:
+    """Print manifests with a proxy in the pods that they make."""
+    from libs.inject.scene import Cluster  # noqa: PLC0415
+    from services.ctl import inject as command  # noqa: PLC0415
+
+    cluster = Cluster(
+        revision=revision,
+        system_namespace=system_namespace,
+        proxy_image=image,
+        native_sidecars=native_sidecars,
+    )
+    options = command.Options(
+        namespace=namespace,
+        mesh_file=mesh_config_file,
+        config_file=inject_config_file,
+        values_file=values_file,
+        cluster=cluster,
+    )
+    raise typer.Exit(command.run(file, options))
+
+
+@app.command("check-inject")
+def check_inject(  # noqa: PLR0917 - typer passes them by name
+    name: Annotated[
+        str, typer.Argument(metavar="[[KIND/]NAME[.NAMESPACE]]", help="In the cluster.")
+    ] = "",
+    file: Annotated[
+        list[str] | None,
+        typer.Option("-f", "--filename", help="File or folder of manifests; - for standard input."),
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("-n", "--namespace", help="Of manifests that name none.")
+    ] = "default",
+    kubeconfig: Annotated[
+        str, typer.Option(envvar="KUBECONFIG", help="The cluster (default: ~/.kube/config).")
+    ] = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Say whether a pod gets a proxy, and which rule decides."""
+    from services.ctl import check_inject as command  # noqa: PLC0415
+    from services.ctl.output import fail  # noqa: PLC0415
+
+    if bool(name) is bool(file):
+        fail("name a pod, or give manifests", hint="seinectl check-inject POD.NAMESPACE | -f FILE")
+    if file:
+        raise typer.Exit(command.run_files(file, namespace, output))
+    raise typer.Exit(command.run_cluster(name, kubeconfig, form=output))
+
+
+@app.command()
 def render(
     file: Annotated[
         list[str],

@@ -11,7 +11,6 @@ from msgspec import Struct
 from libs.api.problem import Problem
 from libs.cache.cache import OPERATION_SECONDS, Cache
 from libs.cache.redis_backend import RedisBackend
-from libs.cache.warm import WarmMesh
 from libs.kube.access_review import AccessReviewer
 from libs.kube.client import Client
 from libs.kube.domain import DEFAULT, cluster_domain
@@ -22,7 +21,7 @@ from libs.pki import bundle, csr, verify
 from libs.pki.seal import CacheSealer
 from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.feed.v1 import feed_pb2_grpc
-from libs.rpc import ca_client, interceptors, server
+from libs.rpc import ca_client, channel, interceptors, server
 from libs.rpc.health import Health
 from libs.rpc.server import Port
 from libs.rpc.svid import Functions, Svid
@@ -50,6 +49,7 @@ from services.discovery.problems import Problems
 from services.discovery.servicer import MeshFeed
 from services.discovery.settings import Settings
 from services.discovery.sources import Opened, Source, Work
+from services.discovery.status.wiring import Statuses
 
 SUBSCRIBERS = frozenset({"seine-config-push", "seine-webhook", "seine-console", "seine-ctl"})
 ALLOWED: Mapping[str, frozenset[str]] = {
@@ -82,27 +82,13 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     """Run discovery while the block runs; the source is read before the first subscriber comes."""
     clock = clock or SystemClock()
     readiness = Readiness("configuration", "certificate")
-    feed, problems = Feed(), Problems()
-    credentials = CredentialBook()
+    feed, problems, credentials = Feed(), Problems(), CredentialBook()
     earlier = _earlier_life(settings, clock)
-
-    def publish(step: Step) -> None:
-        fetcher.want(step.state.mesh)
-        step = earlier.settle(step) if earlier else step
-        feed.publish(step.state.mesh, step.delta)
-        problems.publish(step.problems)
-        credentials.publish(step.state.resources.get("Secret", {}))
-        readiness.set("configuration")
-
-    def fall_back(mesh: Mesh, problem: Problem) -> None:
-        feed.publish(mesh, Delta())
-        problems.publish((problem,))
-        readiness.set("configuration")
-
     svid = _own_certificate(settings, clock)
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(sources.opened(settings, clock))
         source = opened.source
+        statuses = _statuses(settings, opened, svid, clock=clock)
         pages = debug.routes(feed, problems)
         monitoring = await stack.enter_async_context(
             http.serve(
@@ -115,9 +101,12 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
         out = await stack.enter_async_context(outgoing.opened(reach))
         fetcher = KeyFetcher(out.get, clock, source.put)
+        audience = _Audience(
+            feed, problems, credentials, earlier=earlier, statuses=statuses, readiness=readiness
+        )
         ingest = Ingest(
             _mesh_settings(settings),
-            publish,
+            lambda step: audience.publish(step, fetcher),
             clock,
             complete=opened.complete,
             prepare=partial(_with_keys, fetcher, source),
@@ -129,7 +118,8 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 svid.run(),
                 fetcher.run(),
                 *opened.work,
-                *_saving(earlier, opened, fall_back),
+                *_saving(earlier, opened, audience.fall_back),
+                *([statuses.run()] if statuses else []),
             )
         )
         await svid.ready()
@@ -141,10 +131,68 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         yield Bound(feed=number, monitoring=monitoring)
 
 
+class _Audience:
+    """Everyone who is told of each step, in the order in which they are."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        problems: Problems,
+        credentials: CredentialBook,
+        *,
+        earlier: EarlierLife | None,
+        statuses: Statuses | None,
+        readiness: Readiness,
+    ) -> None:
+        self._feed = feed
+        self._problems = problems
+        self._credentials = credentials
+        self._earlier = earlier
+        self._statuses = statuses
+        self._readiness = readiness
+
+    def publish(self, step: Step, fetcher: KeyFetcher) -> None:
+        """Tell of a step."""
+        fetcher.want(step.state.mesh)
+        step = self._earlier.settle(step) if self._earlier else step
+        self._feed.publish(step.state.mesh, step.delta)
+        self._problems.publish(step.problems)
+        if self._statuses is not None:
+            self._statuses.publish(step.state.mesh, step.problems)
+        self._credentials.publish(step.state.resources.get("Secret", {}))
+        self._readiness.set("configuration")
+
+    def fall_back(self, mesh: Mesh, problem: Problem) -> None:
+        """Tell of the mesh of an earlier life."""
+        self._feed.publish(mesh, Delta())
+        self._problems.publish((problem,))
+        self._readiness.set("configuration")
+
+
 def _waiting(readiness: Readiness, opened: Opened) -> Sequence[str]:
     """What is not there yet; of the configuration, which kinds, and why."""
     missing = readiness()
     return [*missing, *opened.waiting()] if "configuration" in missing else missing
+
+
+def _statuses(settings: Settings, opened: Opened, svid: Svid, *, clock: Clock) -> Statuses | None:
+    """Return who writes statuses; a folder of manifests has none."""
+    if opened.client is None or opened.tell is None:
+        return None
+
+    @asynccontextmanager
+    async def connect(address: str) -> AsyncIterator[grpc.aio.Channel]:
+        await svid.ready()
+        name = f"seine-config-push.{settings.system_namespace}.svc"
+        credentials = svid.channel_credentials()
+        async with channel.connect(address, credentials=credentials, server_name=name) as found:
+            yield found
+
+    statuses = Statuses(
+        opened.client, clock, system_namespace=settings.system_namespace, connect=connect
+    )
+    opened.tell(statuses.subjects.take)
+    return statuses
 
 
 def _saving(earlier: EarlierLife | None, opened: Opened, serve: Serve) -> list[Work]:
@@ -163,7 +211,7 @@ def _earlier_life(settings: Settings, clock: Clock) -> EarlierLife | None:
         observe=lambda outcome: metrics.DISCOVERY_CACHE.labels(outcome=outcome.value).inc(),
         clock=clock,
     )
-    return EarlierLife(WarmMesh(cache, clock=clock, owner="discovery"), clock)
+    return EarlierLife(cache, clock)
 
 
 async def _with_keys(fetcher: KeyFetcher, source: Source, mesh: Mesh) -> Batch:

@@ -10,8 +10,11 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from msgspec.structs import replace
+
 from libs.api import reasons
 from libs.api.problem import Problem, Severity
+from libs.cache.cache import Cache
 from libs.cache.warm import Kept, WarmMesh
 from libs.model.delta import Delta
 from libs.model.ids import Ref
@@ -28,21 +31,20 @@ Serve = Callable[[Mesh, Problem], None]
 class EarlierLife:
     """Keeps meshes for a later life, and serves that of an earlier one until `settle`."""
 
-    def __init__(self, warm: WarmMesh, clock: Clock) -> None:
-        self._warm = warm
+    def __init__(self, cache: Cache, clock: Clock) -> None:
+        self._cache = cache
+        self._warm = WarmMesh(cache, clock=clock, owner="discovery")
         self._clock = clock
         self._served: Kept | None = None
         self._settled = False
         metrics.MESH_STALE.set_function(self._age)
 
-    @property
-    def serving(self) -> bool:
-        """Whether the mesh that is served is one of an earlier life."""
-        return self._served is not None
-
     async def run(self) -> None:
-        """Keep meshes until cancelled."""
-        await self._warm.run()
+        """Keep meshes until cancelled; then let go of the cache."""
+        try:
+            await self._warm.run()
+        finally:
+            await self._cache.close()
 
     async def fall_back(self, away: Callable[[], Coroutine[Any, Any, None]], serve: Serve) -> None:
         """Serve what there was before, once the source turns out to be away."""
@@ -78,10 +80,6 @@ def difference(before: Mesh, after: Mesh, last: Delta) -> Delta:
         old, new = before.rows(table), after.rows(table)
         changed.update(Key(table, key) for key, row in new.items() if old.get(key) != row)
         removed.update(Key(table, key) for key in old.keys() - new.keys())
-    return Delta(
-        changed=frozenset(changed),
-        removed=frozenset(removed),
-        causes=last.causes,
-        change=after.version,
-        observed=last.observed,
+    return replace(
+        last, changed=frozenset(changed), removed=frozenset(removed), change=after.version
     )

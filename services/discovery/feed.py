@@ -150,7 +150,12 @@ def _row(mesh: Mesh, key: Key, version: int) -> Row:
 
 
 def _header(delta: Delta) -> MeshUpdate:
-    return MeshUpdate(change=delta.change, causes=delta.causes, observed=delta.observed)
+    return MeshUpdate(
+        change=delta.change,
+        causes=delta.causes,
+        generations=delta.generations,
+        observed=delta.observed,
+    )
 
 
 def _updates(

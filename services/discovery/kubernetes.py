@@ -10,7 +10,7 @@ mesh's own. A kind whose CRD is missing has no objects; its CRD is waited for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 
 from libs.api import mesh_config, reasons
@@ -57,6 +57,8 @@ class KubernetesSource:
         *,
         patience: Patience = _DEFAULTS,
     ) -> None:
+        self.tell: Callable[[Kind, Sequence[Change]], None] = _tell_nobody
+        """Is told of everything that is followed, good or bad, before it is taken in."""
         self._clock = clock
         self._objects = Objects()
         self._events: dict[Ref, Event] = {}
@@ -121,6 +123,7 @@ class KubernetesSource:
         self._wake.set()
 
     async def _take(self, kind: Kind, changes: Sequence[Change]) -> None:
+        self.tell(kind, changes)
         now = self._clock.now()
         if len(changes) <= INLINE:
             found = self._objects.read(kind, changes, now)
@@ -160,6 +163,10 @@ class KubernetesSource:
                 self._away.set()
             self._touch()
             self._say(Ref(f"collection//{name}"), _problems(follower))
+
+
+def _tell_nobody(_kind: Kind, _changes: Sequence[Change]) -> None:
+    """Nobody wants to know."""
 
 
 def _problems(follower: Follower) -> tuple[Problem, ...]:

@@ -37,3 +37,9 @@ MESH_STALE = Gauge(
 DISCOVERY_CACHE = Counter(
     "seine_discovery_cache_operations", "Operations of the shared cache.", ("outcome",)
 )
+STATUS_WRITES = Counter(
+    "seine_discovery_status_writes", "Writes of resources' conditions.", ["outcome"]
+)
+STATUS_REPLICAS = Gauge(
+    "seine_discovery_status_replicas", "Replicas of config-push that the leader follows."
+)

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from libs.api.check import Complete, as_written
+from libs.api.registry import Kind
 from libs.kube import access
 from libs.kube.client import Client
+from libs.kube.follow import Change
 from libs.runtime.clock import Clock
 from libs.translate.apply import Event
 from services.discovery import completion, files
@@ -23,6 +25,7 @@ from services.discovery.kubernetes import KubernetesSource
 from services.discovery.settings import Settings
 
 Work = Coroutine[Any, Any, None]
+Tell = Callable[[Kind, Sequence[Change]], None]
 
 
 class Source(Protocol):
@@ -51,6 +54,8 @@ class Opened(Struct, frozen=True):
     work: tuple[Work, ...] = ()
     waiting: Callable[[], Sequence[str]] = tuple
     """What is not there yet, in words."""
+    tell: Callable[[Tell], None] | None = None
+    """Takes who is told of every object of a cluster, before the work begins."""
     away: Callable[[], Work] | None = None
     """Returns when the source turns out not to be there at the start."""
 
@@ -73,6 +78,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Opened]:
                 client,
                 work=(found.run(),),
                 waiting=lambda: found.waiting,
+                tell=partial(setattr, found, "tell"),
                 away=found.is_away,
             )
         else:

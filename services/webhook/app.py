@@ -1,18 +1,22 @@
 """Wiring of the webhook: own certificate, what it knows of the cluster, and the HTTPS port."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import grpc.aio
 from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
+from libs.api.problem import Problem
 from libs.inject.scene import Cluster
 from libs.kube import access
 from libs.kube.client import Client
 from libs.kube.domain import cluster_domain
+from libs.kube.follow import Change, Sink
 from libs.pki import bundle, verify
+from libs.rpc import channel
 from libs.rpc.svid import Svid
 from libs.runtime import http
 from libs.runtime.clock import Clock, SystemClock
@@ -28,6 +32,11 @@ from services.webhook.injection.judge import PodJudge
 from services.webhook.injection.knowledge import Knowledge, followed
 from services.webhook.serving import ServingCertificate
 from services.webhook.settings import NativeSidecars, Settings
+from services.webhook.validation.activation import Activation
+from services.webhook.validation.configuration import Target
+from services.webhook.validation.errors import UnforeseenError
+from services.webhook.validation.foresight import Foresight
+from services.webhook.validation.judge import Judge as Validator
 
 VERSION_SECONDS = 600.0
 """How often the version of the API server is asked for."""
@@ -65,11 +74,12 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         judge = await stack.enter_async_context(
             _injection(settings, client, clock=clock, authorities=authorities, svid=svid)
         )
+        validator = await stack.enter_async_context(_validation(settings, svid))
         readiness.set("cluster")
         https = await stack.enter_async_context(
             serving.serve(
                 (settings.listen_address, settings.port),
-                _routes({"/inject": judge}),
+                _routes({"/inject": judge, "/validate": validator}),
                 shown,
                 max_connections=settings.max_connections,
             )
@@ -117,14 +127,61 @@ async def _injection(
 
     knowledge = Knowledge(settings.system_namespace, settings.revision, conflict)
     judge = PodJudge(knowledge, events, _cluster(settings, svid))
-    followed_too = [(one, authorities.sink(one)) for one in (MUTATING, VALIDATING)]
+    activation = Activation(client, _validated(settings), clock)
+    followed_too = [
+        (MUTATING, authorities.sink(MUTATING)),
+        (VALIDATING, _both(authorities.sink(VALIDATING), activation.take)),
+    ]
     version = _Version(settings.native_sidecars, judge)
     async with (
-        background(events.run(), version.follow(client, clock)),
+        background(events.run(), version.follow(client, clock), activation.run()),
         followed(client, [*knowledge.sources, *followed_too], clock),
     ):
         await version.known.wait()
         yield judge.judge
+
+
+@asynccontextmanager
+async def _validation(settings: Settings, svid: Svid) -> AsyncIterator[Judge]:
+    """Yield the judge of the mesh's resources."""
+    if not settings.discovery_address:
+        yield Validator(_nobody_foresees).judge
+        return
+
+    def connect() -> grpc.aio.Channel:
+        name = f"seine-discovery.{settings.system_namespace}.svc"
+        credentials = svid.channel_credentials()
+        return channel.connect(
+            settings.discovery_address, credentials=credentials, server_name=name
+        )
+
+    foresight = Foresight(connect)
+    svid.on_change(lambda _: foresight.renew())
+    try:
+        yield Validator(foresight.foresee).judge
+    finally:
+        await foresight.close()
+
+
+async def _nobody_foresees(_: bytes) -> Sequence[Problem]:
+    message = "no discovery to ask"
+    raise UnforeseenError(message)
+
+
+def _validated(settings: Settings) -> Target:
+    return Target(
+        revision=settings.revision,
+        system_namespace=settings.system_namespace,
+        service=settings.service,
+    )
+
+
+def _both(*sinks: Sink) -> Sink:
+    async def take(changes: Sequence[Change]) -> None:
+        for sink in sinks:
+            await sink(changes)
+
+    return take
 
 
 def _cluster(settings: Settings, svid: Svid) -> Cluster:

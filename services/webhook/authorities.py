@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from libs.kube.client import Client
 from libs.kube.collection import Collection
-from libs.kube.errors import InvalidError, KubeError, NotFoundError
+from libs.kube.errors import ForbiddenError, InvalidError, KubeError, NotFoundError
 from libs.kube.follow import Change, Sink
 from libs.kube.list import Name
 from libs.pki import bundle
@@ -165,11 +165,11 @@ class Authorities:
             raw = await self._client.request(
                 "PATCH", f"{path}/{name}", body=patch, content_type=JSON_PATCH
             )
-        except (NotFoundError, InvalidError) as error:
-            # It is gone, or its webhooks have moved: the watch will tell what there is now.
-            logger.info(
-                "configuration has changed", extra={"configuration": name, "reason": str(error)}
-            )
+        except (ForbiddenError, InvalidError, NotFoundError) as error:
+            # It is not ours to write, its webhooks have moved, or it is gone: in the last two cases
+            # the watch will tell what there is now.
+            extra = {"configuration": name, "reason": str(error)}
+            logger.warning("configuration left as it is", extra=extra)
             self._known.pop(key, None)
             return
         metrics.PATCHED.inc()

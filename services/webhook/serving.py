@@ -17,6 +17,8 @@ from aiohttp import web
 HANDSHAKE_SECONDS = 5.0
 FIRST_REQUEST_SECONDS = 10.0
 """A connection that has asked nothing for this long is closed."""
+LINGER_SECONDS = 1.0
+"""How long what is left of a refused body is taken in, so that its sender sees the answer."""
 IDLE_SECONDS = 90.0
 """API servers keep connections open; a new one costs them a handshake."""
 
@@ -78,7 +80,11 @@ async def serve(
     application = web.Application(client_max_size=0, middlewares=[door.note])
     application.add_routes(routes)
     runner = web.AppRunner(
-        application, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=5.0
+        application,
+        access_log=None,
+        keepalive_timeout=IDLE_SECONDS,
+        lingering_time=LINGER_SECONDS,
+        shutdown_timeout=5.0,
     )
     await runner.setup()
     server = await asyncio.get_running_loop().create_server(

@@ -31,6 +31,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Kubeconfig of the API server; empty: the service account of this pod."""
     client_ca_file: Path | None = None
     """PEM roots of the API server's client certificate; if given, nobody else may call."""
+    discovery_address: str = ""
+    """`host:port` of discovery, which knows what resources make of each other; empty: not asked."""
     ca_address: str
     """`host:port` of the CA, for the certificate of the port."""
     ca_server_name: str = ""

@@ -6,6 +6,7 @@ that is refused: whoever adds one adds a row, and whoever stops needing one take
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,19 +16,32 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import ClientSession
+from envoy.config.core.v3 import base_pb2
 
+from libs.api.registry import KINDS
 from libs.kube.client import Client
 from libs.kube.errors import ForbiddenError, NotFoundError
+from libs.protos.credentials.v1 import credentials_pb2_grpc
+from libs.protos.credentials.v1.credentials_pb2 import SecretName, Wanted
+from libs.rpc import channel, tls
+from libs.xds.types import CLUSTER
 from services.ca.root_maps import KEY, NAME
 from services.ca.root_secret import OWN, ROTATE
 from services.discovery import app as discovery_app
 from services.discovery.settings import Settings as DiscoverySettings
 from tests.support import audit, kube_apiserver
 from tests.support import kube_accounts as kube
+from tests.support.good_specs import GOOD
 from tests.support.kube_apiserver import ApiServer
+from tests.support.kube_apps import kube_apps, place
 from tests.support.kube_ca import SECRETS, SYSTEM, ClusterCa, cluster_ca, root_map
+from tests.support.kube_webhook import running_webhook
 from tests.support.kubeconfig import write_kubeconfig
+from tests.support.pods import pod
+from tests.support.push_plane import ConnectedProxy
+from tests.support.xds_client import DeltaClient
 from tests.tools import rbac
+from tests.tools.crds import GROUPS
 from tests.tools.crds import files as crd_files
 
 ROOT = Path(__file__).parents[2]
@@ -149,8 +163,40 @@ async def test_discovery_uses_what_it_may(watched: Watched, tmp_path: Path) -> N
             )
             async with discovery_app.running(settings) as bound:
                 await _until(partial(_is_ready, bound.monitoring))
+                await _ask_for_a_key(ca, bound.feed)
+                await _one_of_each(admin)
                 await _used(watched, "seine-discovery")
     compare(watched, "seine-discovery")
+
+
+async def _ask_for_a_key(ca: ClusterCa, port: int) -> None:
+    """Ask as config-push does, for a proxy whose account may not read Secrets."""
+    material = await ca.enrol(SYSTEM, "seine-config-push", "p-1")
+    name = SecretName(namespace="shop", name="web", service_account="gateway")
+    async with channel.connect(
+        f"127.0.0.1:{port}",
+        credentials=tls.Keychain(material).channel_credentials(),
+        server_name=f"seine-discovery.{SYSTEM}.svc",
+    ) as opened:
+        call = credentials_pb2_grpc.CredentialsStub(opened).Follow()
+        await call.write(Wanted(names=[name]))
+        assert not (await call.read()).private_key
+        call.cancel()
+
+
+async def _one_of_each(admin: Client) -> None:
+    """Create something of every kind that has a status."""
+    await kube.namespace(admin, "shop")
+    for kind in KINDS:
+        if kind.group in GROUPS and kind.struct:
+            body = {
+                "apiVersion": kind.api_versions[0],
+                "kind": kind.name,
+                "metadata": {"name": "one"},
+                "spec": json.loads(json.dumps(yaml.safe_load(GOOD[kind.name]))),
+            }
+            path = f"/apis/{kind.api_versions[0]}/namespaces/shop/{kind.plural}"
+            await admin.request("POST", path, body=body)
 
 
 async def _define(admin: Client) -> None:
@@ -167,6 +213,33 @@ async def _is_ready(port: int) -> bool:
         session.get(f"http://127.0.0.1:{port}/ready") as answer,
     ):
         return answer.status == 200
+
+
+async def test_config_push_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:
+    async with watched.admin() as admin:
+        config = await watched.kubeconfig(admin, "seine-config-push")
+        await _define(admin)
+        token = await place(admin, "shop", "web-1", by="default", address="10.1.0.1")
+        own = {"seine-config-push": config}
+        async with kube_apps(tmp_path, watched.server, admin, own) as apps, apps.agent() as over:
+            node = base_pb2.Node(id="sidecar~10.1.0.1~web-1.shop~shop.svc.cluster.local")
+            client = DeltaClient(node)
+            proxy = ConnectedProxy(client, over, metadata=[("authorization", f"Bearer {token}")])
+            await proxy.send(client.subscribe(CLUSTER))
+            assert await proxy.read()
+            proxy.call.cancel()
+            await _used(watched, "seine-config-push")
+    compare(watched, "seine-config-push")
+
+
+async def test_the_webhook_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:
+    async with watched.admin() as admin:
+        config = await watched.kubeconfig(admin, "seine-webhook")
+        await _define(admin)
+        async with running_webhook(watched.server, tmp_path, admin, kubeconfig=config) as webhook:
+            await webhook.create("warm", pod(hostNetwork=True))
+            await _used(watched, "seine-webhook")
+    compare(watched, "seine-webhook")
 
 
 async def test_too_much_and_too_little_are_noticed(watched: Watched, tmp_path: Path) -> None:

@@ -46,8 +46,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 async def client_of_it(server: ApiServer, tmp_path: Path) -> AsyncIterator[Client]:
     async with kube.client_of(server, tmp_path) as client:
         for kind in ("gateways", "virtualservices"):
-            path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-            await kube.ensure(client, path, _definition(kind))
+            await kube.define(client, _definition(kind))
         for name in ("istio-system", "shop"):
             await kube.namespace(client, name)
         yield client

@@ -1,6 +1,11 @@
-"""One kind cluster for all of these tests: `make e2e`."""
+"""One kind cluster for all of these tests: `make e2e`.
+
+`make e2e ARGS="--kubeconfig FILE"` asks a cluster in which the mesh and the bookshop run already,
+as after `make dev`, and leaves it as it is but for the objects that tests change.
+"""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -30,23 +35,28 @@ def cluster(
         pytest.skip(WHY_NOT)
     if missing := missing_tools():
         pytest.skip(f"not on this machine: {', '.join(missing)}")
-    name = request.config.getoption("cluster_name")
-    folder = tmp_path_factory.mktemp("kind")
-    made = Cluster(name, request.config.getoption("kind_image"), folder)
-    with kernel_kept():
-        try:
-            with report.step("cluster"):
-                made.create()
-            with report.step("images"):
-                report.images = made.build()
-            with report.step("control plane and bookshop"):
-                made.deploy()
-            yield made
-        finally:
-            if request.config.getoption("keep_cluster"):
-                report.note(f"kept: KUBECONFIG={made.kubeconfig}")
-            else:
-                made.delete()
+    option = request.config.getoption
+    name, folder = option("cluster_name"), tmp_path_factory.mktemp("kind")
+    if kubeconfig := option("kubeconfig"):
+        yield Cluster(name, folder, kubeconfig=kubeconfig)
+        return
+    made = Cluster(name, folder, image=option("kind_image"))
+    with kernel_kept(), _running(made, report):
+        yield made
+
+
+@contextmanager
+def _running(made: Cluster, report: Report) -> Iterator[None]:
+    try:
+        with report.step("cluster"):
+            made.create()
+        with report.step("images"):
+            report.images = made.build()
+        with report.step("control plane and bookshop"):
+            made.deploy()
+        yield
+    finally:
+        made.delete()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,6 +1,7 @@
 """The mesh on a real cluster, from the image to the refused call."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
 
@@ -14,6 +15,8 @@ from tests.support.mesh_report import Report
 pytestmark = pytest.mark.timeout(900)
 SHOP = "bookshop"
 WEIGHTS = {"v1": 60, "v2": 30, "v3": 10}
+WEIGHTED = "examples/bookshop/manifests/reviews-weights.yaml"
+ROUTES = ("virtualservice", "reviews", "-n", SHOP)
 SAMPLE = 300
 
 
@@ -59,10 +62,10 @@ def test_plain_text_is_refused_where_mutual_tls_is_required(
 
 
 def test_the_same_caller_is_served_where_plain_text_is_accepted(cluster: Cluster) -> None:
-    found = eventually(lambda: calls_of(cluster, "legacy", 5), lambda calls: len(calls) > 2)
+    found = eventually(lambda: calls_of(cluster, "legacy"), lambda calls: len(calls) > 10)
     to_storefront = [call for call in found if call.service == "storefront"]
-    assert to_storefront
-    assert all(call.ok and not call.proof for call in to_storefront)
+    assert any(call.ok for call in to_storefront)
+    assert not any(call.proof for call in to_storefront)
 
 
 def _versions(calls: list[Seen]) -> Counter[str]:
@@ -70,8 +73,11 @@ def _versions(calls: list[Seen]) -> Counter[str]:
 
 
 def test_a_virtual_service_splits(cluster: Cluster, report: Report) -> None:
+    began = time.monotonic()
     seen = eventually(
-        lambda: _versions(calls_of(cluster, "visitors")), lambda found: found.total() > SAMPLE
+        lambda: _versions(calls_of(cluster, "visitors", time.monotonic() - began)),
+        lambda found: found.total() > SAMPLE,
+        seconds=120,
     )
     total = seen.total()
     report.note(f"split of the reviews, asked {WEIGHTS}, seen {dict(seen)}")
@@ -84,8 +90,8 @@ def test_a_virtual_service_splits(cluster: Cluster, report: Report) -> None:
 def test_a_policy_denies_and_the_sidecar_names_its_rule(cluster: Cluster, report: Report) -> None:
     tried = [call for call in calls_of(cluster, "visitors") if call.method == "DELETE"]
     to_reviews = [call for call in tried if call.service == "reviews"]
-    assert to_reviews
-    assert all(call.outcome.startswith("403") for call in to_reviews)
+    assert any(call.outcome.startswith("403") for call in to_reviews)
+    assert not any(call.ok for call in to_reviews)
     pods = [pod["metadata"]["name"] for pod in cluster.pods(SHOP)]
     logs = [
         line
@@ -116,13 +122,16 @@ def _virtual_service(spec: Mapping[str, object]) -> str:
     return json.dumps({**kind, "metadata": metadata, "spec": spec})
 
 
-def test_a_change_takes_effect(cluster: Cluster) -> None:
+def test_a_change_takes_effect(cluster: Cluster, report: Report) -> None:
     only_v3 = [{"route": [{"destination": {"host": "reviews", "subset": "v3"}}]}]
     patch = json.dumps({"spec": {"http": only_v3}})
-    cluster.kubectl("patch", "virtualservice", "reviews", "-n", SHOP, "--type=merge", "-p", patch)
-    seen = eventually(
-        lambda: _versions(calls_of(cluster, "visitors", 2)),
-        lambda found: found.total() > 10 and set(found) == {"v3"},
-        seconds=30,
-    )
-    assert set(seen) == {"v3"}
+    try:
+        with report.step("from a change of a route to nothing but the new version in a log"):
+            cluster.kubectl("patch", *ROUTES, "--type=merge", "-p", patch)
+            seen = eventually(
+                lambda: _versions(calls_of(cluster, "visitors", 2)),
+                lambda found: found.total() > 10 and set(found) == {"v3"},
+            )
+        assert set(seen) == {"v3"}
+    finally:
+        cluster.kubectl("apply", "-f", WEIGHTED)

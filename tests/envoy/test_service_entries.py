@@ -1,4 +1,7 @@
-"""What a real Envoy does with hosts that ServiceEntries declare, and behind which Sidecars."""
+"""Where a real Envoy finds what ServiceEntries declare: names on this machine, and Unix sockets.
+
+What needs no name that resolves to this machine stands in `behaviour/entries.yaml`.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,8 +32,6 @@ class Client(Struct, frozen=True):
     envoy: Envoy
     folder: Path
     http: int
-    tcp: int
-    own: int
     application: int
 
     async def apply(self, *manifests: str) -> None:
@@ -38,10 +39,9 @@ class Client(Struct, frozen=True):
         await self.envoy.serve(snapshot(*manifests))
         assert await self.envoy.complaints() == []
 
-    async def ask(self, host: str, port: int = 0) -> int:
+    async def ask(self, host: str) -> int:
         """Return the status of a request for `host`."""
-        address = (OUTBOUND, port or self.http)
-        return (await traffic.http(address, headers={"host": host})).status
+        return (await traffic.http((OUTBOUND, self.http), headers={"host": host})).status
 
 
 def snapshot(*manifests: str) -> Snapshot:
@@ -54,15 +54,6 @@ def entry(name: str, spec: str) -> str:
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {{name: {name}, namespace: shop}}
-spec: {spec}
-"""
-
-
-def sidecar(spec: str) -> str:
-    return f"""
-apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {{name: default, namespace: shop}}
 spec: {spec}
 """
 
@@ -87,10 +78,10 @@ async def listening(path: Path) -> AsyncIterator[None]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
     folder: Path = tmp_path_factory.mktemp("envoy")
-    ports = tuple(free_ports(4))
+    ports = tuple(free_ports(2))
     certificate = TestAuthority().issue("client")
     async with (
-        traffic.application(APPLICATION, ports[3]),
+        traffic.application(APPLICATION, ports[1]),
         listening(folder / "app.sock"),
         running(snapshot(), certificate, folder) as envoy,
     ):
@@ -125,44 +116,3 @@ async def test_a_unix_socket(client: Client) -> None:
     spec = f"hosts: [socket.example.com], resolution: STATIC, {where}"
     await client.apply(entry("e", http(client, spec)))
     assert await client.ask("socket.example.com") == 200
-
-
-def two(client: Client) -> list[str]:
-    return [
-        entry(
-            name, http(client, f"hosts: [{name}.example.com], resolution: STATIC, {here(client)}")
-        )
-        for name in ("one", "two")
-    ]
-
-
-async def test_what_a_sidecar_does_not_import_cannot_be_called(client: Client) -> None:
-    await client.apply(*two(client))
-    assert [await client.ask(f"{name}.example.com") for name in ("one", "two")] == [200, 200]
-    await client.apply(*two(client), sidecar("{egress: [{hosts: ['./one.example.com']}]}"))
-    assert [await client.ask(f"{name}.example.com") for name in ("one", "two")] == [200, 502]
-
-
-async def test_a_sidecars_own_listener(client: Client) -> None:
-    own = f"""{{egress: [
-      {{port: {{number: {client.own}, protocol: HTTP_PROXY, name: proxy}}, bind: {OUTBOUND},
-        captureMode: NONE, hosts: ['./two.example.com']}},
-      {{hosts: ['./one.example.com']}}]}}"""
-    await client.apply(*two(client), sidecar(own))
-    assert await client.ask(f"two.example.com:{client.http}", client.own) == 200
-    assert await client.ask(f"one.example.com:{client.http}", client.own) == 502
-    assert await client.ask("one.example.com") == 200
-    assert await client.ask("two.example.com") == 502
-
-
-@pytest.mark.parametrize(
-    ("policy", "expected"),
-    [
-        ("{mode: REGISTRY_ONLY}", 502),
-        ("{mode: ALLOW_ANY, egressProxy: {host: one.example.com, port: {number: PORT}}}", 200),
-    ],
-)
-async def test_what_nobody_declared(client: Client, policy: str, expected: int) -> None:
-    written = policy.replace("PORT", str(client.http))
-    await client.apply(*two(client), sidecar(f"{{outboundTrafficPolicy: {written}}}"))
-    assert await client.ask("nobody.example.com") == expected

@@ -25,6 +25,11 @@ MESH_CONFIG = "MeshConfig"
 _SKIPPED = frozenset({"apiVersion", "kind", "metadata", "status"})
 _TEXTS = (
     "other",
+    "POST",
+    "GRPC-WEB",
+    "TCP",
+    "UDP",
+    "remote.ip",
     "203.0.113.77",
     "203.0.113.64/26",
     "2001:db8::77",
@@ -152,6 +157,7 @@ def _other_maps(plain: Any, value: Raw) -> Iterator[Raw]:  # noqa: ANN401
         yield {name: one for name, one in value.items() if name != key}
         if plain is not JsonObject:
             yield from ({**value, key: other} for other in _others(_inner(plain), inner))
+    yield dict(zip(value, reversed(value.values()), strict=True))
     yield {**value, "other": "other"}
 
 

@@ -2,12 +2,13 @@
 
 import sys
 
-from tests.golden.cases import ROOT, every
+from tests.golden import cases as envoys
+from tests.golden import pod_cases as pods
 
 
 def rewrite() -> None:
     """Write every out.yaml anew."""
-    cases = every()
+    cases = [*envoys.every(), *pods.every()]
     for case in cases:
         text = case.output()
         before = case.expected.read_text() if case.expected.exists() else None
@@ -15,7 +16,8 @@ def rewrite() -> None:
             case.expected.write_text(text)
             sys.stdout.write(f"{'changed' if before else 'new'}  {case.name}\n")
     produced = {case.expected for case in cases}
-    for found in sorted(set(ROOT.glob("*/*.yaml")) - produced):
+    written = {*envoys.ROOT.glob("*/*.yaml"), *pods.ROOT.glob("*/*.yaml")}
+    for found in sorted(written - produced):
         if found.name != "in.yaml":
             found.unlink()
             sys.stdout.write(f"removed  {found.parent.name}/{found.name}\n")

@@ -10,7 +10,12 @@ from prometheus_client import REGISTRY
 
 from libs.model.ids import SpiffeId
 from libs.pki import keys
-from libs.protos.receipts.v1.receipts_pb2 import ListRequest, Receipt, WatchRequest
+from libs.protos.receipts.v1.receipts_pb2 import (
+    GetStandingRequest,
+    ListRequest,
+    Receipt,
+    WatchRequest,
+)
 from libs.runtime.clock import SystemClock
 from libs.xds.types import CLUSTER, ENDPOINT
 from tests.support import redis_server
@@ -76,10 +81,13 @@ async def test_a_saved_manifest_reaches_a_proxy_and_its_receipt_says_so(serving:
         receipt = await _settled(watching, "Service/shop/db")
         watching.cancel()
         listed = await receipts.List(ListRequest(ref="Service/shop/db"))
+        stands = await receipts.GetStanding(GetStandingRequest())
 
     assert (receipt.connected, receipt.sent, receipt.acknowledged) == (1, 1, 1)
     assert 0 < receipt.milliseconds < 10_000
     assert receipt in listed.receipts
+    assert (stands.connected, stands.synced, stands.rejecting) == (1, 1, 0)
+    assert 0 < stands.taken_over < receipt.observed
 
 
 async def test_a_mesh_certificate_is_as_good_as_a_token(serving: Apps) -> None:
@@ -139,6 +147,9 @@ async def test_only_our_own_services_read_receipts(
             return
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await receipts.List(ListRequest())
+        assert caught.value.code() is Code.PERMISSION_DENIED
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await receipts.GetStanding(GetStandingRequest())
         assert caught.value.code() is Code.PERMISSION_DENIED
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             async for _ in receipts.Watch(WatchRequest()):

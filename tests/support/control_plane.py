@@ -1,5 +1,7 @@
 """A control plane for one Envoy: real xDS sessions over gRPC on a Unix socket, and SDS beside it.
 
+SDS is what an agent would serve: the workload's certificate and roots, and files that are named.
+
 What it serves is a `Snapshot` that the test exchanges; what Envoy refuses is kept.
 """
 
@@ -17,6 +19,8 @@ from libs.xds.stream.events import Acked, Nacked
 from libs.xds.stream.responses import Responses
 from libs.xds.stream.sotw import SotwSession
 from libs.xds.types import EXTENSION, SECRET, NamedResource, Snapshot, resource, resource_set
+from services.agent.files import FileSecrets
+from services.agent.secrets import Secrets
 from tests.support.certificates import Certificate
 
 _ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -28,7 +32,9 @@ class ControlPlane:
 
     def __init__(self, certificate: Certificate, *, gated: bool = True) -> None:
         self._gated = gated
-        self._secrets = Snapshot({SECRET: resource_set(SECRET, secrets(certificate))})
+        self._own = secrets(certificate)
+        self._found = Secrets()
+        self._files = FileSecrets(self._found)
         self._snapshot = Snapshot({})
         self._push = 0
         self._streams: set[tuple[DeltaSession, asyncio.Queue[bytes]]] = set()
@@ -124,14 +130,24 @@ class ControlPlane:
         self, requests: AsyncIterator[bytes], _context: object
     ) -> AsyncIterator[bytes]:
         session = SotwSession(Responses())
-        session.on_snapshot(self._secrets, 1)
         try:
             async for body in requests:
                 request = discovery_pb2.DiscoveryRequest.FromString(body)
-                for answer in session.on_request(request):
+                answers = session.on_snapshot(self._secrets(request.resource_names), 1)
+                for answer in (*answers, *session.on_request(request)):
                     yield answer
         except asyncio.CancelledError:
             return  # Envoy has gone
+
+    def _secrets(self, names: Iterable[str]) -> Snapshot:
+        """Return the workload's own secrets, and those in files that are asked for by name."""
+        found = [*self._own]
+        for name in names:
+            self._files.subscribe(name)
+            read = self._found.get(name)
+            if read is not None:
+                found.append(resource(name, SECRET, body=read.body))
+        return Snapshot({SECRET: resource_set(SECRET, found)})
 
 
 def _unfinished(session: DeltaSession) -> bool:

@@ -54,17 +54,18 @@ class Apps:
         return path
 
     @asynccontextmanager
-    async def discovery(self) -> AsyncIterator[None]:
+    async def discovery(self, **more: object) -> AsyncIterator[discovery_app.Bound]:
+        usual = {"config_dir": self.config}
         settings = DiscoverySettings(
             port=self._discovery_port,
             monitoring_port=0,
-            config_dir=self.config,
             ca_address=f"127.0.0.1:{self.ca.token}",
             ca_root_file=self.folder / "root.pem",
             token_file=self.token_file("seine-discovery"),
+            **(usual | more),  # type: ignore[arg-type]
         )
-        async with discovery_app.running(settings):
-            yield
+        async with discovery_app.running(settings) as bound:
+            yield bound
 
     @asynccontextmanager
     async def config_push(self, **more: object) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -104,12 +104,17 @@ class Envoy:
 
 @asynccontextmanager
 async def running(
-    snapshot: Snapshot, certificate: Certificate, folder: Path, *, gated: bool = True
+    snapshot: Snapshot,
+    certificate: Certificate,
+    folder: Path,
+    *,
+    gated: bool = True,
+    options: Sequence[str] = (),
 ) -> AsyncIterator[Envoy]:
     """Run an Envoy that has taken over `snapshot` and holds `certificate`."""
     plane = ControlPlane(certificate, gated=gated)
     plane.serve(snapshot)
-    async with serving(plane, folder / "xds"), _process(folder) as (process, admin):
+    async with serving(plane, folder / "xds"), _process(folder, options) as (process, admin):
         envoy = Envoy(process, admin, folder, plane)
         try:
             await envoy.active()
@@ -125,7 +130,9 @@ def access_log(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def _process(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+async def _process(
+    folder: Path, options: Sequence[str]
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     admin, ready, prometheus = free_ports(3)
     rendered = bootstrap.render(
         bootstrap.Bootstrap(
@@ -146,6 +153,7 @@ async def _process(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proce
             binary(""),
             *("-c", str(config), "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"),
             *("--file-flush-interval-msec", "20"),
+            *options,
             stdout=log,
             stderr=subprocess.STDOUT,
         )

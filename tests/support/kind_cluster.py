@@ -38,14 +38,15 @@ def _docker_answers() -> bool:
 
 
 class Cluster:
-    """One cluster; its kubeconfig is its own, so that the user's is never touched."""
+    """One cluster. A kubeconfig of its own keeps the user's untouched."""
 
-    def __init__(self, name: str, image: str | None, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, *, image: str = "", kubeconfig: str = "") -> None:
+        """Take the image of its nodes; or the kubeconfig of a cluster in which the mesh runs."""
         kind, kubectl = shutil.which("kind"), shutil.which("kubectl")
         assert kind
         assert kubectl
         self.name = name
-        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig = Path(kubeconfig) if kubeconfig else folder / "kubeconfig"
         self._folder = folder
         self._kind = KindCluster(
             name, self.kubeconfig, image=image, kind_path=Path(kind), kubectl_path=Path(kubectl)

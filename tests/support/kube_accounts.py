@@ -1,11 +1,12 @@
 """Accounts, pods and tokens in a real API server, and a client of it."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 from libs.kube import access
 from libs.kube.client import Client
-from libs.kube.errors import ConflictError
+from libs.kube.errors import ConflictError, NotFoundError
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kubeconfig import write_kubeconfig
 
@@ -24,6 +25,25 @@ async def ensure(client: Client, path: str, body: dict[str, Any]) -> Any:  # noq
         return await client.request("POST", path, body=body)
     except ConflictError:
         return await client.get(f"{path}/{body['metadata']['name']}")
+
+
+async def define(client: Client, definition: Any) -> None:  # noqa: ANN401  # YAML
+    """Create a CRD, and return once its kind is served in every version."""
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    await ensure(client, path, definition)
+    spec = definition["spec"]
+    for version in spec["versions"]:
+        served = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
+        while not await _is_there(client, served):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.05)
+
+
+async def _is_there(client: Client, path: str) -> bool:
+    try:
+        await client.get(path)
+    except NotFoundError:
+        return False
+    return True
 
 
 async def namespace(client: Client, name: str) -> None:

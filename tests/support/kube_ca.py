@@ -88,6 +88,11 @@ async def secret(client: Client, name: str = OWN) -> Any:  # noqa: ANN401  # JSO
     return await client.get(f"{SECRETS}/{name}")
 
 
+async def own_roots(client: Client) -> bytes:
+    """Return the bundle in the CA's own Secret."""
+    return base64.b64decode((await secret(client))["data"]["root-cert.pem"])
+
+
 async def root_map(client: Client, namespace: str) -> str:
     found = await client.get(f"/api/v1/namespaces/{namespace}/configmaps/{NAME}")
     return str(found["data"][KEY])
@@ -100,14 +105,14 @@ async def cluster_ca(
     kubeconfig: str,
     *,
     clock: Clock | None = None,
+    roots: bytes = b"",
     **changes: Any,  # noqa: ANN401
 ) -> AsyncIterator[ClusterCa]:
     """Run a CA while the block runs."""
     await kube.namespace(client, SYSTEM)
     own = settings(folder, kubeconfig, **changes)
     async with app.running(own, clock=clock) as bound:
-        held = await secret(client)
-        ca = ClusterCa(bound, client, base64.b64decode(held["data"]["root-cert.pem"]))
+        ca = ClusterCa(bound, client, roots or await own_roots(client))
         try:
             yield ca
         finally:

@@ -14,9 +14,9 @@ from libs.inject import webhooks
 from libs.inject.webhooks import Target
 from libs.kube.client import Client
 from libs.kube.errors import KubeError, NotFoundError
-from libs.runtime.clock import Clock
 from services.webhook import app
 from services.webhook.settings import Settings
+from services.webhook.validation import configuration
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_ca import SYSTEM, cluster_ca
@@ -61,6 +61,17 @@ class RunningWebhook:
         found = await self.client.get(path)
         return str(found["webhooks"][0]["clientConfig"].get("caBundle", ""))
 
+    async def lead_elsewhere(self, bundle: str) -> None:
+        """Have the configuration lead to the same port by a URL, with a bundle of the test's."""
+        body = webhooks.configuration(self.target)
+        url = f"https://localhost:{self.target.port}/inject"
+        for webhook in body["webhooks"]:
+            webhook["clientConfig"] = {"url": url, "caBundle": bundle}
+        path = f"{CONFIGURATIONS}/{body['metadata']['name']}"
+        kept = await self.client.get(path)
+        body["metadata"]["resourceVersion"] = kept["metadata"]["resourceVersion"]
+        await self.client.request("PUT", path, body=body)
+
     async def works(self) -> None:
         """Return once an admission goes all the way."""
         await self.label("warm", {"istio-injection": "enabled"})
@@ -83,12 +94,12 @@ async def running_webhook(
     folder: Path,
     client: Client,
     *,
-    clock: Clock | None = None,
+    ca_changes: dict[str, Any] | None = None,
     **changes: Any,  # noqa: ANN401
 ) -> AsyncIterator[RunningWebhook]:
     """Run the CA and the webhook while the block runs; admissions work when it begins."""
     kubeconfig = str(write_kubeconfig(server, folder / "webhook-kubeconfig"))
-    async with cluster_ca(folder, client, kubeconfig) as ca:
+    async with cluster_ca(folder, client, kubeconfig, **(ca_changes or {})) as ca:
         (folder / "roots.pem").write_bytes(ca.roots)
         token = await kube.pod_token(client, SYSTEM, "seine-webhook-1", by=ACCOUNT)
         (folder / "token").write_text(token)
@@ -101,7 +112,7 @@ async def running_webhook(
             "token_file": folder / "token",
             "resolv_conf": folder / "resolv.conf",
         }
-        async with app.running(Settings(**(own | changes)), clock=clock) as bound:
+        async with app.running(Settings(**(own | changes))) as bound:
             target = Target(service=ACCOUNT, port=bound.https)
             await _serve_at(client, target)
             running = RunningWebhook(client, bound, target)
@@ -119,12 +130,20 @@ async def _serve_at(client: Client, target: Target) -> None:
     body = {"metadata": {"name": target.service}, "spec": spec}
     await client.request("POST", path, body=body)
     await client.request("POST", CONFIGURATIONS, body=webhooks.configuration(target))
+    for one in _validating(target):
+        await client.request("POST", configuration.PATH, body=one)
+
+
+def _validating(target: Target) -> list[dict[str, Any]]:
+    of_mesh = configuration.Target(service=target.service, port=target.port)
+    return configuration.configurations(of_mesh)
 
 
 async def _remove(client: Client, target: Target) -> None:
     name = webhooks.configuration(target)["metadata"]["name"]
     service = f"/api/v1/namespaces/{SYSTEM}/services/{target.service}"
-    for path in (f"{CONFIGURATIONS}/{name}", service):
+    validating = (f"{configuration.PATH}/{it['metadata']['name']}" for it in _validating(target))
+    for path in (f"{CONFIGURATIONS}/{name}", *validating, service):
         try:
             await client.request("DELETE", path)
         except NotFoundError:

@@ -30,7 +30,7 @@ configured by the same generators and xDS sessions as any proxy, and answered as
   access log of the first Envoy on the way or, where it says so, of the server's. `~` begins an
   expression.
 - `@keys@` stands for the issuer's key set, `@token@` for the token, `@folder@` for a folder of
-  files.
+  files, `@port@` for a port that is free.
 """
 
 
@@ -82,24 +82,33 @@ def _cell(text: str) -> str:
 
 
 def _request(row: Row) -> str:
-    parts = [] if row.source == "client" else [f"{row.source}:"]
-    parts.append(f"`{row.ask or 'send ' + row.send}`")
-    if row.over != "h1":
-        parts.append({"h2": "over HTTP/2", "grpc": "over gRPC"}[row.over])
-    parts += [f"`{name}: {value}`" for name, value in row.headers.items()]
-    if row.source == "neighbour" and row.to != "web-v1":
-        parts.append(f"to {row.to}")
+    by_sidecar = row.source in {"client", "guest"}
+    body = f"body `{row.body}`" if row.body else ""
+    several = f"{row.times} times{' at once' if row.together else ''}" if row.times > 1 else ""
+    parts = [
+        "" if row.source == "client" else f"{row.source}:",
+        f"`{row.ask or 'send ' + row.send}`",
+        {"h1": "", "h2": "over HTTP/2", "grpc": "over gRPC"}[row.over],
+        *(f"`{name}: {value}`" for name, value in row.headers.items()),
+        f"token `{_inline(dict(row.token))}`" if row.token is not None else "",
+        "" if by_sidecar or row.to == "web-v1" else f"to {row.to}",
+        f"at {row.dial}" if row.dial else "",
+        *_tls(row),
+        body,
+        several,
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _tls(row: Row) -> Iterator[str]:
     if row.proving:
-        parts.append(f"proving `{row.proving}`")
+        yield f"proving `{row.proving}`"
     if row.server_name:
-        parts.append(f"SNI `{row.server_name}`")
-    if row.token is not None:
-        parts.append(f"token `{_inline(row.token)}`")
-    if row.body:
-        parts.append(f"body `{row.body}`")
-    if row.times > 1:
-        parts.append(f"{row.times} times{' at once' if row.together else ''}")
-    return " ".join(parts)
+        yield f"SNI `{row.server_name}`"
+    if row.tls_version:
+        yield f"with TLS {row.tls_version}"
+    if row.alpn:
+        yield f"ALPN `{' '.join(row.alpn)}`"
 
 
 def _inline(value: object) -> str:
@@ -111,6 +120,8 @@ def _outcome(row: Row) -> Iterator[str]:
     yield from _answer(row)
     if row.by:
         yield f"by {row.by if isinstance(row.by, str) else ' and '.join(row.by)}"
+    if row.sticky:
+        yield "always by the same"
     yield from (f"{name} {low} to {high} %" for name, (low, high) in row.share.items())
     if row.text is not None:
         yield f"“{row.text}”"
@@ -152,9 +163,11 @@ def _told(row: Row) -> Iterator[str]:
     if row.server_flags is not None:
         yield f"server's flags `{row.server_flags}`"
     yield from _headers("server's log has", row.server_logged)
+    if row.unlogged:
+        yield f"no log of {' and '.join(row.unlogged)}"
     yield from map(_counted, row.counted)
     if row.exported:
-        yield f"collector got `{row.exported}`"
+        yield f"collector got {', '.join(f'`{text}`' for text in row.exported)}"
     if row.unexported:
         yield f"collector did not get `{row.unexported}`"
 

@@ -24,7 +24,9 @@ from libs.model.settings import MeshSettings
 from libs.translate.apply import State, Upsert, apply, initial
 from tests.tools.field_paths import Leaf, is_message, least, present, title, values
 
-_TELLING = frozenset({reasons.UNSUPPORTED_FIELD, reasons.NO_EFFECT, reasons.DEPRECATED})
+_FIRM = frozenset({reasons.UNSUPPORTED_FIELD, reasons.DEPRECATED})
+_TELLING = _FIRM | {reasons.NO_EFFECT, reasons.CONFLICTING_FIELDS, reasons.INVALID_TARGET}
+"""The others may only lack company: another field beside the one that is judged."""
 _NEAR = 4
 
 
@@ -76,7 +78,7 @@ class Judge:
         plain = self._probe(path, value)
         every = self._judged(plain)
         said = [it for it in every if self._is_of(it, path)]
-        if not said or all(it.reason != reasons.NO_EFFECT for it in said):
+        if not said or all(it.reason in _FIRM for it in said):
             return said
         wrong = _errors(every)
         for company in _companies(self._about.struct, path):
@@ -186,7 +188,7 @@ def _companies(struct: type[Struct], path: str) -> Iterator[tuple[str, Any]]:
     for step in path.split("."):
         field = next(one for one in fields(struct) if one.encode_name == step.removesuffix("[]"))
         if at:
-            beside = (one for one in fields(struct) if one is not field)
+            beside = (one for one in fields(struct) if one.name != field.name)
             found += (
                 (f"{at}.{one.encode_name}", value)
                 for one in beside

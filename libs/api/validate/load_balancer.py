@@ -29,9 +29,7 @@ def check_load_balancer(
         report.error(path, reasons.CONFLICTING_FIELDS, text)
     localities = balancer.locality_lb_setting
     check_localities(localities, (path, "localityLbSetting"), report, outlier=outlier)
-    check_zones(
-        balancer.zone_aware_lb_setting, (path, "zoneAwareLbSetting"), report, outlier=outlier
-    )
+    check_zones(balancer.zone_aware_lb_setting, (path, "zoneAwareLbSetting"), report)
     _check_warmup(balancer, path, report)
 
 

@@ -34,16 +34,17 @@ def check_localities(
     _check_failover(setting, path, report, outlier=outlier)
 
 
-def check_zones(
-    setting: ZoneAwareBalancing | None, path: Path, report: Report, *, outlier: bool
-) -> None:
-    """Report labels that zone-aware balancing already accounts for, and wrong regions."""
+def check_zones(setting: ZoneAwareBalancing | None, path: Path, report: Report) -> None:
+    """Report labels that zone-aware balancing already accounts for, and wrong regions.
+
+    Unlike balancing by locality it fails over without outlier detection, too.
+    """
     if setting is None:
         return
     if TOPOLOGY_LABELS.intersection(setting.failover_priority):
         text = "labels of the topology are already accounted for"
         report.error((path, "failoverPriority"), reasons.CONFLICTING_FIELDS, text)
-    _check_failover(setting, path, report, outlier=outlier)
+    _check_failover(setting, path, report, outlier=True)
 
 
 def _check_distribute(shares: Sequence[Distribute], path: Path, report: Report) -> None:

@@ -174,8 +174,12 @@ def _apply_policy(cluster: Cluster, target: _Target) -> None:
     explicit = http2 and not (pool and pool.use_client_protocol) and not sniffed
     connection_pool.limit(cluster, pool, settings, policy.retry_budget)
     connection_pool.detect_outliers(cluster, policy.outlier_detection)
-    if locality.in_force(target.service, policy, settings).weighted:
+    if locality.spills_over(target.service):
+        cluster.common_lb_config.healthy_panic_threshold.value = 0
+    in_force = locality.in_force(target.service, policy, settings)
+    if in_force.weighted:
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+    load_balancing.prefer_zone(cluster, in_force.setting)
     load_balancing.balance(cluster, policy.load_balancing)
     server = _server(target, http2=explicit)
     tls_client.apply(cluster, policy.tls, server, detect=_detects(target.scoped))
@@ -183,7 +187,10 @@ def _apply_policy(cluster: Cluster, target: _Target) -> None:
         tls_client.wrap_in_proxy_protocol(cluster, policy.proxy_protocol)
     options = connection_pool.http_options(protocol, pool, http2=http2, sniffed=sniffed)
     options = connection_pool.count_errors(options, policy.outlier_detection)
-    connection_pool.set_http_options(cluster, _verified(options, policy, server))
+    requests = protocol.is_http or protocol is Protocol.AUTO
+    keep_case = requests and settings.proxy.headers.keep_case
+    options = _verified(options, policy, server)
+    connection_pool.set_http_options(cluster, options, keep_case=keep_case)
     follows_client = sniffed or bool(pool and pool.use_client_protocol)
     if protocol.is_http and not follows_client:
         alpn.mark(cluster, http2=explicit)
@@ -247,8 +254,11 @@ def _passthrough(settings: MeshSettings) -> Cluster:
         lb_policy=Cluster.LbPolicy.CLUSTER_PROVIDED,
     )
     cluster.alt_stat_name = names.stat_prefix(cluster.name)
-    connection_pool.limit(cluster, None, settings)
-    connection_pool.set_http_options(cluster, connection_pool.passthrough_options())
+    default = settings.default_policy
+    connection_pool.limit(cluster, default.connection_pool if default else None, settings)
+    options = connection_pool.passthrough_options()
+    keep_case = settings.proxy.headers.keep_case
+    connection_pool.set_http_options(cluster, options, keep_case=keep_case)
     return cluster
 
 

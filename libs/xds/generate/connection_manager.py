@@ -7,7 +7,6 @@ Callers bring the HTTP filters of their feature files; the router is added here 
 from collections.abc import Iterable
 
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
-from envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
@@ -18,11 +17,12 @@ from envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from libs.model.proxy_settings import ProxySettings
 from libs.model.service import Protocol
 from libs.model.settings import MeshSettings
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import InboundPort, InboundScope
-from libs.xds.generate import extensions, metrics, telemetry, tracing, typed
+from libs.xds.generate import extensions, metrics, proxy_headers, telemetry, tracing, typed
 from libs.xds.generate.filters import order, peer_metadata
 from libs.xds.generate.metrics import Direction
 
@@ -59,20 +59,24 @@ def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
         use_remote_address=BoolValue(value=False),
         stream_idle_timeout=_NEVER,
         access_log=telemetry.http_access_logs(own, direction, port.service if port else None),
-        http_filters=order.http([*_telling(own, direction), *filters, _router()], added),
+        http_filters=order.http(
+            [*_telling(own, direction), *filters, _router(own.settings)], added
+        ),
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
-        request_id_extension=_request_id(),
         proxy_100_continue=True,
     )
-    if (traced := tracing.tracing(own, telemetry.side(own, direction).tracing)) is not None:
+    traces = telemetry.side(own, direction).tracing
+    manager.request_id_extension.CopyFrom(_request_id(traces is None or traces.by_request_id))
+    if (traced := tracing.tracing(own, traces)) is not None:
         manager.tracing.CopyFrom(traced)
     _normalise_paths(manager, own.settings)
-    if direction == "inbound":
-        _forward_certificate(manager)
-        if port and (port.protocol.is_http2 or port.protocol is Protocol.GRPC_WEB):
-            manager.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
+    proxy = own.settings.proxy
+    proxy_headers.add_headers(manager, proxy.headers, inbound=direction == "inbound")
+    proxy_headers.limit(manager, proxy_headers.connections(proxy.connections, router=edge))
+    if port and (port.protocol.is_http2 or port.protocol is Protocol.GRPC_WEB):
+        manager.http2_protocol_options.SetInParent()
     if edge:
-        _face_strangers(manager, own.settings)
+        _face_strangers(manager, proxy)
     if isinstance(routes, str):
         manager.rds.CopyFrom(_route_discovery(routes))
     else:
@@ -87,13 +91,14 @@ def _telling(own: InboundScope, direction: Direction) -> Iterable[hcm.HttpFilter
     return [peer_metadata.writing(metrics.told(own))]
 
 
-def _router() -> hcm.HttpFilter:
-    return typed.http_filter("envoy.filters.http.router", Router())
+def _router(settings: MeshSettings) -> hcm.HttpFilter:
+    router = Router(suppress_envoy_headers=not settings.proxy.headers.debug)
+    return typed.http_filter("envoy.filters.http.router", router)
 
 
-def _request_id() -> hcm.RequestIDExtension:
+def _request_id(decides: bool) -> hcm.RequestIDExtension:
     # The id doubles as the sampling decision, so that all spans of a trace agree on it.
-    config = UuidRequestIdConfig(use_request_id_for_trace_sampling=BoolValue(value=True))
+    config = UuidRequestIdConfig(use_request_id_for_trace_sampling=BoolValue(value=decides))
     return hcm.RequestIDExtension(typed_config=typed.pack(config))
 
 
@@ -109,18 +114,7 @@ def _normalise_paths(manager: hcm.HttpConnectionManager, settings: MeshSettings)
     )
 
 
-def _forward_certificate(manager: hcm.HttpConnectionManager) -> None:
-    """Tell the application who called, in x-forwarded-client-cert."""
-    manager.forward_client_cert_details = (
-        hcm.HttpConnectionManager.ForwardClientCertDetails.APPEND_FORWARD
-    )
-    details = manager.set_current_client_cert_details
-    details.subject.value = True
-    details.dns = True
-    details.uri = True
-
-
-def _face_strangers(manager: hcm.HttpConnectionManager, settings: MeshSettings) -> None:
+def _face_strangers(manager: hcm.HttpConnectionManager, settings: ProxySettings) -> None:
     """Believe nothing that a client says of itself, but what trusted proxies in front say of it."""
     manager.use_remote_address.value = True
     manager.xff_num_trusted_hops = settings.trusted_proxies

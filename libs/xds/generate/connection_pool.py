@@ -21,11 +21,12 @@ from libs.model.traffic import (
     OutlierDetection,
     RetryBudget,
 )
-from libs.xds.generate import typed
+from libs.xds.generate import newer, proxy_headers, typed
 
 PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 _UNLIMITED = 2**32 - 1
+_BUDGET_INTERVAL = 3  # the number of CircuitBreakers.Thresholds.RetryBudget.budget_interval
 _PING_TIMEOUT = 20_000  # milliseconds; Envoy wants one
 _HTTP2 = frozenset({Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB})
 _NO_LIMITS = ConnectionPool()
@@ -60,6 +61,8 @@ def limit(  # noqa: PLR0917 - all that limits a cluster
     cluster.circuit_breakers.thresholds.append(_thresholds(wanted))
     if budget is not None:
         _limit_retries(cluster.circuit_breakers.thresholds[0], budget)
+    if (buffer := settings.proxy.connections.cluster_buffer) is not None:
+        cluster.per_connection_buffer_limit_bytes.value = buffer
     for keepalive in (settings.tcp_keepalive, wanted.keepalive):
         if keepalive is not None:
             _keep_alive(cluster, keepalive)
@@ -111,13 +114,28 @@ def _status(code: int) -> MatchPredicate:
     return found
 
 
-def set_http_options(cluster: Cluster, options: HttpProtocolOptions | None) -> None:
-    """Put `options` into `cluster`, completed by what Envoy requires of them."""
+def set_http_options(
+    cluster: Cluster, options: HttpProtocolOptions | None, *, keep_case: bool = False
+) -> None:
+    """Put `options` into `cluster`, completed by what Envoy requires of them.
+
+    With `keep_case`, names of headers stay as they were written, where HTTP/1 is spoken.
+    """
+    if keep_case:
+        options = options or HttpProtocolOptions()
     if options is None:
         return
     if options.WhichOneof("upstream_protocol_options") is None:
         options.explicit_http_config.http_protocol_options.SetInParent()
+    if keep_case:
+        _keep_case(options)
     cluster.typed_extension_protocol_options[PROTOCOL_OPTIONS].CopyFrom(typed.pack(options))
+
+
+def _keep_case(options: HttpProtocolOptions) -> None:
+    for kind in (options.explicit_http_config, options.use_downstream_protocol_config):
+        if kind.HasField("http_protocol_options"):
+            kind.http_protocol_options.header_key_format.CopyFrom(proxy_headers.KEPT_CASE)
 
 
 def passthrough_options() -> HttpProtocolOptions:
@@ -200,6 +218,8 @@ def _limit_retries(thresholds: CircuitBreakers.Thresholds, budget: RetryBudget) 
         found.budget_percent.value = budget.percent
     if budget.least:
         found.min_retry_concurrency.value = budget.least
+    if budget.interval is not None:
+        newer.set_message(found, _BUDGET_INTERVAL, typed.milliseconds(budget.interval))
     thresholds.ClearField("max_retries")  # which would count for nothing
 
 

@@ -14,6 +14,7 @@ from libs.model.traffic import LocalityFailover, LocalityWeights
 from libs.proxy.locality import NETWORK_LABEL, topology
 from libs.proxy.scope import EndpointScope
 
+_REGION_STEPS = 3  # priorities that regions alone can give
 _FAILOVER_STEPS = 5  # priorities that nearness alone can give: same subzone … any other region
 
 
@@ -37,7 +38,9 @@ def arrange(groups: list[Group], scope: EndpointScope) -> list[Group]:
         return groups
     if setting.failover_priority and scope.labels:
         groups = _by_labels(groups, scope)
-    if setting.failover or not setting.failover_priority:
+    if setting.zones:
+        groups = _by_region(groups, scope.locality, setting.failover)
+    elif setting.failover or not setting.failover_priority:
         groups = _by_nearness(groups, scope.locality, setting.failover)
     return _without_gaps(groups)
 
@@ -90,6 +93,23 @@ def _by_nearness(
             priority=group.priority * _FAILOVER_STEPS + _distance(client, group.locality, rule),
         )
         for group in groups
+    ]
+
+
+def _by_region(
+    groups: Iterable[Group], client: Locality, failover: Sequence[LocalityFailover]
+) -> list[Group]:
+    """Whole regions come first or later: among the zones of one of them Envoy chooses."""
+    rule = next((rule for rule in failover if rule.source == client.region), None)
+
+    def rank(place: Locality) -> int:
+        if place.region == client.region:
+            return 0
+        return 1 if rule is not None and place.region == rule.to else 2
+
+    return [
+        structs.replace(it, priority=it.priority * _REGION_STEPS + rank(it.locality))
+        for it in groups
     ]
 
 

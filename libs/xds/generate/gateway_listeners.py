@@ -33,6 +33,7 @@ from libs.xds.generate import (
     gateway_routes,
     listener_filters,
     provenance,
+    proxy_headers,
     sni_clusters,
     tcp,
     telemetry,
@@ -111,7 +112,10 @@ class _Builder:
             where = endpoints.address(other, planned.port)
             found.additional_addresses.add().address.CopyFrom(where)
         found.filter_chains.extend(map(_message, chains))
-        if self._own.settings.accept_proxy_protocol:
+        limits = proxy_headers.connections(self._own.settings.proxy.connections, router=True)
+        if limits.listener_buffer is not None:
+            found.per_connection_buffer_limit_bytes.value = limits.listener_buffer
+        if self._own.settings.proxy.accept_proxy_protocol:
             found.listener_filters.append(listener_filters.proxy_protocol())
         if any(chain.tls for chain in chains):
             found.listener_filters.append(listener_filters.tls_inspector())
@@ -185,7 +189,8 @@ class _Builder:
 
     def _by_cluster(self, bound: BoundServer) -> Iterator[_Chain]:
         for name, scoped in sni_clusters.of_server(self._outbound, bound.server):
-            filters = self._proxied(name, {name: 0})
+            # TLS passes through unread, so no policy could know who calls: the server's own does.
+            filters = [self._proxy(name, {name: 0})]
             source = scoped.service.ref
             yield _Chain(filters, sni=(name,), protocols=_MESH_ALPN, tls=True, source=source)
 
@@ -198,7 +203,7 @@ class _Builder:
         weights = self._weights(rule.destinations, server.number)
         single = len(weights) == 1
         prefix = next(iter(weights)) if single else f"{routing.name}.{routing.namespace}"
-        return self._proxied(prefix, weights)
+        return order.network([*self._connections, self._proxy(prefix, weights)])
 
     def _weights(self, destinations: Sequence[WeightedDestination], port: int) -> dict[str, int]:
         weights: dict[str, int] = {}
@@ -208,16 +213,15 @@ class _Builder:
                 weights[name] = weights.get(name, 0) + one.weight
         return weights or {names.BLACK_HOLE_CLUSTER: 0}
 
-    def _proxied(self, prefix: str, weights: dict[str, int]) -> list[Filter]:
+    def _proxy(self, prefix: str, weights: dict[str, int]) -> Filter:
         single = len(weights) == 1
-        forward = tcp.tcp_proxy(
+        return tcp.tcp_proxy(
             own=self._own,
             direction="outbound",
             stat_prefix=prefix,
             cluster=next(iter(weights)) if single else "",
             weighted=None if single else weights,
         )
-        return order.network([*self._connections, forward])
 
 
 def _resolving(scope: OutboundScope) -> list[hcm.HttpFilter]:

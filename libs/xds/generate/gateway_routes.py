@@ -14,13 +14,14 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from libs.model.ids import Ref
+from libs.model.proxy_settings import Headers
 from libs.model.traffic import Routing
 from libs.proxy.gateways import bound_hosts
 from libs.proxy.memo import WeakMemo
 from libs.proxy.routings import at_gateway
 from libs.proxy.scope import BoundServer, GatewayListener, OutboundScope
 from libs.xds import names
-from libs.xds.generate import domains, route_actions, route_match
+from libs.xds.generate import domains, proxy_headers, route_actions, route_match
 from libs.xds.generate.route_actions import Ways
 from libs.xds.generate.route_destinations import Destinations
 from libs.xds.types import ROUTE, NamedResource, resource
@@ -67,17 +68,16 @@ class _Host:
         self.only_tls = False
         self.met: list[Routing] = []  # that it has the routes of
 
-    def message(self, host: str) -> VirtualHost:
+    def message(self, host: str, headers: Headers) -> VirtualHost:
         """Return the virtual host, with the routes that take everything at the end."""
         found = VirtualHost(
             name=names.virtual_host(host, self.number),
             domains=[domains.bracketed(host)],
             routes=sorted(self.routes, key=lambda route: route_match.catches_all(route.match)),
-            include_request_attempt_count=True,
         )
         if self.only_tls:
             found.require_tls = VirtualHost.TlsRequirementType.ALL
-        return found
+        return proxy_headers.count_attempts(found, headers)
 
 
 class _Table:
@@ -109,7 +109,8 @@ class _Table:
     def _virtual_hosts(self) -> Iterable[VirtualHost]:
         if not self._hosts:  # a virtual host without routes answers 404
             return [VirtualHost(name=f"blackhole:{self._number}", domains=["*"])]
-        return [host.message(name) for name, host in sorted(self._hosts.items())]
+        headers = self._scope.settings.proxy.headers
+        return [host.message(name, headers) for name, host in sorted(self._hosts.items())]
 
     def _add(self, bound: BoundServer) -> None:
         server = bound.server

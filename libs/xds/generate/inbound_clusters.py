@@ -6,6 +6,7 @@ connects to the address where the application listens.
 """
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import BindConfig, SocketAddress
@@ -53,10 +54,12 @@ def generate(scope: InboundScope) -> list[NamedResource]:
 
 def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedResource:
     cluster = _cluster(names.inbound_cluster(port.port), scope.settings, port.pool)
-    _set_protocol(cluster, port.protocol, port.pool)
+    _set_protocol(cluster, port, scope.settings)
     cluster.metadata.CopyFrom(_metadata([service]))
     if port.endpoint:
         _lead_to(cluster, port.endpoint, port.endpoint_port)
+        if scope.interception is not Interception.NONE and _is_redirected(port.endpoint):
+            _leave_alone(cluster, scope.families)
     elif scope.interception is Interception.NONE:
         _lead_to(cluster, scope.application_address, port.port)
     elif not scope.settings.passthrough_inbound:
@@ -65,13 +68,17 @@ def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedR
         _lead_onward(cluster, scope.families)
         # The default would forget the only host of a workload that is seldom called.
         cluster.cleanup_interval.CopyFrom(_FOR_EVER)
-    return _named(cluster, [scope.settings.ref, service.ref])
+    return _named(cluster, [scope.settings.ref, service.ref, *port.pool_refs])
 
 
 def _passthrough(scope: InboundScope) -> NamedResource:
-    cluster = _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, scope.settings)
+    default = scope.settings.default_policy
+    pool = default.connection_pool if default else None
+    cluster = _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, scope.settings, pool)
     _lead_onward(cluster, scope.families)
-    connection_pool.set_http_options(cluster, connection_pool.passthrough_options())
+    options = connection_pool.passthrough_options()
+    keep_case = scope.settings.proxy.headers.keep_case
+    connection_pool.set_http_options(cluster, options, keep_case=keep_case)
     return _named(cluster, [scope.settings.ref])
 
 
@@ -87,6 +94,16 @@ def _lead_onward(cluster: Cluster, families: Families) -> None:
     """Connect to the address that the client dialled."""
     cluster.type = Cluster.DiscoveryType.ORIGINAL_DST
     cluster.lb_policy = Cluster.LbPolicy.CLUSTER_PROVIDED
+    _leave_alone(cluster, families)
+
+
+def _is_redirected(address: str) -> bool:
+    """Tell whether interception would send connections to `address` back to the proxy."""
+    return not address.startswith("unix://") and not ip_address(address).is_loopback
+
+
+def _leave_alone(cluster: Cluster, families: Families) -> None:
+    """Connect from the address that the interception rules leave alone."""
     first, *others = _SOURCES[families]
     found = cluster.upstream_bind_config
     found.CopyFrom(BindConfig(source_address=SocketAddress(address=first, port_value=0)))
@@ -105,12 +122,14 @@ def _lead_to(cluster: Cluster, address: str, port: int) -> None:
     )
 
 
-def _set_protocol(cluster: Cluster, protocol: Protocol, pool: ConnectionPool | None) -> None:
+def _set_protocol(cluster: Cluster, port: InboundPort, settings: MeshSettings) -> None:
     """Speak to the application what it said it speaks, or else what the client spoke."""
+    protocol, pool = port.protocol, port.pool
     http2 = protocol.is_http2 or protocol is Protocol.GRPC_WEB
     sniffed = protocol is Protocol.AUTO
     options = connection_pool.http_options(protocol, pool, http2=http2, sniffed=sniffed)
-    connection_pool.set_http_options(cluster, options)
+    keep_case = (protocol.is_http or sniffed) and settings.proxy.headers.keep_case
+    connection_pool.set_http_options(cluster, options, keep_case=keep_case)
 
 
 def _metadata(services: Iterable[Service]) -> Metadata:

@@ -118,14 +118,18 @@ class _Builder:
                 stat_prefix=prefix,
                 filters=[*self._http_policies, *_translators(port.protocol), *_HTTP_FILTERS],
                 routes=inbound_routes.route_config(
-                    cluster=cluster, service_port=port.service_port, protocol=port.protocol
+                    cluster=cluster,
+                    service_port=port.port if port.ingress else port.service_port,
+                    protocol=port.protocol,
                 ),
                 port=port,
             )
         ]
 
     def _tcp(self, port: InboundPort) -> list[Filter]:
-        return order.network([*self._network_policies, self._proxy(_cluster(port), port.service)])
+        proxy = self._proxy(_cluster(port), port.service)
+        watching = [tcp.mongo(_cluster(port))] if port.protocol is Protocol.MONGO else []
+        return order.network([*self._network_policies, *watching, proxy])
 
     def _proxy(self, cluster: str, service: Service | None = None) -> Filter:
         return tcp.tcp_proxy(

@@ -35,7 +35,7 @@ def _route(cluster: str, protocol: Protocol) -> Route:
             max_stream_duration=_NEVER, grpc_timeout_header_max=_NEVER
         ),
     )
-    if protocol is not Protocol.GRPC:
+    if protocol not in {Protocol.GRPC, Protocol.GRPC_WEB}:
         # The application may close an idle connection just as a request is on its way. Nothing has
         # reached it then, so another try is safe; streams of gRPC do not bear it.
         retry = RetryPolicy(retry_on="reset-before-request", num_retries=UInt32Value(value=2))

@@ -6,7 +6,7 @@ balance: Envoy sends to the address that the application dialled.
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
-from libs.model.traffic import ConsistentHash, LoadBalancing, Simple, Warmup
+from libs.model.traffic import ConsistentHash, LoadBalancing, LocalityBalancing, Simple, Warmup
 
 _DEFAULT_RING = 1024
 _LbPolicy = Cluster.LbPolicy
@@ -31,6 +31,18 @@ def balance(cluster: Cluster, wanted: LoadBalancing | None) -> None:
         if balancing.warmup is not None:
             slow_start = _slow_start(balancing.warmup)
             cluster.least_request_lb_config.slow_start_config.CopyFrom(slow_start)
+
+
+def prefer_zone(cluster: Cluster, setting: LocalityBalancing | None) -> None:
+    """Let Envoy prefer its own zone, or forbid it, if the setting is about zones."""
+    if setting is None or not setting.zones:
+        return
+    found = cluster.common_lb_config.zone_aware_lb_config
+    found.SetInParent()
+    if setting.enabled is False:
+        found.routing_enabled.SetInParent()  # 0 %
+    if setting.min_cluster_size is not None:
+        found.min_cluster_size.value = setting.min_cluster_size
 
 
 def _hash(cluster: Cluster, wanted: ConsistentHash) -> None:

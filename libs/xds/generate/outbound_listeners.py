@@ -16,7 +16,6 @@ from envoy.config.listener.v3.listener_pb2 import Listener as EnvoyListener
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
-from envoy.extensions.filters.network.mongo_proxy.v3.mongo_proxy_pb2 import MongoProxy
 from google.protobuf.duration_pb2 import Duration
 
 from libs.model.ids import Ref
@@ -43,7 +42,7 @@ from libs.xds.generate import (
     typed,
 )
 from libs.xds.generate.connection_manager import http_connection_manager
-from libs.xds.generate.filters import alpn, cors, fault, matchers, order
+from libs.xds.generate.filters import alpn, cors, fault, grpc_web, matchers, order
 from libs.xds.generate.outbound_plan import WILDCARD, Listener
 from libs.xds.generate.stream_chains import Chain, RouteName
 from libs.xds.types import LISTENER, NamedResource, resource
@@ -172,18 +171,19 @@ class _Builder:
         if chain.source:
             found.metadata.CopyFrom(provenance.metadata(chain.source))
         if chain.routes is not None:
-            found.filters.append(self._http(chain.routes, listener))
+            found.filters.append(self._http(chain, chain.routes, listener))
         else:
             found.filters.extend(self._streams(chain))
         return found
 
-    def _http(self, routes: RouteName, listener: str) -> Filter:
+    def _http(self, chain: Chain, routes: RouteName, listener: str) -> Filter:
+        web = [grpc_web.FILTER] if chain.protocol is Protocol.GRPC_WEB else []
         return http_connection_manager(
             own=self._own,
             direction="outbound",
             stat_prefix=names.stat_prefix(f"outbound_{listener}"),
             routes=str(routes),
-            filters=[*_HTTP_FILTERS, *self._resolving(routes)],
+            filters=[*web, *_HTTP_FILTERS, *self._resolving(routes)],
             service_port=routes.asked,
         )
 
@@ -220,10 +220,7 @@ class _Builder:
             return order.network([resolve, forward])
         if chain.protocol is not Protocol.MONGO:
             return [forward]
-        watch = MongoProxy(stat_prefix=chain.stat_prefix)
-        return order.network(
-            [typed.network_filter("envoy.filters.network.mongo_proxy", watch), forward]
-        )
+        return order.network([tcp.mongo(chain.stat_prefix), forward])
 
     def _to(self, cluster: str) -> Filter:
         return tcp.tcp_proxy(

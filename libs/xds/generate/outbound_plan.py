@@ -247,6 +247,7 @@ class _Drafts:
         return Chain(
             Match(protocols=PLAINTEXT_HTTP, transport=RAW_BUFFER) if sniffs else Match(),
             routes=routes,
+            protocol=offer.port.protocol,
             sources=(offer.ref,),
         )
 

@@ -155,7 +155,7 @@ def _all_routes(scope: OutboundScope) -> list[NamedResource]:
             made, sources = _plain(scope, scoped.service, port), [scoped.service.ref]
         else:
             ways = Ways(destinations, port, scope.settings.default_retries)
-            made = VirtualHost.FromString(virtual_hosts.body(host, ways))
+            made = VirtualHost.FromString(virtual_hosts.body(host, ways, scope.settings))
             sources = list(host.sources)
         name = _route_name(scoped.service, port)
         routes = RouteConfiguration(name=name, virtual_hosts=[_for_grpc(made)])

@@ -22,6 +22,7 @@ from libs.xds.generate import (
     gateway_routes,
     narrow,
     outbound_plan,
+    proxy_headers,
     route_actions,
     virtual_hosts,
 )
@@ -68,7 +69,7 @@ def _configuration(
     if wanted.service:
         alone = (host for host in hosts if _is(host, wanted.service))
         hosts = [virtual_hosts.at_any_domain(host, scope.settings) for host in alone]
-    bodies = [virtual_hosts.body(host, ways) for host in hosts]
+    bodies = [virtual_hosts.body(host, ways, scope.settings) for host in hosts]
     if not wanted.service:
         bodies.append(_catch_all(scope).SerializeToString(deterministic=True))
     name = str(wanted)
@@ -100,4 +101,5 @@ def _catch_all(scope: OutboundScope) -> VirtualHost:
     cluster = elsewhere.cluster(scope)
     name = ALLOW_ANY if cluster else BLOCK_ALL
     route = route_actions.catch_all(name, cluster)
-    return VirtualHost(name=name, domains=["*"], routes=[route], include_request_attempt_count=True)
+    host = VirtualHost(name=name, domains=["*"], routes=[route])
+    return proxy_headers.count_attempts(host, scope.settings.proxy.headers)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter
+from envoy.extensions.filters.network.mongo_proxy.v3.mongo_proxy_pb2 import MongoProxy
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import (
     TcpProxy,
     UpstreamConnectMode,
@@ -64,3 +65,10 @@ def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
     if hash_by_source:
         proxy.hash_policy.add().source_ip.SetInParent()
     return typed.network_filter(NAME, proxy)
+
+
+def mongo(stat_prefix: str) -> Filter:
+    """Return the network filter that watches MongoDB's own protocol go by."""
+    return typed.network_filter(
+        "envoy.filters.network.mongo_proxy", MongoProxy(stat_prefix=stat_prefix)
+    )

@@ -1,5 +1,7 @@
 """Tracing: which requests become spans, what those say, and which collector gets them."""
 
+from collections.abc import Iterator
+
 from envoy.config.core.v3.http_uri_pb2 import HttpUri
 from envoy.config.trace.v3.http_tracer_pb2 import Tracing as Tracer
 from envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
@@ -10,12 +12,14 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from envoy.type.tracing.v3.custom_tag_pb2 import CustomTag
 
 from libs.model.providers import OpenTelemetry, Zipkin
+from libs.model.proxy_settings import Tag
 from libs.model.telemetry import Tracing
 from libs.proxy.scope import InboundScope
-from libs.xds.generate import typed
+from libs.xds.generate import newer, typed
 from libs.xds.names import ClusterName
 
 _EVERYTHING = 100.0
+_NO_CONTEXT_PROPAGATION = 13  # the number of HttpConnectionManager.Tracing's field
 
 
 def tracing(own: InboundScope, wanted: Tracing | None) -> hcm.HttpConnectionManager.Tracing | None:
@@ -30,10 +34,26 @@ def tracing(own: InboundScope, wanted: Tracing | None) -> hcm.HttpConnectionMana
     found.client_sampling.value = _EVERYTHING
     found.random_sampling.value = 0.0 if wanted.disabled else wanted.sampling
     found.overall_sampling.value = 0.0 if wanted.disabled else _EVERYTHING
-    if provider.max_tag_length:
-        found.max_path_tag_length.value = provider.max_tag_length
-    found.custom_tags.extend(_tag(*tag) for tag in wanted.tags)
+    if longest := provider.max_tag_length or own.settings.proxy.spans.max_path_length:
+        found.max_path_tag_length.value = longest
+    tags = (*(_mesh_tags(own) if wanted.mesh_tags else ()), *wanted.tags)
+    found.custom_tags.extend(_tag(*tag) for tag in sorted(tags))
+    if not wanted.propagate:
+        newer.set_true(found, _NO_CONTEXT_PROPAGATION)
     return found
+
+
+def _mesh_tags(own: InboundScope) -> Iterator[Tag]:
+    """Yield the tags by which spans say whose they are."""
+    said = {
+        "canonical_revision": own.canonical_revision,
+        "canonical_service": own.canonical_name,
+        "cluster_id": own.settings.cluster_id,
+        "mesh_id": own.settings.mesh_id,
+        "namespace": own.namespace,
+    }
+    for name, value in said.items():
+        yield f"istio.{name}", "literal", value or "unknown", ""
 
 
 def _tag(name: str, kind: str, value: str, default: str) -> CustomTag:  # noqa: PLR0917 - one row

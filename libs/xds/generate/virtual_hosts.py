@@ -21,7 +21,7 @@ from libs.model.traffic import Routing
 from libs.proxy.memo import WeakMemo
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
-from libs.xds.generate import domains, narrow, provenance, route_actions
+from libs.xds.generate import domains, narrow, provenance, proxy_headers, route_actions
 from libs.xds.generate.route_actions import Ways
 
 HTTP_PORT = 80
@@ -258,7 +258,7 @@ def _known(host: Host, settings: MeshSettings) -> bytes:
     return _memo.get(scoped, context, partial(_of_service, host, scoped, settings))
 
 
-def body(host: Host, ways: Ways) -> bytes:
+def body(host: Host, ways: Ways, settings: MeshSettings) -> bytes:
     """Return the serialised virtual host, whose routes may lead where `ways` says.
 
     What a routing leads to is made again when it, or any destination that was looked up for it, is
@@ -267,21 +267,24 @@ def body(host: Host, ways: Ways) -> bytes:
     routing = host.wanted.routing
     if routing is None:
         return host.known
-    context = (host.name, " ".join(host.domains), ways.port, ways.default_retries)
+    context = (host.name, " ".join(host.domains), ways.port, settings)
     kept = _kept.get(routing, context, list)
     for read, made in kept:
         if all(ways.destinations.find(name) is scoped for name, scoped in read):
             return made
-    read, made = _of_routes(host, routing, ways)
+    read, made = _of_routes(host, routing, ways, settings=settings)
     kept.append((read, made))
     del kept[:-_MAX_KEPT]
     return made
 
 
-def _of_routes(host: Host, routing: Routing, ways: Ways) -> tuple[_Read, bytes]:
+def _of_routes(
+    host: Host, routing: Routing, ways: Ways, *, settings: MeshSettings
+) -> tuple[_Read, bytes]:
     noted = ways.destinations.noting()
     routes = route_actions.of_routing(structs.replace(ways, destinations=noted), routing)
-    return noted.found, _message(host, routes, routing.ref)
+    made = _message(host, routes, source=routing.ref, settings=settings)
+    return noted.found, made
 
 
 def _of_service(host: Host, scoped: ScopedService, settings: MeshSettings) -> bytes:
@@ -293,12 +296,11 @@ def _of_service(host: Host, scoped: ScopedService, settings: MeshSettings) -> by
         hashing=balancing.consistent_hash if balancing else None,
         retries=settings.default_retries,
     )
-    return _message(host, (route,), scoped.service.ref)
+    return _message(host, (route,), source=scoped.service.ref, settings=settings)
 
 
-def _message(host: Host, routes: Sequence[Route], source: Ref) -> bytes:
-    found = VirtualHost(
-        name=host.name, domains=host.domains, routes=routes, include_request_attempt_count=True
-    )
+def _message(host: Host, routes: Sequence[Route], *, source: Ref, settings: MeshSettings) -> bytes:
+    found = VirtualHost(name=host.name, domains=host.domains, routes=routes)
+    proxy_headers.count_attempts(found, settings.proxy.headers)
     found.metadata.CopyFrom(provenance.metadata(source))
     return found.SerializeToString(deterministic=True)

@@ -13,12 +13,12 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.support.behaviour.wire import joined
 from tests.support.certificates import uris
 
-_SECONDS = 20
+_SECONDS = 10
 _NO_BODY = frozenset({101, 204, 304})
 
 
@@ -43,6 +43,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     body: str = ""
     grpc: int | None = None
     names: tuple[str, ...] = ()  # URIs in the server's certificate
+    port: int = 0  # of the client, by which a connection is known in logs
 
     @property
     def by(self) -> str:
@@ -59,27 +60,28 @@ NOTHING = Answer(status=0)
 
 
 async def ask(call: Call) -> Answer:
-    """Return the answer to a call."""
+    """Return the answer to a call.
+
+    Raises:
+        TimeoutError: neither an answer came nor the end of the connection.
+
+    """
     kinds = {"h1": _http1, "h2": _http2, "grpc": _http2, "tcp": _tcp}
     try:
         async with asyncio.timeout(_SECONDS), _connected(call) as (reader, writer):
-            answer = await kinds[call.over](call, reader, writer)
-            return _proved(answer, writer)
-    except (OSError, EOFError):
+            port = writer.get_extra_info("sockname")[1]
+            try:
+                answer = await kinds[call.over](call, reader, writer)
+            except (ConnectionError, EOFError, ssl.SSLError):
+                return structs.replace(NOTHING, port=port)
+            return structs.replace(answer, port=port, names=_names(writer))
+    except (ConnectionError, EOFError, ssl.SSLError):
         return NOTHING
 
 
-def _proved(answer: Answer, writer: asyncio.StreamWriter) -> Answer:
+def _names(writer: asyncio.StreamWriter) -> tuple[str, ...]:
     encrypted = writer.get_extra_info("ssl_object")
-    if encrypted is None:
-        return answer
-    return Answer(
-        status=answer.status,
-        headers=answer.headers,
-        body=answer.body,
-        grpc=answer.grpc,
-        names=tuple(uris(encrypted.getpeercert(binary_form=True))),
-    )
+    return tuple(uris(encrypted.getpeercert(binary_form=True))) if encrypted else ()
 
 
 @asynccontextmanager

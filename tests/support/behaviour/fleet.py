@@ -8,30 +8,36 @@ begins when every Envoy has answered for it.
 import asyncio
 import json
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
 from libs.model.ids import SpiffeId, parse_spiffe_id
-from libs.model.mesh import Mesh
 from libs.pki import jwk, keys
 from libs.proxy.scoper import Scoper
 from libs.xds import credentials, generate
 from libs.xds.credentials import Material
 from libs.xds.types import SECRET, NamedResource, Snapshot
+from tests.support import wasm_module
+from tests.support.behaviour.collecting import Collector, collecting
+from tests.support.behaviour.outside import Outside, server_context
 from tests.support.behaviour.tables import Feature, Table
 from tests.support.behaviour.wire import Applications, application
-from tests.support.behaviour.world import ACCOUNTS, PORTS, PROXIES, Place, free_block
+from tests.support.behaviour.world import ACCOUNTS, PORTS, PROXIES, Built, Place, free_block
 from tests.support.certificates import Certificate, TestAuthority, client_context
 from tests.support.envoy import Envoy, running
 
 ISTIO_ALPN = ("istio-http/1.1", "istio", "http/1.1")
-_NAMES = {"one": "one.example.com", "two": "two.example.com"}
 _LOG_SECONDS = 10
+_OPTIONS = ("--drain-time-s", "0", "--drain-strategy", "immediate")  # no row asks an old listener
+
+_RUNTIME = "tracing.opentelemetry.min_flush_spans=1&tracing.zipkin.min_flush_spans=1"  # at once
 
 
 class Log:
@@ -44,19 +50,19 @@ class Log:
         """Return where the next line will begin."""
         return self._path.stat().st_size
 
-    def lines(self, since: int) -> list[dict[str, str]]:
+    def lines(self, since: int) -> list[dict[str, Any]]:
         """Return what was logged since then."""
         with self._path.open("rb") as file:
             file.seek(since)
             whole = file.read().rpartition(b"\n")[0]
         return [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
 
-    async def of(self, number: str, since: int) -> dict[str, str]:
-        """Return the line of a request, or of the connection that had none."""
+    async def of(self, number: str, port: int, *, since: int) -> dict[str, Any]:
+        """Return the line of a request, or of a connection from `port` (0: any) without one."""
         async with asyncio.timeout(_LOG_SECONDS):
             while True:
                 for line in self.lines(since):
-                    if line.get("row") in {number, None}:
+                    if line["row"] == number or (line["row"] is None and port in {0, line["port"]}):
                         return line
                 await asyncio.sleep(0.005)
 
@@ -78,13 +84,13 @@ class Fleet:
         self.place = place
         self.keys = authorities
         self.applications = Applications()
+        self.collector = Collector()
         self.envoys: dict[str, Envoy] = {}
         self.numbers = count(1)
         self._folder = folder
         self._scoper = Scoper()
         self._given: tuple[Feature, Table] | None = None
-        self._contexts: dict[tuple[str, tuple[str, ...]], ssl.SSLContext] = {}
-        self._material = {name: _material(authorities, name) for name in _NAMES}
+        self._contexts: dict[tuple[str, tuple[str, ...], str], ssl.SSLContext] = {}
 
     def log(self, workload: str) -> Log:
         """Return the access log of a workload's Envoy."""
@@ -99,6 +105,7 @@ class Fleet:
         await asyncio.gather(
             *(envoy.serve(snapshots[workload]) for workload, envoy in self.envoys.items())
         )
+        await asyncio.gather(*map(_drained, self.envoys.values()))
         for workload, envoy in self.envoys.items():
             refused, envoy.plane.refused = envoy.plane.refused, []
             assert not refused, (workload, refused)
@@ -106,37 +113,26 @@ class Fleet:
 
     def snapshots(self, feature: Feature, table: Table) -> dict[str, Snapshot]:
         """Return what the proxies get under a table."""
-        state, reasons = self.place.build(feature, table)
-        assert reasons == sorted(set(table.problems)), f"{table.name}: {reasons}"
-        return {workload: self._snapshot(workload, state.mesh) for workload in PROXIES}
+        built = self.place.build(feature, table)
+        assert built.reasons == sorted(set(table.problems)), f"{table.name}: {built.reasons}"
+        return {workload: self._snapshot(workload, built) for workload in PROXIES}
 
-    def _snapshot(self, workload: str, mesh: Mesh) -> Snapshot:
-        scope = self._scoper.scope(mesh, self.place.proxy(workload, mesh))
+    def _snapshot(self, workload: str, built: Built) -> Snapshot:
+        scope = self._scoper.scope(built.mesh, self.place.proxy(workload, built.mesh))
         sets = {**generate.snapshot(scope).sets}
         namespace = PROXIES[workload].partition(".")[2]
-        sets[SECRET] = credentials.credential_set(namespace, list(self._secrets(namespace)))
+        sets[SECRET] = credentials.credential_set(namespace, list(_credentials(namespace, built)))
         return Snapshot(sets)
 
-    def _secrets(self, namespace: str) -> Iterator[NamedResource]:
-        """Yield the users' certificates, which the gateway's namespace has and no other."""
-        if namespace != "edge":
-            return
-        for account, material in self._material.items():
-            for name in (f"kubernetes://{account}", f"kubernetes://{account}-cacert"):
-                wanted = credentials.parse(name, namespace)
-                assert wanted is not None
-                make = credentials.roots if wanted.roots else credentials.certificate
-                found = make(name, wanted, material)
-                assert found is not None
-                yield found
-
-    def client(self, proving: str, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    def client(self, proving: str, alpn: tuple[str, ...], newest: str = "") -> ssl.SSLContext:
         """Return a TLS client that proves an identity, or none; it judges no server."""
-        known = self._contexts.get((proving, alpn))
-        if known is None:
-            known = client_context(self._certificate(proving), self._folder, alpn)
-            self._contexts[proving, alpn] = known
-        return known
+        wanted = (proving, alpn, newest)
+        if wanted not in self._contexts:
+            made = client_context(self._certificate(proving), self._folder, alpn)
+            if newest:
+                made.maximum_version = ssl.TLSVersion[f"TLSv{newest.replace('.', '_')}"]
+            self._contexts[wanted] = made
+        return self._contexts[wanted]
 
     def _certificate(self, proving: str) -> Certificate | None:
         if not proving:
@@ -151,7 +147,14 @@ class Fleet:
         """Run applications and Envoys."""
         empty = Table(name="", rows=())
         snapshots = self.snapshots(Feature(title="", order=0, tables=()), empty)
+        (self._folder / "module.wasm").write_bytes(wasm_module.module())
+        place = self.place
+        outside = Outside(place.block, self._folder, self.keys.outside, self.applications)
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(outside.serving())
+            await stack.enter_async_context(
+                collecting(self.collector, outside.address("collector"), outside.address("judge"))
+            )
             for workload, address, contexts in self._programs():
                 await stack.enter_async_context(
                     application(
@@ -164,8 +167,9 @@ class Fleet:
                 identity = self.identity(workload, pod.partition(".")[2])
                 certificate = self.keys.mesh.issue(identity.service_account, identity.namespace)
                 self.envoys[workload] = await stack.enter_async_context(
-                    running(snapshots[workload], certificate, folder)
+                    running(snapshots[workload], certificate, folder, options=_OPTIONS)
                 )
+                await self.envoys[workload].admin_post(f"/runtime_modify?{_RUNTIME}")
             yield self
 
     def identity(self, workload: str, namespace: str) -> SpiffeId:
@@ -183,22 +187,48 @@ class Fleet:
         return {8443: server_context(certificate, self._folder)}
 
 
-def server_context(certificate: Certificate, folder: Path, roots: bytes = b"") -> ssl.SSLContext:
-    """Return a TLS server that proves `certificate`, and asks for one of `roots` if there are."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    path = folder / "server.pem"
-    path.write_bytes(certificate.chain + certificate.key)
-    context.load_cert_chain(path)
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    if roots:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=roots.decode())
-    return context
+async def _drained(envoy: Envoy) -> None:
+    """Wait until the connections of listeners that are no more have ended."""
+    names = ("listener_manager.total_filter_chains_draining", "total_listeners_draining")
+    while True:
+        stats = await envoy.stats("listener_manager")
+        if not any(value for name, value in stats.items() if name.endswith(names)):
+            return
+        await asyncio.sleep(0.01)
 
 
-def _material(authorities: Keys, name: str) -> Material:
-    held = authorities.mesh.issue(name, "edge", dns_names=(_NAMES[name],))
-    return Material(held.chain, held.key, held.roots)
+def _credentials(namespace: str, built: Built) -> Iterator[NamedResource]:
+    """Yield what a proxy of a namespace gets of the Secrets, under each name that it may use."""
+    for secret in built.secrets:
+        owner, bare = secret.metadata.namespace, secret.metadata.name
+        material = Material(
+            certificate=secret.value("tls.crt", "cert"),
+            private_key=secret.value("tls.key", "key"),
+            roots=secret.value("ca.crt", "cacert"),
+        )
+        for name in (bare, f"{bare}-cacert", f"{owner}/{bare}", f"{owner}/{bare}-cacert"):
+            wanted = credentials.parse(f"kubernetes://{name}", namespace)
+            if wanted is None or (wanted.namespace, wanted.name) != (owner, bare):
+                continue
+            make = credentials.roots if wanted.roots else credentials.certificate
+            found = make(f"kubernetes://{name}", wanted, material)
+            if found is not None:
+                yield found
+
+
+def _words(authorities: Keys, folder: Path) -> Mapping[str, str]:
+    """Return the texts that manifests leave open."""
+    words = {
+        "keys": jwk.document(authorities.issuer.public_key()).decode(),
+        "strangers-keys": jwk.document(authorities.forger.public_key()).decode(),
+        "folder": str(folder),
+    }
+    for name in ("one", "two"):
+        held = authorities.mesh.issue(name, "edge", dns_names=(f"{name}.example.com",))
+        words[f"{name}.crt"] = b64encode(held.chain).decode()
+        words[f"{name}.key"] = b64encode(held.key).decode()
+        words["roots.crt"] = b64encode(held.roots).decode()
+    return words
 
 
 @asynccontextmanager
@@ -212,9 +242,6 @@ async def sailing(folder: Path) -> AsyncIterator[Fleet]:
         keys.generate(),
     )
     with free_block() as block:
-        words = {
-            "keys": jwk.document(authorities.issuer.public_key()).decode(),
-            "folder": str(folder),
-        }
+        words = {**_words(authorities, folder), "port": str(18000 + int(block.split(".")[1]))}
         async with Fleet(Place(block, words), folder, authorities).started() as fleet:
             yield fleet

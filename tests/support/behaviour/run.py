@@ -3,18 +3,20 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
 
-from libs.pki import tokens
+from libs.pki import jwk, tokens
 from tests.support.behaviour.asking import Answer, Call, ask
 from tests.support.behaviour.fleet import ISTIO_ALPN, Fleet
 from tests.support.behaviour.tables import Row
 from tests.support.behaviour.verdict import Outcome, Samples, judge, samples, soon, total, within
 from tests.support.behaviour.wire import Seen
 from tests.support.behaviour.world import PROXY_PORT
+from tests.support.tokens import algorithm_none, hs256_with_the_public_key
 
 _ASK = re.compile(
     r"(?P<method>[A-Z]+) (?P<tls>https://)?(?P<host>[^/:]*)(?::(?P<port>\d+))?(?P<path>.*)"
@@ -46,22 +48,19 @@ async def verdict(fleet: Fleet, row: Row) -> list[str]:
     seconds = time.monotonic() - started
     seen = await _arrived(fleet, row, numbers)
     first = _first_envoy(row)
-    outcome = Outcome(
-        answers=answers,
-        seen=seen,
-        seconds=seconds,
-        log=await _log(
-            fleet, first, number=numbers[0], since=marks, asked=bool(row.logged or row.flags)
-        ),
-        server_log=await _log(
-            fleet,
-            row.to,
-            number=numbers[0],
-            since=marks,
-            asked=bool(row.server_logged or row.server_flags),
-        ),
-    )
-    return [*judge(row, outcome), *await _counted(fleet, row, before)]
+    worst = max(range(row.times), key=lambda index: answers[index].status)
+    number = numbers[worst]
+    log: Mapping[str, Any] = {}
+    server_log: Mapping[str, Any] = {}
+    if row.logged or row.flags:
+        log = await fleet.log(first).of(number, answers[worst].port, since=marks[first])
+    if row.server_logged or row.server_flags:
+        port = answers[worst].port if first == row.to else 0
+        server_log = await fleet.log(row.to).of(number, port, since=marks[row.to])
+    outcome = Outcome(answers=answers, seen=seen, seconds=seconds, log=log, server_log=server_log)
+    told = [*_unlogged(fleet, row, number=number, since=marks)]
+    told += [*await _counted(fleet, row, before), *await _exported(fleet, row)]
+    return [*judge(row, outcome), *told]
 
 
 def _first_envoy(row: Row) -> str:
@@ -73,7 +72,7 @@ def _target(fleet: Fleet, row: Row) -> Target:
         where, _, text = row.send.partition(" ")
         host, _, port = where.partition(":")
         return Target(_address(fleet, row, int(port)), host=host, tls=bool(row.proving), text=text)
-    found = _ASK.fullmatch(row.ask)
+    found = _ASK.fullmatch(fleet.place.local(row.ask))
     assert found is not None, row.ask
     tls = bool(found["tls"])
     port = int(found["port"] or (_TLS_PORT if tls else _PLAIN_PORT))
@@ -84,6 +83,9 @@ def _target(fleet: Fleet, row: Row) -> Target:
 
 
 def _address(fleet: Fleet, row: Row, port: int) -> tuple[str, int]:
+    if row.dial:
+        address, _, number = fleet.place.local(row.dial).partition(":")
+        return address, int(number)
     if row.source == "outside":
         return fleet.place.address("gateway"), port
     if row.source == "neighbour":
@@ -113,7 +115,7 @@ def _call(fleet: Fleet, row: Row, *, target: Target, number: str) -> Call:
         path=target.path.replace("@token@", quote(token)),
         headers=headers,
         body=(target.text.encode() if row.send else row.body.encode()),
-        tls=fleet.client(row.proving, alpn) if target.tls else None,
+        tls=fleet.client(row.proving, alpn, row.tls_version) if target.tls else None,
         server_name=row.server_name or ("" if row.source == "neighbour" else target.host),
     )
 
@@ -132,12 +134,17 @@ def _alpn(row: Row) -> tuple[str, ...]:
 def _token(fleet: Fleet, claims: Mapping[str, object] | None) -> str:
     if claims is None:
         return ""
-    named = {"iss": "https://issuer.example.com", "sub": "ann", "exp": 4_000_000_000, **claims}
-    stranger = named.pop("key", "") == "stranger"
-    return tokens.sign(
-        {name: value for name, value in named.items() if value is not None},
-        fleet.keys.forger if stranger else fleet.keys.issuer,
-    )
+    written = {"iss": "https://issuer.example.com", "sub": "ann", "exp": 4_000_000_000, **claims}
+    key = written.pop("key", "")
+    named = {name: value for name, value in written.items() if value is not None}
+    if key == "stranger":
+        return tokens.sign(named, fleet.keys.forger)
+    token, public = tokens.sign(named, fleet.keys.issuer), fleet.keys.issuer.public_key()
+    if key == "none":
+        return algorithm_none(token, jwk.key_id(public))
+    if key == "public":
+        return hs256_with_the_public_key(token, public, jwk.key_id(public))
+    return token
 
 
 async def _arrived(fleet: Fleet, row: Row, numbers: Sequence[str]) -> list[Seen]:
@@ -155,10 +162,25 @@ async def _arrived(fleet: Fleet, row: Row, numbers: Sequence[str]) -> list[Seen]
     return seen()
 
 
-async def _log(
-    fleet: Fleet, place: str, *, number: str, since: Mapping[str, int], asked: bool
-) -> Mapping[str, str]:
-    return await fleet.log(place).of(number, since[place]) if asked else {}
+def _unlogged(fleet: Fleet, row: Row, *, number: str, since: Mapping[str, int]) -> Iterator[str]:
+    """Yield who logged what should not be; lines are written in order."""
+    for place in row.unlogged:
+        if any(line["row"] == number for line in fleet.log(place).lines(since[place])):
+            yield f"{place} logged it"
+
+
+async def _exported(fleet: Fleet, row: Row) -> list[str]:
+    """Return what the collector has not got, though it should, or has got though it should not."""
+
+    async def found() -> bool:
+        return any(all(text in line for text in row.exported) for line in fleet.collector.lines)
+
+    if row.exported:
+        await soon(found, 15)
+    wrong = [line for line in fleet.collector.lines if row.unexported and row.unexported in line]
+    last = fleet.collector.lines[-3:]
+    missing = [] if await found() or not row.exported else [f"not exported; at last came {last}"]
+    return [*missing, *(f"exported {line}" for line in wrong)]
 
 
 async def _page(fleet: Fleet, place: str) -> Samples:

@@ -40,31 +40,35 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     headers: Mapping[str, str] = field(name="with", default={})
     body: str = ""
     to: str = "web-v1"  # the pod that a neighbour dials
+    dial: str = ""  # `<address>:<port>`, where it is no usual one
     proving: str = ""  # a SPIFFE id, or `stranger`: a certificate of another authority
     server_name: str = ""  # instead of the host's, in TLS
     alpn: Sequence[str] = ()
-    token: Mapping[str, Any] | None = None  # claims; `key: stranger` signs with another key
+    tls_version: str = ""  # `1.2`: no newer one
+    token: Mapping[str, Any] | None = None  # claims; `key: stranger` signs with another
     times: int = 1
     together: bool = False  # at the same time
     # The outcome.
     answer: int | Mapping[int, Count] | None = None  # 0: none, the connection was refused or cut
     grpc: int | None = None  # the status in the trailers
     by: str | Sequence[str] = ""  # the workloads that answered, all of them
+    sticky: bool = False  # the same workload answers all, whichever it is
     share: Mapping[str, tuple[int, int]] = {}  # per cent of the answers, from and to
     seen: Mapping[str, str | None] = {}  # headers that the application got; null: not at all
     peer: str | None = None  # the identity that the application was told
     got: Mapping[str, str | None] = {}  # headers of the answer
     text: str | None = None  # that the body holds
-    certificate: str = ""  # a name that the server's certificate carries
+    certificate: str = ""  # an expression for a name in the server's certificate
     reached: Mapping[str, Count] = {}  # requests that applications got, by workload
     flags: str | None = None  # Envoy's response flags, at the first Envoy on the way
     server_flags: str | None = None  # at the Envoy of the pod that is dialled
     logged: Mapping[str, str] = {}  # other fields of that Envoy's access log
     server_logged: Mapping[str, str] = {}
+    unlogged: Sequence[str] = ()  # workloads whose Envoys log nothing of it
     seconds: float = 0  # at least
     counted: Sequence[Counted] = ()
-    exported: str = ""  # text that the collector got
-    unexported: str = ""  # text that the collector must not have got by then
+    exported: Sequence[str] = ()  # texts that a line of the collector holds, soon
+    unexported: str = ""  # text that no line of the collector holds by then
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -103,7 +107,8 @@ def load(path: Path) -> Feature:
 
     """
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), Feature, strict=False)
+        raw = yaml.load(path.read_text(), yaml.CSafeLoader)  # these files are our own
+        return msgspec.convert(raw, Feature, strict=False)
     except msgspec.ValidationError as error:
         error.add_note(str(path))
         raise

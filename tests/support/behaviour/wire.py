@@ -243,13 +243,21 @@ async def _reply(
             own.reset_stream(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
         elif grpc:
             kind = ("content-type", "application/grpc")
-            own.send_headers(stream, [(":status", "200"), kind, *more])
-            own.send_data(stream, b"\0" + len(body).to_bytes(4, "big") + body)
-            code = "0" if asked.status == 200 else str(asked.status)
-            own.send_headers(stream, [("grpc-status", code)], end_stream=True)
+            _reply_grpc(own, stream, [(":status", "200"), kind, *more], body=body, asked=asked)
         else:
             own.send_headers(stream, [(":status", str(asked.status)), *more])
             own.send_data(stream, body, end_stream=True)
         await connection.write(own.data_to_send())
     except (OSError, h2.exceptions.ProtocolError):
         pass  # the other side has gone
+
+
+def _reply_grpc(
+    own: h2.connection.H2Connection, stream: int, head: Headers, *, body: bytes, asked: Wanted
+) -> None:
+    if asked.status != 200:  # of gRPC; nothing follows, so that Envoy may try again
+        own.send_headers(stream, [*head, ("grpc-status", str(asked.status))], end_stream=True)
+        return
+    own.send_headers(stream, head)
+    own.send_data(stream, b"\0" + len(body).to_bytes(4, "big") + body)
+    own.send_headers(stream, [("grpc-status", "0")], end_stream=True)

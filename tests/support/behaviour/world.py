@@ -10,17 +10,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from msgspec import Struct
 
 from libs.api.check import check
 from libs.api.resource import Resource
+from libs.api.secret import Secret
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
 from libs.proxy.node import Proxy
-from libs.translate.apply import State, Upsert, apply, initial
+from libs.translate.apply import Upsert, apply, initial
 from services.ctl import render
 from tests.support.behaviour.tables import Feature, Table
 
@@ -42,6 +43,7 @@ WRITTEN = "127.110."
 PROXY_PORT = 15080  # where sidecars take requests for any host and port, as an HTTP proxy
 PORTS = (8080, 8081, 8443, 9000, 9001, 9100)
 LOG = {
+    "port": "%DOWNSTREAM_REMOTE_PORT%",
     "row": "%REQ(X-ROW)%",
     "flags": "%RESPONSE_FLAGS%",
     "code": "%RESPONSE_CODE%",
@@ -58,6 +60,14 @@ LOG = {
 """What Envoys log of each request, by the name that rows use."""
 
 _FIRST_BLOCK, _BLOCKS = 110, 100
+
+
+class Built(NamedTuple):
+    """What manifests come to."""
+
+    mesh: Mesh
+    secrets: list[Secret]
+    reasons: list[str]  # of problems
 
 
 class Place(Struct, frozen=True, dict=True):
@@ -81,8 +91,8 @@ class Place(Struct, frozen=True, dict=True):
     def _standing(self) -> list[Resource]:
         return _read(self.local(MANIFESTS.read_text()))[0]
 
-    def build(self, feature: Feature, table: Table) -> tuple[State, list[str]]:
-        """Return what the manifests of a table make of the world, and the reasons of problems."""
+    def build(self, feature: Feature, table: Table) -> Built:
+        """Return what the manifests of a table make of the world."""
         own: dict[str, Resource] = {}
         reasons: list[str] = []
         for text in (_mesh_config(feature, table), feature.given, table.given):
@@ -92,7 +102,9 @@ class Place(Struct, frozen=True, dict=True):
         resources = [one for one in self._standing if one.ref not in own] + list(own.values())
         every = [*resources, *render.slices(resources)]
         step = apply(initial(MeshSettings()), [Upsert(resource, 1.0) for resource in every])
-        return step.state, sorted({*reasons, *(problem.reason for problem in step.problems)})
+        reasons += (problem.reason for problem in step.problems)
+        secrets = [one for one in resources if isinstance(one, Secret)]
+        return Built(step.state.mesh, secrets, sorted(set(reasons)))
 
     def proxy(self, workload: str, mesh: Mesh) -> Proxy:
         """Return a workload's proxy, as its node describes it."""

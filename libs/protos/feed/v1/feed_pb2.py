@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elibs/protos/feed/v1/feed.proto\x12\rseine.feed.v1\"6\n\x10SubscribeRequest\x12\x12\n\nsubscriber\x18\x01 \x01(\t\x12\x0e\n\x06schema\x18\x02 \x01(\r\"\xba\x01\n\nMeshUpdate\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12 \n\x04rows\x18\x04 \x03(\x0b\x32\x12.seine.feed.v1.Row\x12&\n\x07removed\x18\x05 \x03(\x0b\x32\x15.seine.feed.v1.RowKey\x12\x0e\n\x06\x63hange\x18\x06 \x01(\x04\x12\x0e\n\x06\x63\x61uses\x18\x07 \x03(\t\x12\x10\n\x08observed\x18\x08 \x01(\x01\"#\n\x06RowKey\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"?\n\x03Row\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\x16\n\x14WatchProblemsRequest\"\x10\n\x0e\x41nalyzeRequest\"!\n\rDryRunRequest\x12\x10\n\x08resource\x18\x01 \x01(\x0c\"7\n\x0bProblemList\x12(\n\x08problems\x18\x01 \x03(\x0b\x32\x16.seine.feed.v1.Problem\"p\n\x07Problem\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08severity\x18\x05 \x01(\t\x12\x0c\n\x04\x66ile\x18\x06 \x01(\t\x12\x0c\n\x04line\x18\x07 \x01(\r2\xb3\x02\n\x08MeshFeed\x12I\n\tSubscribe\x12\x1f.seine.feed.v1.SubscribeRequest\x1a\x19.seine.feed.v1.MeshUpdate0\x01\x12R\n\rWatchProblems\x12#.seine.feed.v1.WatchProblemsRequest\x1a\x1a.seine.feed.v1.ProblemList0\x01\x12\x44\n\x07\x41nalyze\x12\x1d.seine.feed.v1.AnalyzeRequest\x1a\x1a.seine.feed.v1.ProblemList\x12\x42\n\x06\x44ryRun\x12\x1c.seine.feed.v1.DryRunRequest\x1a\x1a.seine.feed.v1.ProblemListb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elibs/protos/feed/v1/feed.proto\x12\rseine.feed.v1\"6\n\x10SubscribeRequest\x12\x12\n\nsubscriber\x18\x01 \x01(\t\x12\x0e\n\x06schema\x18\x02 \x01(\r\"\xcf\x01\n\nMeshUpdate\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12 \n\x04rows\x18\x04 \x03(\x0b\x32\x12.seine.feed.v1.Row\x12&\n\x07removed\x18\x05 \x03(\x0b\x32\x15.seine.feed.v1.RowKey\x12\x0e\n\x06\x63hange\x18\x06 \x01(\x04\x12\x0e\n\x06\x63\x61uses\x18\x07 \x03(\t\x12\x10\n\x08observed\x18\x08 \x01(\x01\x12\x13\n\x0bgenerations\x18\t \x03(\x03\"#\n\x06RowKey\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"?\n\x03Row\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\x16\n\x14WatchProblemsRequest\"\x10\n\x0e\x41nalyzeRequest\"!\n\rDryRunRequest\x12\x10\n\x08resource\x18\x01 \x01(\x0c\"7\n\x0bProblemList\x12(\n\x08problems\x18\x01 \x03(\x0b\x32\x16.seine.feed.v1.Problem\"p\n\x07Problem\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08severity\x18\x05 \x01(\t\x12\x0c\n\x04\x66ile\x18\x06 \x01(\t\x12\x0c\n\x04line\x18\x07 \x01(\r2\xb3\x02\n\x08MeshFeed\x12I\n\tSubscribe\x12\x1f.seine.feed.v1.SubscribeRequest\x1a\x19.seine.feed.v1.MeshUpdate0\x01\x12R\n\rWatchProblems\x12#.seine.feed.v1.WatchProblemsRequest\x1a\x1a.seine.feed.v1.ProblemList0\x01\x12\x44\n\x07\x41nalyze\x12\x1d.seine.feed.v1.AnalyzeRequest\x1a\x1a.seine.feed.v1.ProblemList\x12\x42\n\x06\x44ryRun\x12\x1c.seine.feed.v1.DryRunRequest\x1a\x1a.seine.feed.v1.ProblemListb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,21 +34,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBSCRIBEREQUEST']._serialized_start=49
   _globals['_SUBSCRIBEREQUEST']._serialized_end=103
   _globals['_MESHUPDATE']._serialized_start=106
-  _globals['_MESHUPDATE']._serialized_end=292
-  _globals['_ROWKEY']._serialized_start=294
-  _globals['_ROWKEY']._serialized_end=329
-  _globals['_ROW']._serialized_start=331
-  _globals['_ROW']._serialized_end=394
-  _globals['_WATCHPROBLEMSREQUEST']._serialized_start=396
-  _globals['_WATCHPROBLEMSREQUEST']._serialized_end=418
-  _globals['_ANALYZEREQUEST']._serialized_start=420
-  _globals['_ANALYZEREQUEST']._serialized_end=436
-  _globals['_DRYRUNREQUEST']._serialized_start=438
-  _globals['_DRYRUNREQUEST']._serialized_end=471
-  _globals['_PROBLEMLIST']._serialized_start=473
-  _globals['_PROBLEMLIST']._serialized_end=528
-  _globals['_PROBLEM']._serialized_start=530
-  _globals['_PROBLEM']._serialized_end=642
-  _globals['_MESHFEED']._serialized_start=645
-  _globals['_MESHFEED']._serialized_end=952
+  _globals['_MESHUPDATE']._serialized_end=313
+  _globals['_ROWKEY']._serialized_start=315
+  _globals['_ROWKEY']._serialized_end=350
+  _globals['_ROW']._serialized_start=352
+  _globals['_ROW']._serialized_end=415
+  _globals['_WATCHPROBLEMSREQUEST']._serialized_start=417
+  _globals['_WATCHPROBLEMSREQUEST']._serialized_end=439
+  _globals['_ANALYZEREQUEST']._serialized_start=441
+  _globals['_ANALYZEREQUEST']._serialized_end=457
+  _globals['_DRYRUNREQUEST']._serialized_start=459
+  _globals['_DRYRUNREQUEST']._serialized_end=492
+  _globals['_PROBLEMLIST']._serialized_start=494
+  _globals['_PROBLEMLIST']._serialized_end=549
+  _globals['_PROBLEM']._serialized_start=551
+  _globals['_PROBLEM']._serialized_end=663
+  _globals['_MESHFEED']._serialized_start=666
+  _globals['_MESHFEED']._serialized_end=973
 # @@protoc_insertion_point(module_scope)

@@ -54,6 +54,7 @@ class MeshUpdate(_message.Message):
     CHANGE_FIELD_NUMBER: _builtins.int
     CAUSES_FIELD_NUMBER: _builtins.int
     OBSERVED_FIELD_NUMBER: _builtins.int
+    GENERATIONS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts the messages of this stream, from 1."""
     snapshot: _builtins.bool
@@ -72,6 +73,10 @@ class MeshUpdate(_message.Message):
     def causes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """References of the resources that caused the change: `<Kind>/<namespace>/<name>`."""
 
+    @_builtins.property
+    def generations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which state of each cause it was: its metadata.generation, 0 if it has none."""
+
     def __init__(
         self,
         *,
@@ -83,10 +88,11 @@ class MeshUpdate(_message.Message):
         change: _builtins.int = ...,
         causes: _abc.Iterable[_builtins.str] | None = ...,
         observed: _builtins.float = ...,
+        generations: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "change", b"change", "more", b"more", "observed", b"observed", "removed", b"removed", "rows", b"rows", "sequence", b"sequence", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "change", b"change", "generations", b"generations", "more", b"more", "observed", b"observed", "removed", b"removed", "rows", b"rows", "sequence", b"sequence", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -62,6 +62,53 @@ class ListRequest(_message.Message):
 Global___ListRequest: _TypeAlias = ListRequest  # noqa: Y015
 
 @_typing.final
+class GetStandingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStandingRequest: _TypeAlias = GetStandingRequest  # noqa: Y015
+
+@_typing.final
+class Standing(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTED_FIELD_NUMBER: _builtins.int
+    SYNCED_FIELD_NUMBER: _builtins.int
+    REJECTING_FIELD_NUMBER: _builtins.int
+    TAKEN_OVER_FIELD_NUMBER: _builtins.int
+    connected: _builtins.int
+    """Proxies that are connected now."""
+    synced: _builtins.int
+    """Those of them that have accepted everything they were sent."""
+    rejecting: _builtins.int
+    """Those of them whose latest answer was a refusal."""
+    taken_over: _builtins.float
+    """When the whole mesh was last taken over from discovery: seconds since the epoch, 0 for never."""
+    def __init__(
+        self,
+        *,
+        connected: _builtins.int = ...,
+        synced: _builtins.int = ...,
+        rejecting: _builtins.int = ...,
+        taken_over: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected", "rejecting", b"rejecting", "synced", b"synced", "taken_over", b"taken_over"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Standing: _TypeAlias = Standing  # noqa: Y015
+
+@_typing.final
 class ReceiptList(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -97,6 +144,7 @@ class Receipt(_message.Message):
     SETTLED_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
+    GENERATIONS_FIELD_NUMBER: _builtins.int
     change: _builtins.int
     observed: _builtins.float
     """When discovery saw the first cause: seconds since the epoch."""
@@ -118,6 +166,10 @@ class Receipt(_message.Message):
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassReceipt]: ...
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]: ...
+    @_builtins.property
+    def generations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which state of each cause it was: its metadata.generation, 0 if it has none."""
+
     def __init__(
         self,
         *,
@@ -133,10 +185,11 @@ class Receipt(_message.Message):
         settled: _builtins.bool = ...,
         classes: _abc.Iterable[Global___ClassReceipt] | None = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
+        generations: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "causes", b"causes", "change", b"change", "classes", b"classes", "connected", b"connected", "milliseconds", b"milliseconds", "observed", b"observed", "pending", b"pending", "rejected", b"rejected", "rejections", b"rejections", "sent", b"sent", "settled", b"settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "causes", b"causes", "change", b"change", "classes", b"classes", "connected", b"connected", "generations", b"generations", "milliseconds", b"milliseconds", "observed", b"observed", "pending", b"pending", "rejected", b"rejected", "rejections", b"rejections", "sent", b"sent", "settled", b"settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,11 @@ class ReceiptsStub:
                 request_serializer=libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.ListRequest.SerializeToString,
                 response_deserializer=libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.ReceiptList.FromString,
                 _registered_method=True)
+        self.GetStanding = channel.unary_unary(
+                '/seine.receipts.v1.Receipts/GetStanding',
+                request_serializer=libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.GetStandingRequest.SerializeToString,
+                response_deserializer=libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.Standing.FromString,
+                _registered_method=True)
 
 
 class ReceiptsServicer:
@@ -65,6 +70,14 @@ class ReceiptsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStanding(self, request, context):
+        """Says how the proxies of this replica stand. Of what was there when the mesh was taken over, there
+        are no receipts: proxies got it when they connected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReceiptsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +90,11 @@ def add_ReceiptsServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.ListRequest.FromString,
                     response_serializer=libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.ReceiptList.SerializeToString,
+            ),
+            'GetStanding': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStanding,
+                    request_deserializer=libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.GetStandingRequest.FromString,
+                    response_serializer=libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.Standing.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +152,33 @@ class Receipts:
             '/seine.receipts.v1.Receipts/List',
             libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.ListRequest.SerializeToString,
             libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.ReceiptList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStanding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/seine.receipts.v1.Receipts/GetStanding',
+            libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.GetStandingRequest.SerializeToString,
+            libs_dot_protos_dot_receipts_dot_v1_dot_receipts__pb2.Standing.FromString,
             options,
             channel_credentials,
             insecure,

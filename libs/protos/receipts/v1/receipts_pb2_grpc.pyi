@@ -37,6 +37,10 @@ class ReceiptsStub:
     """Streams each receipt as it progresses; the last message of a change has `settled` set."""
     List: _grpc.UnaryUnaryMultiCallable[_receipts_pb2.ListRequest, _receipts_pb2.ReceiptList]
     """Returns the receipts that are still held, oldest first."""
+    GetStanding: _grpc.UnaryUnaryMultiCallable[_receipts_pb2.GetStandingRequest, _receipts_pb2.Standing]
+    """Says how the proxies of this replica stand. Of what was there when the mesh was taken over, there
+    are no receipts: proxies got it when they connected.
+    """
 
 @_typing.type_check_only
 class ReceiptsAsyncStub(ReceiptsStub):
@@ -47,6 +51,10 @@ class ReceiptsAsyncStub(ReceiptsStub):
     """Streams each receipt as it progresses; the last message of a change has `settled` set."""
     List: _aio.UnaryUnaryMultiCallable[_receipts_pb2.ListRequest, _receipts_pb2.ReceiptList]  # type: ignore[assignment]
     """Returns the receipts that are still held, oldest first."""
+    GetStanding: _aio.UnaryUnaryMultiCallable[_receipts_pb2.GetStandingRequest, _receipts_pb2.Standing]  # type: ignore[assignment]
+    """Says how the proxies of this replica stand. Of what was there when the mesh was taken over, there
+    are no receipts: proxies got it when they connected.
+    """
 
 class ReceiptsServicer(metaclass=_abc_1.ABCMeta):
     """Served by config-push."""
@@ -66,5 +74,15 @@ class ReceiptsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_receipts_pb2.ReceiptList, _abc.Awaitable[_receipts_pb2.ReceiptList]]:
         """Returns the receipts that are still held, oldest first."""
+
+    @_abc_1.abstractmethod
+    def GetStanding(
+        self,
+        request: _receipts_pb2.GetStandingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_receipts_pb2.Standing, _abc.Awaitable[_receipts_pb2.Standing]]:
+        """Says how the proxies of this replica stand. Of what was there when the mesh was taken over, there
+        are no receipts: proxies got it when they connected.
+        """
 
 def add_ReceiptsServicer_to_server(servicer: ReceiptsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

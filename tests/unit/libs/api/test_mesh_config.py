@@ -91,7 +91,6 @@ def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
         "outbound_cluster_stat_name: x",
         "tlsDefaults: {minProtocolVersion: TLSV1_3}",
         "meshMTLS: {minProtocolVersion: TLSV1_3}",
-        "discoverySelectors: [{matchLabels: {a: b}}]",
         "serviceEntryVisibility: {defaultVisibility: PUBLIC}",
     ],
 )

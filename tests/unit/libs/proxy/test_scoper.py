@@ -182,3 +182,16 @@ def test_a_peer_policy_that_forbids_mesh_tls_is_named_as_its_source() -> None:
 
 def test_an_empty_mesh_is_a_mesh() -> None:
     assert Scoper().scope(Mesh(), proxy()).outbound.services == ()
+
+
+def test_identities_that_a_service_declares_hold_in_all_trust_domains_of_the_mesh() -> None:
+    named = ("host.example", "spiffe://td/ns/a/sa/b", "spiffe://partner/ns/a/sa/b")
+    made = service("web", subject_alt_names=named)
+    settings = MeshSettings(trust_domain="td", trust_domain_aliases=("old",))
+    [scoped] = Scoper().scope(mesh(made, settings), proxy()).outbound.services
+    assert scoped.accounts == (
+        "host.example",
+        "spiffe://old/ns/a/sa/b",
+        "spiffe://partner/ns/a/sa/b",  # somebody else's: nobody here may stand in for it
+        "spiffe://td/ns/a/sa/b",
+    )

@@ -269,6 +269,14 @@ def test_a_change_says_when_its_first_cause_was_seen_and_what_moved_a_row() -> N
     assert step.delta.change == step.state.mesh.version
 
 
+def test_a_change_says_which_state_of_its_causes_it_was() -> None:
+    (service,) = resources(_service("a", 0).replace("metadata: {", "metadata: {generation: 3, "))
+    step = apply(initial(MeshSettings()), [Upsert(service)])
+    assert (step.delta.causes, step.delta.generations) == (("Service/ns/a",), (3,))
+    gone = apply(step.state, [Remove(service.ref)])
+    assert (gone.delta.causes, gone.delta.generations) == (("Service/ns/a",), (0,))
+
+
 def test_a_cause_behind_a_cause_is_named() -> None:
     before = translated(
         "\n---\n".join([_service("b", 0), _pod("a", 0), _slice("s", 1), _node("a", 0)])

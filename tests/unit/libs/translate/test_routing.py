@@ -172,7 +172,7 @@ def test_faults() -> None:
         abort: {httpStatus: 503}
       route: [{destination: {host: reviews}}]
 """)
-    assert found.fault == Fault(Delay(2000, 0.0), Abort(http_status=503, percentage=100.0))
+    assert found.fault == Fault(Delay(2000, 0.0), Abort(http_status=503, percentage=0.0))
     found = route("""
       fault:
         delay: {fixedDelay: 2s, percentage: {value: 0.5}}

@@ -1,6 +1,6 @@
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import AccessLog
-from libs.model.traffic import Keepalive, Retries
+from libs.model.traffic import Keepalive, LocalityBalancing, Retries
 from libs.translate.apply import Remove, apply, initial
 from tests.support.resources import mesh_of, resources, translated, upserted
 
@@ -45,7 +45,7 @@ defaultConfig: {meshId: m, holdApplicationUntilProxyStarts: true}
         auto_mtls=False,
         connect_timeout=2000,
         tcp_keepalive=Keepalive(None, 10_000),
-        locality_balancing=False,
+        locality=LocalityBalancing(enabled=False),
         default_retries=Retries(attempts=4),
         service_export_to=(".",),
         access_log=AccessLog("/dev/stdout", json=True),

@@ -84,7 +84,7 @@ def test_what_has_no_effect_is_said() -> None:
         MESH
         + HEAD
         + """
-  tracing: [{providers: [{name: otel}], disableContextPropagation: true}]
+  tracing: [{providers: [{name: otel}]}]
   metrics:
   - reportingInterval: 5s
     overrides:
@@ -100,6 +100,5 @@ def test_what_has_no_effect_is_said() -> None:
         ("spec.metrics[0].overrides[1].match.customMetric", "UnsupportedField"),
         ("spec.metrics[0].overrides[2].tagOverrides[a].value", "UnsupportedField"),
         ("spec.metrics[0].reportingInterval", "UnsupportedField"),
-        ("spec.tracing[0].disableContextPropagation", "UnsupportedField"),
         ("spec.tracing[0].providers[0].name", "UnknownProvider"),
     ]

@@ -54,30 +54,6 @@ spec:
     assert (place, "NoEffect", "warning") not in found("VirtualService", at_sidecars)
 
 
-def test_parts_of_policies_at_each_place() -> None:
-    spec = """
-spec:
-  host: web
-  trafficPolicy:
-    retryBudget: {minRetryConcurrency: 5, budgetInterval: 1s}
-    loadBalancer: {zoneAwareLbSetting: {enabled: true}}
-    portLevelSettings:
-    - {port: {number: 80}, loadBalancer: {zoneAwareLbSetting: {enabled: true}}}
-  subsets:
-  - name: v1
-    trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true}}}
-"""
-    expected = [
-        "spec.subsets[0].trafficPolicy.loadBalancer.zoneAwareLbSetting",
-        "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting",
-        "spec.trafficPolicy.portLevelSettings[0].loadBalancer.zoneAwareLbSetting",
-        "spec.trafficPolicy.retryBudget.budgetInterval",
-    ]
-    assert found("DestinationRule", spec) == [
-        (path, "UnsupportedField", "warning") for path in expected
-    ]
-
-
 def test_policies_for_waypoints() -> None:
     target = "{kind: Service, name: s}"
     assert found("AuthorizationPolicy", f"spec: {{targetRef: {target}}}") == [

@@ -40,13 +40,22 @@ def test_a_change_says_what_moved_and_why() -> None:
     assembly.add(_snapshot(1, A, B))
     gone = [RowKey(type=Table.SERVICE, key=B.key)]
     delta = assembly.add(
-        _update(2, NEWER_A, removed=gone, change=3, causes=["Service/shop/a"], observed=5.5)
+        _update(
+            2,
+            NEWER_A,
+            removed=gone,
+            change=3,
+            causes=["Service/shop/a"],
+            generations=[4],
+            observed=5.5,
+        )
     )
 
     assert delta is not None
     assert delta.changed == {Key(Table.SERVICE, A.key)}
     assert delta.removed == {Key(Table.SERVICE, B.key)}
     assert (delta.change, delta.causes, delta.observed) == (3, ("Service/shop/a",), 5.5)
+    assert delta.generations == (4,)
     assert assembly.mesh.services == {A.key: NEWER_A}
 
 

@@ -18,6 +18,7 @@ from services.config_push.connection import Connection, Offer, Peer
 from services.config_push.connections import Connections
 from services.config_push.push import Round
 from services.config_push.receipts import ReceiptBook
+from services.config_push.standing import standing
 from tests.support.clock import VirtualClock, settle
 from tests.support.push_plane import identity, node
 from tests.support.snapshots import snapshot
@@ -107,6 +108,30 @@ async def test_a_change_is_pending_until_what_was_held_is_answered() -> None:
         assert await bench.answer() == []
         assert (bench.receipt.acknowledged, bench.receipt.settled) == (1, True)
         assert sorted(bench.receipt.classes[0].types) == sorted([CLUSTER, ROUTE])
+
+
+async def test_a_proxy_is_synced_when_it_has_answered_all_that_it_was_offered() -> None:
+    def stands(bench: Bench) -> tuple[int, int, int]:
+        found = standing(bench.connections, 7.0)
+        assert found.taken_over == 7.0
+        return found.connected, found.synced, found.rejecting
+
+    async with _bench() as bench:
+        assert stands(bench) == (1, 1, 0)
+        await bench.offer(AFTER)
+        assert stands(bench) == (1, 0, 0)
+        while await bench.answer():
+            assert stands(bench) == (1, 0, 0)
+        assert stands(bench) == (1, 1, 0)
+
+        await bench.offer(BEFORE)
+        refusal = DeltaDiscoveryRequest(type_url=CLUSTER, response_nonce=bench.read.pop().nonce)
+        refusal.error_detail.message = "no"
+        await bench.connection.on_request(refusal)
+        assert stands(bench) == (1, 0, 1)
+        while await bench.answer():
+            pass
+        assert stands(bench) == (1, 1, 0)  # what came after that was accepted
 
 
 async def test_clusters_that_never_get_warm_hold_routes_for_a_bounded_time() -> None:

@@ -1,11 +1,14 @@
+import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from msgspec import structs
 
+from libs.model.security import MtlsMode
 from libs.model.service import Protocol, ServicePort
 from libs.model.settings import MeshSettings
 from libs.proxy.inbound import inbound_scope
 from libs.proxy.node import Interception, Proxy, ProxyType
+from libs.proxy.scope import InboundPort
 from libs.xds.generate import inbound_clusters
 from tests.support import mesh as rows
 
@@ -88,3 +91,31 @@ def test_metadata_names_the_service() -> None:
 
 def test_a_gateway_has_no_inbound_clusters() -> None:
     assert clusters(proxy=structs.replace(PROXY, type=ProxyType.ROUTER)) == {}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "source"),
+    [
+        ("10.244.0.9", "127.0.0.6"),  # else interception would bring the connection back
+        ("127.0.0.1", ""),
+        ("::1", ""),
+        ("unix:///app.sock", ""),
+    ],
+)
+def test_a_sidecars_ingress_leads_to_the_own_address_past_interception(
+    endpoint: str, source: str
+) -> None:
+    port = InboundPort(
+        port=9080,
+        protocol=Protocol.TCP,
+        mode=MtlsMode.PERMISSIVE,
+        service=rows.service("web"),
+        endpoint=endpoint,
+        endpoint_port=0 if endpoint.startswith("unix") else 8080,
+    )
+    scope = structs.replace(inbound_scope(rows.mesh(POD), PROXY), ports=(port,))
+    cluster = Cluster.FromString(inbound_clusters.generate(scope)[0].body)
+    assert cluster.upstream_bind_config.source_address.address == source
+    explicit = structs.replace(scope, interception=Interception.NONE)
+    cluster = Cluster.FromString(inbound_clusters.generate(explicit)[0].body)
+    assert not cluster.HasField("upstream_bind_config")

@@ -1,0 +1,137 @@
+"""Replicas: receipts and standing of every config-push that runs, asked by the leader.
+
+Where they run the mesh itself says: the endpoints of their Service. Each has a stream of its own,
+opened again with growing pauses; while it is broken, its last word counts. How proxies stand is
+asked only while a resource waits for proxies of which there will be no receipts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import grpc
+import grpc.aio
+
+from libs.model.endpoint import Endpoint
+from libs.model.mesh import Mesh
+from libs.protos.receipts.v1.receipts_pb2 import GetStandingRequest, WatchRequest
+from libs.protos.receipts.v1.receipts_pb2_grpc import ReceiptsStub
+from libs.runtime.backoff import Backoff, chance
+from libs.runtime.clock import Clock
+from libs.runtime.tasks import background
+from services.discovery import metrics
+from services.discovery.status.progress import ProgressBook
+
+logger = logging.getLogger(__name__)
+
+SERVICE = "seine-config-push"
+PORT = "grpc-mtls"
+MAX_REPLICAS = 100
+"""Further ones are not asked, and the log says so."""
+STANDING_SECONDS = 1.0
+BACKOFF = Backoff(first=0.2, limit=10.0)
+
+Connect = Callable[[str], AbstractAsyncContextManager[grpc.aio.Channel]]
+"""Opens a channel to `host:port` with this service's certificate."""
+
+
+def addresses(mesh: Mesh, system_namespace: str) -> frozenset[str]:
+    """Return `host:port` of every config-push that the mesh knows."""
+    found = (
+        _address(endpoint)
+        for key, row in mesh.endpoints.items()
+        if key.startswith(f"{system_namespace}/{SERVICE}.")
+        for endpoint in row.endpoints
+        if endpoint.port_name == PORT
+    )
+    return frozenset(found)
+
+
+def _address(endpoint: Endpoint) -> str:
+    host = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+    return f"{host}:{endpoint.port}"
+
+
+class Replicas:
+    """Follows replicas. `want` says which there are, `run` does the work."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        book: ProgressBook,
+        clock: Clock,
+        *,
+        unsettled: asyncio.Event,
+        look_again: Callable[[], None],
+    ) -> None:
+        """Ask how proxies stand while `unsettled` is set, and call `look_again` after that."""
+        self._connect = connect
+        self._book = book
+        self._clock = clock
+        self._unsettled = unsettled
+        self._look_again = look_again
+        self._wanted: frozenset[str] = frozenset()
+        self._changed = asyncio.Event()
+
+    def want(self, found: frozenset[str]) -> None:
+        """Follow these, and no others."""
+        if len(found) > MAX_REPLICAS:
+            logger.warning("too many replicas", extra={"replicas": len(found)})
+            found = frozenset(sorted(found)[:MAX_REPLICAS])
+        if found != self._wanted:
+            self._wanted = found
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        running: dict[str, asyncio.Task[None]] = {}
+        async with background() as group:
+            while True:
+                for address in running.keys() - self._wanted:
+                    running.pop(address).cancel()
+                    self._book.close(address)
+                for address in self._wanted - running.keys():
+                    self._book.open(address)
+                    running[address] = group.create_task(self._follow(address))
+                metrics.STATUS_REPLICAS.set(len(running))
+                await self._changed.wait()
+                self._changed.clear()
+
+    async def _follow(self, address: str) -> None:
+        attempt = 0
+        while True:
+            try:
+                async with (
+                    self._connect(address) as channel,
+                    background(self._ask(address, channel)),
+                ):
+                    async for receipt in ReceiptsStub(channel).Watch(WatchRequest()):
+                        attempt = 0
+                        self._book.receipt(address, receipt)
+                reason = "closed"
+            except* grpc.aio.AioRpcError as errors:
+                reason = "; ".join(str(it) for it in _codes(errors))
+            delay = BACKOFF.delay(attempt, chance())
+            attempt += 1
+            extra = {"replica": address, "reason": reason, "retry_seconds": round(delay, 2)}
+            logger.info("receipts ended", extra=extra)
+            await self._clock.sleep(delay)
+
+    async def _ask(self, address: str, channel: grpc.aio.Channel) -> None:
+        while True:
+            await self._unsettled.wait()
+            found = await ReceiptsStub(channel).GetStanding(GetStandingRequest())
+            self._book.stands(address, found)
+            self._look_again()
+            await self._clock.sleep(STANDING_SECONDS)
+
+
+def _codes(errors: BaseExceptionGroup[grpc.aio.AioRpcError]) -> list[str]:
+    found: list[str] = []
+    for error in errors.exceptions:
+        if isinstance(error, grpc.aio.AioRpcError):
+            found.append(error.code().name)
+        elif isinstance(error, BaseExceptionGroup):
+            found += _codes(error)
+    return found

@@ -1,0 +1,59 @@
+"""Wiring of statuses: what every replica of discovery knows, and what its leader does with it."""
+
+import asyncio
+import socket
+import uuid
+
+from libs.api.problem import Problem
+from libs.kube.client import Client
+from libs.kube.lease import Lease
+from libs.model.mesh import Mesh
+from libs.runtime.clock import Clock
+from services.discovery.status.replicas import Connect, Replicas, addresses
+from services.discovery.status.subjects import Subjects
+from services.discovery.status.writer import StatusWriter
+
+LEASE = "seine-discovery"
+
+
+class Statuses:
+    """The statuses of one cluster."""
+
+    def __init__(
+        self, client: Client, clock: Clock, *, system_namespace: str, connect: Connect
+    ) -> None:
+        self._system_namespace = system_namespace
+        self._lease = Lease(
+            client,
+            system_namespace,
+            LEASE,
+            holder=f"{socket.gethostname()}_{uuid.uuid4()}",
+            clock=clock,
+        )
+        self._writer = StatusWriter(client, clock, self._lease.check)
+        self._replicas = Replicas(
+            connect,
+            self._writer.progress,
+            clock,
+            unsettled=self._writer.unsettled,
+            look_again=self._writer.note_waiting,
+        )
+
+    @property
+    def subjects(self) -> Subjects:
+        """Who is told of every object that changes."""
+        return self._writer.subjects
+
+    def publish(self, mesh: Mesh, problems: tuple[Problem, ...]) -> None:
+        """Take the latest mesh and all problems that there are now."""
+        self._replicas.want(addresses(mesh, self._system_namespace))
+        self._writer.publish(problems)
+
+    async def run(self) -> None:
+        """Write while this process leads, until cancelled."""
+        await self._lease.lead(self._lead)
+
+    async def _lead(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._replicas.run())
+            group.create_task(self._writer.run())

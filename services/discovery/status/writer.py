@@ -1,0 +1,166 @@
+"""Writer: brings the conditions of resources up to date, one write for whatever has moved.
+
+Resources that may have moved are a set, so it is bounded by the resources that there are; what
+moves again before it was looked at is looked at once. Between two rounds there is a pause, which
+makes one write of what a change does to a resource in quick succession. A write that fails because
+the object has changed is made again when the watch tells what it is now; other failures are tried
+again in the next round, after a growing pause.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from libs.api.problem import Problem
+from libs.kube.client import Client
+from libs.kube.errors import ConflictError, ForbiddenError, InvalidError, KubeError, NotFoundError
+from libs.model.ids import Ref
+from libs.runtime.backoff import Backoff, chance
+from libs.runtime.clock import Clock
+from services.discovery import metrics
+from services.discovery.status.conditions import PROGRAMMED, conditions
+from services.discovery.status.progress import ProgressBook
+from services.discovery.status.subjects import Conditions, Subject, Subjects
+
+logger = logging.getLogger(__name__)
+
+ROUND_SECONDS = 0.25
+AT_ONCE = 8
+"""Writes on their way at the same time."""
+BACKOFF = Backoff(first=0.5, limit=30.0)
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class StatusWriter:
+    """Knows what has moved; `run` writes while this process leads."""
+
+    def __init__(self, client: Client, clock: Clock, check: Callable[[], None]) -> None:
+        """`check` raises if this process does not lead (any more)."""
+        self._client = client
+        self._clock = clock
+        self._check = check
+        self.subjects = Subjects(clock, self.note)
+        self.progress = ProgressBook(self.note, lambda it: self.subjects.get(it) is not None)
+        self._problems: dict[Ref, list[Problem]] = {}
+        self._moved: dict[Ref, None] = {}
+        self._wake = asyncio.Event()
+        self.unsettled = asyncio.Event()
+        """Set while a resource waits for proxies of which there will be no receipts."""
+        self._waiting: set[Ref] = set()
+
+    def note(self, reference: Ref) -> None:
+        """Look at a resource in the next round."""
+        self._moved[reference] = None
+        self._wake.set()
+
+    def note_waiting(self) -> None:
+        """Look again at what waits for proxies."""
+        for reference in self._waiting:
+            self.note(reference)
+
+    def publish(self, problems: Iterable[Problem]) -> None:
+        """Take all problems that there are now."""
+        now: dict[Ref, list[Problem]] = {}
+        for problem in problems:
+            if problem.ref:
+                now.setdefault(problem.ref, []).append(problem)
+        before, self._problems = self._problems, now
+        for reference in before.keys() | now.keys():
+            if before.get(reference) != now.get(reference):
+                self.note(reference)
+
+    async def run(self) -> None:
+        """Write until cancelled, everything first.
+
+        Raises:
+            LeaseLostError: this process does not lead any more.
+
+        """
+        for reference in self.subjects:
+            self.note(reference)
+        attempt = 0
+        while True:
+            await self._wake.wait()
+            await self._clock.sleep(ROUND_SECONDS)
+            self._wake.clear()
+            moved, self._moved = self._moved, {}
+            failed = await self._round(moved)
+            attempt = attempt + 1 if failed else 0
+            for reference in failed:
+                self.note(reference)
+            if failed:
+                await self._clock.sleep(BACKOFF.delay(attempt, chance()))
+
+    async def _round(self, moved: Iterable[Ref]) -> list[Ref]:
+        """Bring resources up to date; return those that have to be tried again."""
+        due: list[tuple[Subject, Conditions]] = []
+        for reference in moved:
+            subject = self.subjects.get(reference)
+            if subject is None:
+                self.progress.forget([reference])
+                self._wait_for(reference, waits=False)
+                continue
+            wanted = self._wanted(subject)
+            self._wait_for(reference, waits=_is_waiting(wanted))
+            if wanted != subject.conditions:
+                due.append((subject, wanted))
+        return await _all(due, self._write)
+
+    def _wanted(self, subject: Subject) -> Conditions:
+        progress = self.progress.of(subject.ref, subject.generation, subject.seen)
+        problems = self._problems.get(subject.ref, ())
+        return conditions(subject, problems, progress, now=self._clock.now())
+
+    def _wait_for(self, reference: Ref, *, waits: bool) -> None:
+        (self._waiting.add if waits else self._waiting.discard)(reference)
+        (self.unsettled.set if self._waiting else self.unsettled.clear)()
+
+    async def _write(self, subject: Subject, wanted: Conditions) -> bool:
+        """Write the conditions of one resource; False: try again."""
+        self._check()
+        body = {
+            "metadata": {"resourceVersion": subject.version},
+            "status": {"conditions": wanted, "observedGeneration": subject.generation},
+        }
+        try:
+            await self._client.request("PATCH", subject.path, body=body, content_type=MERGE_PATCH)
+        except (ConflictError, NotFoundError):
+            metrics.STATUS_WRITES.labels("outdated").inc()
+            return True  # the watch tells what there is now
+        except (ForbiddenError, InvalidError) as error:
+            metrics.STATUS_WRITES.labels("refused").inc()
+            extra = {"resource": subject.ref, "error": str(error)}
+            logger.warning("status refused", extra=extra)
+            return True  # trying again would not help
+        except KubeError as error:
+            metrics.STATUS_WRITES.labels("failed").inc()
+            extra = {"resource": subject.ref, "error": str(error)}
+            logger.warning("status not written", extra=extra)
+            return False
+        metrics.STATUS_WRITES.labels("written").inc()
+        return True
+
+
+def _is_waiting(wanted: Conditions) -> bool:
+    return any(it.get("type") == PROGRAMMED and it.get("status") == "Unknown" for it in wanted)
+
+
+Due = tuple[Subject, Conditions]
+
+
+async def _all(
+    due: Sequence[Due], write: Callable[[Subject, Conditions], Awaitable[bool]]
+) -> list[Ref]:
+    """Make all writes, a few at once; return what has to be tried again."""
+    left = iter(due)
+    failed: list[Ref] = []
+
+    async def work() -> None:
+        for subject, wanted in left:
+            if not await write(subject, wanted):
+                failed.append(subject.ref)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(AT_ONCE, len(due))):
+            group.create_task(work())
+    return failed
