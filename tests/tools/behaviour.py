@@ -39,9 +39,15 @@ def page(header: str) -> str:
     """Return the page."""
     found = [feature for _, feature in features()]
     rows = sum(len(table.rows) for feature in found for table in feature.tables)
-    parts = [header + _HEAD.format(rows=rows), *map(_feature, found)]
+    contents = "".join(f"- {_link(feature.title)}\n" for feature in found)
+    parts = [header + _HEAD.format(rows=rows), "\n", contents, *map(_feature, found)]
     parts.append(f"\n## The mesh\n\n{_yaml(MANIFESTS.read_text())}")
     return "".join(parts)
+
+
+def _link(title: str) -> str:
+    kept = "".join(char for char in title.lower() if char.isalnum() or char in " -_")
+    return f"[{title}](#{kept.replace(' ', '-')})"
 
 
 def _feature(feature: Feature) -> str:
