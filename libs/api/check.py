@@ -4,7 +4,7 @@ The one implementation behind `seinectl validate`, admission and discovery's fil
 say of each other, but for being written twice, is not judged here but in `libs.translate`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -74,19 +74,33 @@ def check_resource(resource: Resource) -> list[Problem]:
     return [*validate(resource), *_of_mesh_config(resource)]
 
 
+def check_document(
+    document: Document, complete: Complete = as_written
+) -> tuple[Resource | None, list[Problem]]:
+    """Return the resource that a document holds, None if it is not good, and all its problems.
+
+    Problems name file and line.
+    """
+    if document.raw is None:
+        return None, list(document.problems)
+    resource, problems = check_raw(complete(document.ref, document.raw))
+    return resource, [located(problem, document) for problem in problems]
+
+
+def located(problem: Problem, document: Document) -> Problem:
+    """Return `problem` with the place where its field is written, if it has none yet."""
+    if problem.line:
+        return problem
+    return replace(problem, file=document.file, line=document.line_of(problem.path))
+
+
 def _find(document: Document, complete: Complete) -> Finding:
-    resource: Resource | None = None
-    problems: Sequence[Problem] = document.problems
+    resource, problems = check_document(document, complete)
     kind, namespace, name = parse_ref(document.ref) if document.ref else ("", "", "")
-    kind = kind.partition(".")[0]
-    if document.raw is not None:
-        kind = identify(document.raw).kind
-        resource, found = check_raw(complete(document.ref, document.raw))
-        problems = [_located(problem, document) for problem in found]
     return Finding(
         file=document.file,
         document=document.index,
-        kind=kind,
+        kind=identify(document.raw).kind if document.raw is not None else kind.partition(".")[0],
         name=name,
         namespace=namespace,
         ref=document.ref,
@@ -94,10 +108,6 @@ def _find(document: Document, complete: Complete) -> Finding:
         errors=tuple(it for it in problems if it.severity is Severity.ERROR),
         warnings=tuple(it for it in problems if it.severity is Severity.WARNING),
     )
-
-
-def _located(problem: Problem, document: Document) -> Problem:
-    return replace(problem, file=document.file, line=document.line_of(problem.path))
 
 
 def _once(finding: Finding, first: Finding) -> Finding:

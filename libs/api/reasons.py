@@ -38,6 +38,11 @@ EARLIER_LIFE = _reason(
     "The API server has not answered since discovery started: what was known before is served.",
 )
 
+INTERNAL_ERROR = _reason(
+    "InternalError",
+    "The object brings a bug of ours to light; its last good state stays, all others go on.",
+)
+
 # Reading a manifest
 INVALID_YAML = _reason(
     "InvalidYaml", "The document is not YAML, or not YAML that JSON can express."

@@ -97,6 +97,14 @@ class Draft:
         for key, row in rows.items():
             self._set(key, row, causes)
 
+    def kept(self, unit: Unit, problem: Problem) -> Derived:
+        """Return what `unit` made before, with a problem more in place of those it had."""
+        before = self._records.get(unit.rule, unit.owner) or _NOTHING
+        rows = ((key, self.row(*key)) for key in before.keys)
+        return Derived(
+            rows=tuple((key, row) for key, row in rows if row is not None), problems=(problem,)
+        )
+
     def step(self) -> Step:
         """Return what it all came to. Nothing may be taken in afterwards."""
         moved = {key: row for key, row in self._rows.items() if row != self._old(key)}

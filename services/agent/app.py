@@ -54,6 +54,7 @@ from services.agent.settings import AgentSettings
 from services.agent.status import Status
 from services.agent.streams import server as stream_server
 from services.agent.streams.server import Handler
+from services.agent.trust import Published, TrustedRoots
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class Agent:
         self._was_ready = False
         self._quit = asyncio.Event()
         self._secrets = Secrets()
+        self._trusted = TrustedRoots()
         self._files = FileSecrets(self._secrets, clock=clock)
         self._admin = Admin(settings.admin_address, self._proxy.proxy_admin_port)
         self._dns = self._dns_proxy() if self._captures_dns else None
@@ -119,6 +121,7 @@ class Agent:
             cluster_id=self._cluster_id,
             clock=self._clock,
             rewrite=self._with_modules(),
+            trusted=self._trusted,
         )
         handlers: dict[str, Handler] = dict.fromkeys(METHODS, relay.serve)
         return stream_server.serve(self._xds_socket, handlers)
@@ -165,9 +168,10 @@ class Agent:
         socket = SDS_FOLDER / self._settings.identity_socket
         if await _answers(socket):
             logger.info("somebody else serves secrets", extra={"path": str(socket)})
+            self._trusted.forget()
             yield
             return
-        sds = SdsServer(self._secrets, on_subscribe=self._files.subscribe)
+        sds = SdsServer(self._secrets, on_subscribe=self._files.subscribe, on_accept=self._accepted)
         async with (
             stream_server.serve(socket, sds.handlers),
             background(self._files.run(), *self._own_certificate()),
@@ -179,6 +183,7 @@ class Agent:
             chain, key, roots = given
             self._files.follow_certificate(secrets.DEFAULT, chain, key)
             self._files.follow_root(secrets.ROOTCA, roots)
+            self._trusted.forget()
             return []
         settings = self._settings
         rotation = Rotation(
@@ -187,17 +192,21 @@ class Agent:
             schedule=Schedule(settings.grace_ratio, settings.grace_jitter),
             clock=self._clock,
         )
-        return [rotation.run()]
+        published = Published(Path(settings.ca_root_file), rotation.renew_soon, clock=self._clock)
+        return [rotation.run(), published.run()]
+
+    def _accepted(self, name: str, version: str) -> None:
+        if name == secrets.ROOTCA:
+            self._trusted.accept(version)
 
     def _use(self, fresh: Issued) -> None:
         if fresh.identity != (expected := str(addresses.identity(self._settings))):
             extra = {"identity": fresh.identity, "expected": expected}
             logger.warning("the ca certified another identity", extra=extra)
         chain, key, roots = fresh.chain.encode(), fresh.key.encode(), fresh.roots.encode()
-        self._secrets.put(
-            secrets.certificate(secrets.DEFAULT, chain=chain, key=key),
-            secrets.validation(secrets.ROOTCA, roots=roots),
-        )
+        trusted = secrets.validation(secrets.ROOTCA, roots=roots)
+        self._trusted.offer(trusted.version, fresh.roots)
+        self._secrets.put(secrets.certificate(secrets.DEFAULT, chain=chain, key=key), trusted)
         if folder := self._settings.output_certs:
             files.write_all(Path(folder), chain=fresh.chain, key=fresh.key, roots=fresh.roots)
 

@@ -15,7 +15,8 @@ Everything else is bounded by the windows of `streams.connection`.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from msgspec import Struct
 
@@ -28,6 +29,7 @@ from services.agent.streams.client import DialError, Target, dial
 from services.agent.streams.connection import Connection, Headers, Stream, StreamLostError
 from services.agent.streams.messages import Counter, MessageError
 from services.agent.streams.server import accept
+from services.agent.trust import HEADER, TrustedRoots
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ class Relay:
         backoff: Backoff | None = None,
         chance: Callable[[], float] = chance,
         rewrite: Rewrite = as_it_is,
+        trusted: TrustedRoots | None = None,
     ) -> None:
         self._target = target
         self._token = token
@@ -116,6 +119,7 @@ class Relay:
         self._backoff = backoff or Backoff(first=0.2, limit=5.0)
         self._chance = chance
         self._rewrite = rewrite
+        self._trusted = trusted or TrustedRoots()
 
     async def serve(self, downstream: Stream) -> None:
         """Relay one of Envoy's streams until it ends on either side."""
@@ -159,11 +163,22 @@ class Relay:
         except StreamLostError as error:
             return Outcome(UNAVAILABLE, str(error))
         delta = source.stream.headers.get(":path", "") == METHODS[0]
+        changed = self._trusted.next_change()
         async with (
             background(_send(source, upstream)),
             interposed(source.stream.write, lambda it: self._rewrite(it, delta)) as envoy,
         ):
-            return await self._receive(upstream, source, envoy)
+            return await self._until(changed, self._receive(upstream, source, envoy))
+
+    async def _until(self, changed: asyncio.Event, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """Return how `work` ends; at once, if the stream has to say something else by now."""
+        async with background() as group:
+            receiving = group.create_task(work)
+            waiting = group.create_task(changed.wait())
+            await asyncio.wait({receiving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done():
+                return receiving.result()
+        return Outcome(UNAVAILABLE, "the roots have changed")
 
     async def _receive(self, upstream: Stream, source: Replay, envoy: Interposer) -> Outcome:
         counter = Counter()
@@ -189,7 +204,11 @@ class Relay:
 
     def _headers(self, downstream: Stream) -> Headers:
         path = downstream.headers.get(":path", "")
-        return request_headers(self._target, self._token(), path=path, cluster_id=self._cluster_id)
+        headers = request_headers(
+            self._target, self._token(), path=path, cluster_id=self._cluster_id
+        )
+        trusted = self._trusted.header
+        return (*headers, (HEADER, trusted)) if trusted else headers
 
 
 def request_headers(target: Target, token: str, *, path: str, cluster_id: str) -> Headers:

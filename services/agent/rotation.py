@@ -5,6 +5,7 @@ that pods that started together do not come back together. An attempt that fails
 backoff while the old certificate still serves. How a certificate is had is a function passed in.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -12,6 +13,7 @@ from msgspec import Struct
 
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.tasks import background
 from services.agent import metrics
 from services.agent.issued import Issued, IssueError
 
@@ -19,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 LONGEST_BACKOFF = 8.0
 """Once the CA is back, a pod without a valid certificate serves within that time."""
+
+RENEW_SOON_SECONDS = 20.0
+"""Over which pods spread when all of them learn of a new root at once."""
 
 LONGEST_SLEEP = 300.0
 """Wall time may jump: a sleep is cut into pieces after which it is looked at again."""
@@ -66,11 +71,16 @@ class Rotation:
         self._backoff = backoff or Backoff(first=0.5, limit=LONGEST_BACKOFF)
         self._chance = chance
         self._not_after = 0.0
+        self._wake = asyncio.Event()
         metrics.CERT_EXPIRY.labels("default").set_function(self.remaining)
 
     def remaining(self) -> float:
         """Return seconds until the current certificate expires; 0 if there never was one."""
         return self._not_after - self._clock.now() if self._not_after else 0.0
+
+    def renew_soon(self) -> None:
+        """Renew before it is due, spread over RENEW_SOON_SECONDS: what is trusted has changed."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Obtain and renew until cancelled."""
@@ -115,6 +125,19 @@ class Rotation:
     async def _until(self, moment: float) -> None:
         """Sleep until wall time reaches `moment`, at least a second: a CA's clock may be ahead."""
         wait = max(moment - self._clock.now(), 1.0)
-        while wait > 0:
-            await self._clock.sleep(min(wait, LONGEST_SLEEP))
+        while wait > 0 and not self._wake.is_set():
+            await self._sleep(min(wait, LONGEST_SLEEP))
             wait = moment - self._clock.now()
+        if self._wake.is_set():
+            self._wake.clear()
+            spread = RENEW_SOON_SECONDS * self._chance()
+            await self._clock.sleep(min(spread, max(moment - self._clock.now(), 1.0)))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, or until there is a reason to renew."""
+        async with background() as group:
+            tasks = [
+                group.create_task(self._clock.sleep(seconds)),
+                group.create_task(self._wake.wait()),
+            ]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

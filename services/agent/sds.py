@@ -36,6 +36,8 @@ class Dialect(Protocol):
 
     again: set[str]
     """Names to answer even if they were sent before; the sender empties it."""
+    nonce: str
+    """Of the response that the last request answers; empty if it answers none."""
 
     def request(self, body: bytes) -> str:
         """Take in a request; return Envoy's complaint, empty if it has none."""
@@ -57,11 +59,13 @@ class StateOfTheWorld:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.again: set[str] = set()
+        self.nonce = ""
 
     def request(self, body: bytes) -> str:
         """Take the names of a request over."""
         message = relay_pb2.SotwRequest.FromString(body)
         self.names = list(message.resource_names)
+        self.nonce = message.response_nonce
         return message.error_detail.message
 
     def response(self, secrets: list[Secret], nonce: str) -> bytes:
@@ -78,10 +82,12 @@ class Delta:
     def __init__(self) -> None:
         self.names: dict[str, None] = {}
         self.again: set[str] = set()
+        self.nonce = ""
 
     def request(self, body: bytes) -> str:
         """Add and remove the names of a request."""
         message = relay_pb2.DeltaRequest.FromString(body)
+        self.nonce = message.response_nonce
         self.names.update(dict.fromkeys(message.resource_names_subscribe))
         self.again.update(message.resource_names_subscribe)
         for name in message.resource_names_unsubscribe:
@@ -99,14 +105,35 @@ class Delta:
         return message.SerializeToString()
 
 
+class _Conversation:
+    """One stream: how it speaks, and what was sent last."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.asked = asyncio.Event()
+        self.nonce = "0"
+        self.last: tuple[tuple[str, str], ...] = ()
+
+    def sending(self, nonce: str, secrets: list[Secret]) -> None:
+        """Note what goes out now: name and version of each."""
+        self.nonce = nonce
+        self.last = tuple((secret.name, secret.version) for secret in secrets)
+
+
 class SdsServer:
     """Handlers of both methods."""
 
     def __init__(
-        self, secrets: Secrets, *, on_subscribe: Callable[[str], None] = lambda _: None
+        self,
+        secrets: Secrets,
+        *,
+        on_subscribe: Callable[[str], None] = lambda _: None,
+        on_accept: Callable[[str, str], None] = lambda _name, _version: None,
     ) -> None:
+        """Take what is told of each name that is asked for, and each version that is accepted."""
         self._secrets = secrets
         self._on_subscribe = on_subscribe
+        self._on_accept = on_accept
         self.handlers: dict[str, Callable[[Stream], Awaitable[None]]] = {
             STREAM: lambda stream: self._serve(stream, StateOfTheWorld()),
             DELTA: lambda stream: self._serve(stream, Delta()),
@@ -114,39 +141,47 @@ class SdsServer:
 
     async def _serve(self, stream: Stream, dialect: Dialect) -> None:
         await accept(stream)
-        asked = asyncio.Event()
+        conversation = _Conversation(dialect)
         problem = ""
-        sending = self._send(stream, dialect, asked)
-        async with background(sending):
-            problem = await self._receive(stream, dialect, asked)
+        async with background(self._send(stream, conversation)):
+            problem = await self._receive(stream, conversation)
         if problem:
             logger.warning("secrets stream refused", extra={"reason": problem})
             await stream.finish((("grpc-status", _INVALID_ARGUMENT), ("grpc-message", problem)))
         else:
             await stream.finish((("grpc-status", "0"),))
 
-    async def _receive(self, stream: Stream, dialect: Dialect, asked: asyncio.Event) -> str:
+    async def _receive(self, stream: Stream, conversation: _Conversation) -> str:
         """Take in requests until Envoy ends the stream; return what was wrong with one."""
+        dialect = conversation.dialect
         unpacker = Unpacker(_MAX_REQUEST)
         try:
             while data := await stream.read():
                 for body in unpacker.feed(data):
-                    if complaint := dialect.request(body):
-                        metrics.SECRET_REJECTS.inc()
-                        logger.error("envoy refused a secret", extra={"reason": complaint})
+                    self._note(conversation, dialect.request(body))
                     if len(list(dialect.names)) > MAX_NAMES:
                         return f"more than {MAX_NAMES} names on one stream"
                     for name in dialect.names:
                         self._on_subscribe(name)
-                    asked.set()
+                    conversation.asked.set()
         except (MessageError, DecodeError) as error:
             return str(error)
         except StreamLostError:
             return ""
         return ""
 
-    async def _send(self, stream: Stream, dialect: Dialect, asked: asyncio.Event) -> None:
+    def _note(self, conversation: _Conversation, complaint: str) -> None:
+        """Note what a request says of the response before it."""
+        if complaint:
+            metrics.SECRET_REJECTS.inc()
+            logger.error("envoy refused a secret", extra={"reason": complaint})
+        elif conversation.dialect.nonce == conversation.nonce:
+            for name, version in conversation.last:
+                self._on_accept(name, version)
+
+    async def _send(self, stream: Stream, conversation: _Conversation) -> None:
         """Send what is asked for and not yet sent, whenever either changes."""
+        dialect, asked = conversation.dialect, conversation.asked
         sent: dict[str, str] = {}
         for nonce in range(1, 2**62):
             changed = self._secrets.next_change()
@@ -159,6 +194,7 @@ class SdsServer:
             if not fresh:
                 await _either(asked, changed)
                 continue
+            conversation.sending(str(nonce), fresh)
             try:
                 await stream.write(pack(dialect.response(fresh, str(nonce))))
             except StreamLostError:

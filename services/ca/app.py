@@ -78,8 +78,8 @@ class Ground(Protocol):
         """Return another identity that `caller` may have."""
         ...
 
-    def work(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what runs beside the ports."""
+    def work(self, svid: Svid) -> list[Coroutine[Any, Any, None]]:
+        """Return what runs beside the ports, and asks others with `svid`."""
         ...
 
 
@@ -97,7 +97,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         signer = stack.enter_context(_signer(settings, ground, clock))
         svid = _own_certificate(settings, ground, signer, clock=clock)
         ground.on_authority(svid.renew_now)
-        await stack.enter_async_context(background(*ground.work(), svid.run()))
+        await stack.enter_async_context(background(*ground.work(svid), svid.run()))
         await svid.ready()
         readiness.set("serving certificate")
         ports = _ports(settings, ground, signer, svid=svid, clock=clock)

@@ -11,12 +11,14 @@ from libs.kube.lease import Lease
 from libs.kube.tokens import Reviewer
 from libs.model.ids import SpiffeId
 from libs.pki.authority import Authority
+from libs.rpc.svid import Svid
 from libs.runtime.clock import Clock
 from libs.runtime.tasks import background
 from services.ca import authn, metrics, trust_domain
 from services.ca.caller import Caller, Prove
 from services.ca.node_agents import NodeAgents
 from services.ca.proof import Proof
+from services.ca.reports import Reports
 from services.ca.root_maps import RootMaps
 from services.ca.root_secret import RootSecret, Rules
 from services.ca.rotator import Rotator
@@ -36,7 +38,13 @@ class Cluster:
             root=settings.root_seconds,
             patience=settings.confirm_seconds,
         )
-        proof = Proof(clock=clock, settle=rules.settle)
+        self._reports = Reports(
+            client,
+            settings.system_namespace,
+            settings.config_push_service,
+            port=settings.config_push_port,
+        )
+        proof = Proof(self._reports.trusted, clock=clock, settle=rules.settle)
         self.secret = RootSecret(
             client, settings.system_namespace, clock=clock, rules=rules, proof=proof
         )
@@ -76,8 +84,9 @@ class Cluster:
         """Return the identity of a pod on the caller's node; see `services.ca.node_agents`."""
         return await self._node_agents.impersonate(caller, wanted)
 
-    def work(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what runs beside the ports."""
+    def work(self, svid: Svid) -> list[Coroutine[Any, Any, None]]:
+        """Return what runs beside the ports, and asks others with `svid`."""
+        self._reports.svid = svid
         return [self.secret.follow(), self._node_agents.run(), self._lease.lead(self._lead)]
 
     async def _lead(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from libs.model.ids import SpiffeId
 from libs.pki import tokens
 from libs.pki.authority import Authority
+from libs.rpc.svid import Svid
 from libs.runtime.clock import Clock
 from services.ca import authn, certificates
 from services.ca.caller import Caller, Prove
@@ -52,6 +53,7 @@ class Local:
         """Refuse: nobody here knows which pods run where."""
         return await certificates.never(caller, wanted)
 
-    def work(self) -> list[Coroutine[Any, Any, None]]:
+    def work(self, svid: Svid) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the ports."""
+        del svid  # nobody is asked
         return [self._trust.follow()]

@@ -52,5 +52,9 @@ UNPROVED = Gauge(
     "seine_ca_rotation_waiting",
     "1 while a root waits for proof that everybody trusts it.",
 )
+NOT_TRUSTING = Gauge(
+    "seine_ca_proxies_without_root",
+    "Connected proxies that do not report the root which waits for proof.",
+)
 ROOT_MAPS = Counter("seine_ca_root_config_maps", "Root ConfigMaps written, by why.", ["reason"])
 LEADER = Gauge("seine_ca_leader", "1 while this replica writes what replicas share.")

@@ -15,13 +15,14 @@ from collections.abc import Awaitable, Callable
 
 from libs.runtime.clock import Clock
 
-Reported = Callable[[str], Awaitable[bool]]
-"""Tells whether all who are connected report the root with this identifier."""
+Reported = Callable[[str, float], Awaitable[bool]]
+"""Tells whether all who are connected report the root with this identifier; whoever got a
+certificate after the given moment (seconds since the epoch) has it, too."""
 
 
-async def unreported(root: str) -> bool:
+async def unreported(root: str, since: float) -> bool:
     """Know of no report."""
-    del root
+    del root, since
     return False
 
 
@@ -49,4 +50,5 @@ class Proof:
         if now >= since + self._settle + longest:
             return True
         # Replicas that are slow still give the old bundle away, to proxies that connect later.
-        return now >= since + self._settle and await self._reported(root)
+        settled = since + self._settle
+        return now >= settled and await self._reported(root, settled)

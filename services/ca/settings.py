@@ -52,6 +52,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     confirm_seconds: Positive = 60
     """In a cluster: a replica that could not read its Secret for this long says "later" instead of
     signing. Each step of a rotation waits twice as long for slow replicas."""
+    config_push_service: str = "seine-config-push"
+    """Service of the system namespace whose replicas know which roots their proxies trust."""
+    config_push_port: Port = 15013
+    """Port at which they say it."""
     forwarders: tuple[str, ...] = ("seine-config-push",)
     """Accounts of the system namespace that pass requests of others on: the caller's token, or
     the identity in the certificate that the caller showed there."""

@@ -33,7 +33,7 @@ from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits, check_node
 from libs.xds.stream.sotw import SotwSession
 from libs.xds.types import SECRET
-from services.config_push import metrics
+from services.config_push import metrics, trust
 from services.config_push.authn import Authenticate
 from services.config_push.connection import Applied, Connection, Peer, Request
 from services.config_push.errors import (
@@ -138,7 +138,7 @@ class AdsService:
         self._check_room()
         identity = await self._authenticate(context)
         first = await self._first(requests)
-        caller = self._peer(first, identity, peer.address(context))
+        caller = self._peer(first, identity, context)
         connection = Connection(
             self._plane.connections.next_number(), caller, session, clock=self._clock
         )
@@ -175,10 +175,16 @@ class AdsService:
             message = "the stream ended before its first request"
             raise ProtocolError(message) from error
 
-    def _peer(self, first: Request, identity: SpiffeId, address: str) -> Peer:
+    def _peer(self, first: Request, identity: SpiffeId, context: Context) -> Peer:
         check_node(self._limits.session, first.node.id, first.node.metadata)
         metadata = _known(first.node.metadata)
-        caller = Peer(identity, address, node_id=first.node.id, metadata=metadata)
+        caller = Peer(
+            identity,
+            peer.address(context),
+            node_id=first.node.id,
+            metadata=metadata,
+            trusted=trust.said(context),
+        )
         mesh = self._plane.mesh
         if mesh is not None:
             caller.identify(mesh)

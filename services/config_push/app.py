@@ -34,7 +34,7 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.xds.generate import GENERATORS
-from services.config_push import authn, collector, metrics, stored
+from services.config_push import authn, collector, metrics, stored, trust
 from services.config_push.ads import AdsService, StreamLimits
 from services.config_push.authn import Authenticate, Prove, TokenKeys, TokenRules
 from services.config_push.credentials import CredentialDesk
@@ -48,9 +48,11 @@ from services.config_push.replica import Replica
 from services.config_push.settings import Settings
 from services.config_push.shared import SharedSets
 from services.config_push.standing import standing
+from services.config_push.trust import TrustService
 
 SUBSCRIBER = "config-push"
 CA_MTLS_PORT = 15013
+CA_ACCOUNT = "seine-ca"
 
 
 class Bound(Struct, frozen=True):
@@ -285,7 +287,10 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
         parts.plane.book, lambda: standing(parts.plane.connections, parts.replica.taken_over)
     )
     allow = interceptors.allow(
-        dict.fromkeys(METHODS, settings.receipt_readers),
+        {
+            **dict.fromkeys(METHODS, settings.receipt_readers),
+            **dict.fromkeys(trust.METHODS, (CA_ACCOUNT,)),
+        },
         trust_domain=parts.trust_domain,
         namespace=settings.system_namespace,
     )
@@ -298,6 +303,7 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
             ads.register,
             parts.passing.by_certificate(authenticate),
             receipts.register,
+            TrustService(parts.plane.connections).register,
             health.register,
         ],
         port,

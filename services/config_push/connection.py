@@ -55,8 +55,16 @@ class Peer:
     """Who is at the other end of a stream: what it proved, and what it says of itself."""
 
     def __init__(
-        self, identity: SpiffeId, address: str, *, node_id: str, metadata: Mapping[str, object]
+        self,
+        identity: SpiffeId,
+        address: str,
+        *,
+        node_id: str,
+        metadata: Mapping[str, object],
+        trusted: frozenset[str] | None = None,
     ) -> None:
+        """Take `trusted`: identifiers of the roots that it says it trusts; None if it says none."""
+        self.trusted = trusted
         self.identity = identity
         self.address = address
         self.node_id = node_id

@@ -197,6 +197,24 @@ def check_inject(  # noqa: PLR0917 - typer passes them by name
 
 
 @app.command()
+def wait(  # noqa: PLR0917 - typer passes them by name
+    resource: Annotated[str, typer.Argument(metavar="KIND/NAME", help="Or KIND/NAMESPACE/NAME.")],
+    namespace: Annotated[str, typer.Option("-n", "--namespace")] = "default",
+    timeout: Annotated[float, typer.Option(help="Seconds.", min=0.1)] = 60.0,
+    mesh: Mesh = None,
+    kubeconfig: Annotated[
+        str, typer.Option(envvar="KUBECONFIG", help="The cluster (default: ~/.kube/config).")
+    ] = "",
+) -> None:
+    """Return when the last proxy has acknowledged a resource, or when one refuses it."""
+    from services.ctl import wait as command  # noqa: PLC0415
+
+    raise typer.Exit(
+        command.run(resource, namespace, state=mesh, kubeconfig=kubeconfig, seconds=timeout)
+    )
+
+
+@app.command()
 def render(
     file: Annotated[
         list[str],

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from libs.api import reasons
 from libs.api.check import Complete, as_written
 from libs.api.problem import Problem, Severity
 from libs.model.ids import Ref, parse_ref
@@ -54,6 +55,7 @@ class Ingest:
         self._prepare = prepare
         self._manifests = Manifests()
         self._selection = Selection(settings.root_namespace)
+        self._bugs: frozenset[str] = frozenset()
         self._objects: dict[Ref, tuple[Problem, ...]] = {}  # what is wrong with what has no file
 
     @property
@@ -79,7 +81,15 @@ class Ingest:
         step = await asyncio.to_thread(self._take, batch)
         self._state = step.state
         _log(batch, step)
+        self._report(step.problems)
         return step
+
+    def _report(self, problems: tuple[Problem, ...]) -> None:
+        """Log what objects brought to light in us, once each: people must not miss that."""
+        bugs = {it.text: it.ref for it in problems if it.reason == reasons.INTERNAL_ERROR}
+        for text in bugs.keys() - self._bugs:
+            logger.error("bug brought to light", extra={"ref": bugs[text], "reason": text})
+        self._bugs = frozenset(bugs)
 
     def _take(self, batch: Batch) -> Step:
         with collection_held_back(large=batch.size >= LARGE_BATCH):

@@ -10,13 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from libs.api import reasons
+from libs.api.check import located
 from libs.api.documents import Document
 from libs.api.problem import Problem
 from libs.api.resource import Resource
 from libs.model.ids import Ref
 from libs.translate.apply import Event, Remove, Upsert
 from services.discovery.endpoint_controller import Change, EndpointController
-from services.discovery.reading import Entry, Reading, located
+from services.discovery.reading import Entry, Reading
 
 
 class Manifests:

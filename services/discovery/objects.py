@@ -19,7 +19,7 @@ from libs.api.slim import Slim
 from libs.kube.follow import Change
 from libs.kube.list import Name
 from libs.model.ids import Ref, ref
-from libs.translate.apply import Event, Remove, Upsert
+from libs.translate.apply import Event, Remove, Upsert, crash
 
 
 class Found(Struct, frozen=True):
@@ -44,7 +44,10 @@ class Objects:
         place = ref(kind.name, change.name.namespace, change.name.name)
         if change.raw is None:
             return Found(place, Remove(place, observed))
-        resource, problems = self._decode(kind, change.name, change.raw)
+        try:
+            resource, problems = self._decode(kind, change.name, change.raw)
+        except Exception as error:  # noqa: BLE001  # one object must not hold up all others
+            resource, problems = None, [crash(place, "reading", error)]
         event = None if resource is None else Upsert(resource, observed)
         return Found(place, event, tuple(problems))
 

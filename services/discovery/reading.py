@@ -1,10 +1,9 @@
 """Reading: what one file says, document by document. Pure, and heavy enough for a thread."""
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from libs.api import documents, reasons
-from libs.api.check import Complete, as_written, check_raw
+from libs.api.check import Complete, as_written, check_document
 from libs.api.documents import Document
 from libs.api.problem import Problem, Severity
 from libs.api.resource import Resource
@@ -33,8 +32,8 @@ def read(name: str, text: str, complete: Complete = as_written) -> Reading:
     problems: list[Problem] = []
     partial = False
     for document in documents.read(text, name):
-        resource, found = _resource(document, complete)
-        problems += (located(problem, document) for problem in found)
+        resource, found = check_document(document, complete)
+        problems += found
         if document.ref and (resource is not None or _is_bad(found)):
             entries.append(Entry(document.ref, document, resource))
         partial |= not document.ref
@@ -46,20 +45,6 @@ def unreadable(name: str, fault: str) -> Reading:
     text = f"{name} cannot be read: {fault}"
     problem = Problem(Ref(""), "", reasons.UNREADABLE_FILE, text, file=name, line=1)
     return Reading(problems=(problem,), partial=True)
-
-
-def located(problem: Problem, document: Document) -> Problem:
-    """Return `problem` with the place where its field is written."""
-    if problem.line:
-        return problem
-    return replace(problem, file=document.file, line=document.line_of(problem.path))
-
-
-def _resource(document: Document, complete: Complete) -> tuple[Resource | None, list[Problem]]:
-    """The resource if it is good, and all that is to say about it."""
-    if document.raw is None:
-        return None, list(document.problems)
-    return check_raw(complete(document.ref, document.raw))
 
 
 def _is_bad(problems: list[Problem]) -> bool:

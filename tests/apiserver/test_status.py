@@ -32,9 +32,11 @@ from libs.protos.receipts.v1.receipts_pb2 import (
 from libs.rpc import channel
 from libs.runtime.clock import SystemClock
 from libs.runtime.tasks import background
+from services.ctl import wait
 from services.discovery.status.wiring import Statuses
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
+from tests.support.kubeconfig import write_kubeconfig
 
 Context = grpc.aio.ServicerContext[Any, Any]
 CRD = Path(__file__).parents[2] / "deploy" / "crds" / "virtualservices.networking.istio.io.yaml"
@@ -231,6 +233,38 @@ async def test_a_change_of_the_spec_is_pending_until_it_is_acknowledged(
             Receipt(causes=[REF], generations=[2], acknowledged=1, settled=True)
         )
         assert (await discovery.says("Programmed", "True"))["observedGeneration"] == 2
+
+
+async def test_a_wait_ends_when_the_last_proxy_has_acknowledged(
+    client: Client, server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(write_kubeconfig(server, tmp_path / "kubeconfig-of-a-person"))
+
+    async def waited(seconds: float) -> int:
+        return await asyncio.to_thread(
+            wait.run, "vs/routes", "shop", state=None, kubeconfig=config, seconds=seconds
+        )
+
+    async with (
+        _replica(tmp_path, "10.0.0.1:1") as one,
+        _routes(client),
+        _discovery(client, tmp_path) as discovery,
+        asyncio.TaskGroup() as group,
+    ):
+        discovery.statuses.publish(_mesh("10.0.0.1:1"), ())
+        assert await waited(1.0) == 1
+        assert "not after 1 s" in capsys.readouterr().out
+        waiting = group.create_task(waited(SECONDS))
+        said = Receipt(causes=[REF], generations=[1], acknowledged=2, settled=True)
+        one.receipts.put_nowait(said)
+        assert await waiting == 0
+        assert "2 of 2 proxies acknowledged" in capsys.readouterr().out
+        refusal = Rejection(proxy="web-1.shop", text="no such cluster")
+        said = Receipt(causes=[REF], generations=[1], rejected=1, rejections=[refusal])
+        one.receipts.put_nowait(said)
+        await discovery.says("Programmed", "False")
+        assert await waited(SECONDS) == 1
+        assert "web-1.shop: no such cluster" in capsys.readouterr().out
 
 
 async def test_what_a_replica_got_when_it_started_counts_when_its_proxies_are_synced(

@@ -233,6 +233,9 @@ async def test_seinectl_sees_the_running_mesh(tmp_path: Path, mode: Mode) -> Non
         )
         latest = json.loads(text)[-1]
         assert (status, latest["sent"], latest["rejected"]) == (0, latest["acknowledged"], 0)
+        for resource in ("VirtualService/bookshop/reviews", "pa/bookshop/default"):
+            status, text = await _seinectl(demo, "wait", resource)
+            assert (status, "acknowledged" in text) == (0, True), text
         assert await _seinectl(demo, "problems", "-o", "json") == (0, "[]\n")
         assert await _seinectl(demo, "analyze", "-o", "json") == (0, "[]\n")
 

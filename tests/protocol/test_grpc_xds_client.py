@@ -28,6 +28,7 @@ from google.protobuf.any_pb2 import Any as ProtoAny
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from libs.model.ids import SpiffeId
 from libs.proxy.scope import ProxyScope
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, NamedResource, resource, resource_set
 from tests.support.grpc_xds import backend, calling
@@ -105,11 +106,14 @@ def _touch(running: RunningPlane, number: int) -> int:
     return running.change(mesh(service(f"s{number}"), before=running.mesh), "Service/x/y").change
 
 
+async def authenticate(_context: object) -> SpiffeId:
+    return identity()
+
+
 async def test_a_call_is_routed_follows_its_endpoints_and_survives_a_bad_cluster(
     tmp_path: Path,
 ) -> None:
     greeter = Greeter()
-    authenticate = lambda _: identity()  # noqa: E731
     async with (
         backend(b"one") as one,
         backend(b"two") as two,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from libs.model.ids import SpiffeId
 from libs.model.mesh import Mesh
 from libs.xds.generate import GENERATORS
 from services.ctl.render import build
@@ -95,12 +96,16 @@ class Shop:
         return Counter([await self.caller.call() for _ in range(count)])
 
 
+async def authenticate(_context: object) -> SpiffeId:
+    return identity()
+
+
 @pytest_asyncio.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(backend(b"v1", ADDRESSES["v1"]))
         two = await stack.enter_async_context(backend(b"v2", ADDRESSES["v2"]))
-        plane = running_plane(tmp_path, generators=GENERATORS, authenticate=lambda _: identity())
+        plane = running_plane(tmp_path, generators=GENERATORS, authenticate=authenticate)
         running = await stack.enter_async_context(plane)
         caller = await stack.enter_async_context(calling(tmp_path, running.address, TARGET))
         yield Shop(running, caller, {"v1": one, "v2": two})

@@ -99,13 +99,18 @@ class Apps:
 
     @asynccontextmanager
     async def proxy(
-        self, authorization: Sequence[str], name: str = "client"
+        self, authorization: Sequence[str], name: str = "client", *, roots: str = ""
     ) -> AsyncIterator[ConnectedProxy]:
-        """Connect a proxy to the token port, with these `authorization` headers."""
+        """Connect a proxy to the token port, with these `authorization` headers.
+
+        `roots` is what its agent says that it trusts.
+        """
         credentials = tls.trusting((self.folder / "root.pem").read_bytes())
         address = f"127.0.0.1:{self.push.xds}"
         async with channel.connect(address, credentials=credentials, server_name=NAME) as opened:
             metadata = [("authorization", one) for one in authorization]
+            if roots:
+                metadata.append(("seine-trusted-roots", roots))
             async with _connected(opened, metadata, name) as proxy:
                 yield proxy
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,11 +42,11 @@ class Caller:
             while await self.call() != answer:
                 pass
 
-    async def call(self) -> str:
+    async def call(self, metadata: Mapping[str, str] | None = None) -> str:
         """Have it call once; return the answer, or the error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(b"\n")
+        self._process.stdin.write(json.dumps(dict(metadata or {})).encode() + b"\n")
         await self._process.stdin.drain()
         async with asyncio.timeout(20):
             return (await self._process.stdout.readline()).decode().strip()

@@ -18,7 +18,8 @@ configured by the same generators and xDS sessions as any proxy, and answered as
 - Who asks: `client` (namespace `shop`) and `guest` (namespace `other`) are programs behind
   sidecars, `outside` is a program that asks the gateway (namespace `edge`), and `neighbour` is
   one without a sidecar that dials a pod itself, in clear text unless it proves an identity. Where
-  nobody is named it is `client`.
+  nobody is named it is `client`. `program` is a gRPC program that speaks xDS itself, and needs no
+  sidecar.
 - Where no port is written it is 8080, and 8443 for `https`. Port 80 is asked of the sidecar as an
   HTTP proxy. Each request has a connection of its own.
 - Who answers: `web-v1` and `web-v2` are the pods of the Services `web` (HTTP), `calls` (gRPC),
@@ -38,9 +39,15 @@ def page(header: str) -> str:
     """Return the page."""
     found = [feature for _, feature in features()]
     rows = sum(len(table.rows) for feature in found for table in feature.tables)
-    parts = [header + _HEAD.format(rows=rows), *map(_feature, found)]
+    contents = "".join(f"- {_link(feature.title)}\n" for feature in found)
+    parts = [header + _HEAD.format(rows=rows), "\n", contents, *map(_feature, found)]
     parts.append(f"\n## The mesh\n\n{_yaml(MANIFESTS.read_text())}")
     return "".join(parts)
+
+
+def _link(title: str) -> str:
+    kept = "".join(char for char in title.lower() if char.isalnum() or char in " -_")
+    return f"[{title}](#{kept.replace(' ', '-')})"
 
 
 def _feature(feature: Feature) -> str:

@@ -5,27 +5,7 @@ from libs.api.networking.virtual_service import Abort, Delay, Fault
 from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.validate.durations import check_duration, check_fault_share
-
-GRPC_STATUSES = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
-"""By their number."""
+from libs.model.grpc import STATUSES
 
 
 def check_fault(fault: Fault | None, path: Path, report: Report) -> None:
@@ -55,7 +35,7 @@ def _check_abort(abort: Abort, path: Path, report: Report) -> None:
     if abort.http_status is not None:
         check_status(abort.http_status, (path, "httpStatus"), report)
     elif abort.grpc_status is not None:
-        if abort.grpc_status not in GRPC_STATUSES:
+        if abort.grpc_status not in STATUSES:
             text = f"{abort.grpc_status[:100]!r} is not a gRPC status such as UNAVAILABLE"
             report.error((path, "grpcStatus"), reasons.INVALID_STATUS, text)
     elif abort.http2_error is not None:

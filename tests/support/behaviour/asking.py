@@ -110,7 +110,7 @@ async def _tcp(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamW
 
 
 async def _http1(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
-    lines = {**call.headers, "connection": "close"}
+    lines = {"connection": "close", **call.headers}
     if call.body:
         lines["content-length"] = str(len(call.body))
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())

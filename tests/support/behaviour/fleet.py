@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
 from libs.model.ids import SpiffeId, parse_spiffe_id
+from libs.model.mesh import Mesh
 from libs.pki import jwk, keys
 from libs.proxy.scoper import Scoper
 from libs.xds import credentials, generate
@@ -27,6 +28,7 @@ from libs.xds.types import SECRET, NamedResource, Snapshot
 from tests.support import wasm_module
 from tests.support.behaviour.collecting import Collector, collecting
 from tests.support.behaviour.outside import Outside, server_context
+from tests.support.behaviour.program import Program, program
 from tests.support.behaviour.tables import Feature, Table
 from tests.support.behaviour.wire import Applications, application
 from tests.support.behaviour.world import ACCOUNTS, PORTS, PROXIES, Built, Place, free_block
@@ -85,6 +87,7 @@ class Fleet:
         self.keys = authorities
         self.applications = Applications()
         self.collector = Collector()
+        self.program: Program
         self.envoys: dict[str, Envoy] = {}
         self.numbers = count(1)
         self._folder = folder
@@ -101,21 +104,22 @@ class Fleet:
         if self._given == (feature, table):
             return
         self._given = None
-        snapshots = self.snapshots(feature, table)
+        mesh, snapshots = self.snapshots(feature, table)
         await asyncio.gather(
             *(envoy.serve(snapshots[workload]) for workload, envoy in self.envoys.items())
         )
+        await self.program.follow(mesh)
         await asyncio.gather(*map(_drained, self.envoys.values()))
         for workload, envoy in self.envoys.items():
             refused, envoy.plane.refused = envoy.plane.refused, []
             assert not refused, (workload, refused)
         self._given = (feature, table)
 
-    def snapshots(self, feature: Feature, table: Table) -> dict[str, Snapshot]:
-        """Return what the proxies get under a table."""
+    def snapshots(self, feature: Feature, table: Table) -> tuple[Mesh, dict[str, Snapshot]]:
+        """Return the mesh of a table, and what the proxies get."""
         built = self.place.build(feature, table)
         assert built.reasons == sorted(set(table.problems)), f"{table.name}: {built.reasons}"
-        return {workload: self._snapshot(workload, built) for workload in PROXIES}
+        return built.mesh, {workload: self._snapshot(workload, built) for workload in PROXIES}
 
     def _snapshot(self, workload: str, built: Built) -> Snapshot:
         scope = self._scoper.scope(built.mesh, self.place.proxy(workload, built.mesh))
@@ -146,7 +150,7 @@ class Fleet:
     async def started(self) -> AsyncIterator["Fleet"]:
         """Run applications and Envoys."""
         empty = Table(name="", rows=())
-        snapshots = self.snapshots(Feature(title="", order=0, tables=()), empty)
+        mesh, snapshots = self.snapshots(Feature(title="", order=0, tables=()), empty)
         (self._folder / "module.wasm").write_bytes(wasm_module.module())
         place = self.place
         outside = Outside(place.block, self._folder, self.keys.outside, self.applications)
@@ -170,6 +174,8 @@ class Fleet:
                     running(snapshots[workload], certificate, folder, options=_OPTIONS)
                 )
                 await self.envoys[workload].admin_post(f"/runtime_modify?{_RUNTIME}")
+            self.program = await stack.enter_async_context(program(self._folder))
+            await self.program.follow(mesh)
             yield self
 
     def identity(self, workload: str, namespace: str) -> SpiffeId:

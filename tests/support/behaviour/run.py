@@ -83,6 +83,8 @@ def _target(fleet: Fleet, row: Row) -> Target:
 
 
 def _address(fleet: Fleet, row: Row, port: int) -> tuple[str, int]:
+    if row.source == "program":
+        return "", port  # it finds pods by itself
     if row.dial:
         address, _, number = fleet.place.local(row.dial).partition(":")
         return address, int(number)
@@ -94,6 +96,10 @@ def _address(fleet: Fleet, row: Row, port: int) -> tuple[str, int]:
 
 
 async def _all(fleet: Fleet, row: Row, *, target: Target, numbers: Sequence[str]) -> list[Answer]:
+    if row.source == "program":
+        by = row.by if isinstance(row.by, str) else row.by[0]
+        await fleet.program.until(by, row.headers)
+        return [await fleet.program.call({**row.headers, "x-row": it}) for it in numbers]
     calls = [_call(fleet, row, target=target, number=number) for number in numbers]
     if row.together:
         return list(await asyncio.gather(*map(ask, calls)))

@@ -33,7 +33,7 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     what: str
     # The request.
-    source: str = field(name="as", default="client")  # client, guest, outside or neighbour
+    source: str = field(name="as", default="client")  # client, guest, outside, neighbour or program
     ask: str = ""  # `<method> [https://]<host>[:<port>]<path>`
     send: str = ""  # `<host>:<port> <text>`, over TCP
     over: str = "h1"  # h1, h2 or grpc

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 _GREETING = b"PRI * HTTP/2.0"
 _NOT_FINAL = {"once": 1, "twice": 2, "thrice": 3}
+_UPGRADED = [("connection", "upgrade"), ("upgrade", "websocket")]
 Headers = Sequence[tuple[str, str]]
 
 
@@ -179,8 +180,9 @@ async def _serve_http1(connection: _Connection, data: bytes) -> None:
         if asked.reset:
             connection.writer.transport.abort()
             return
-        body = b"" if dict(head)[":method"] == "HEAD" else body
-        lines = [*more, ("content-length", str(len(body)))]
+        body = b"" if dict(head)[":method"] == "HEAD" or asked.status == 101 else body
+        ends = [("content-length", str(len(body)))] if asked.status != 101 else _UPGRADED
+        lines = [*more, *ends]
         text = "".join(f"{name}: {value}\r\n" for name, value in lines)
         await connection.write(f"HTTP/1.1 {asked.status} It\r\n{text}\r\n".encode() + body)
         data = data or await connection.reader.read(65536)

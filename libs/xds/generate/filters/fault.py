@@ -11,35 +11,13 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.any_pb2 import Any
 
+from libs.model.grpc import STATUSES
 from libs.model.traffic import Abort, Delay, Fault
 from libs.xds.generate import typed
 
 NAME = "envoy.filters.http.fault"
 
-_GRPC_STATUSES = {
-    name: number
-    for number, name in enumerate(
-        (
-            "OK",
-            "CANCELLED",
-            "UNKNOWN",
-            "INVALID_ARGUMENT",
-            "DEADLINE_EXCEEDED",
-            "NOT_FOUND",
-            "ALREADY_EXISTS",
-            "PERMISSION_DENIED",
-            "RESOURCE_EXHAUSTED",
-            "FAILED_PRECONDITION",
-            "ABORTED",
-            "OUT_OF_RANGE",
-            "UNIMPLEMENTED",
-            "INTERNAL",
-            "UNAVAILABLE",
-            "DATA_LOSS",
-            "UNAUTHENTICATED",
-        )
-    )
-}
+_GRPC_STATUSES = {name: number for number, name in enumerate(STATUSES)}
 
 FILTER: hcm.HttpFilter = typed.http_filter(NAME, HTTPFault())
 

@@ -14,7 +14,9 @@ from services.agent.streams import server
 from services.agent.streams.connection import Connection, Stream
 from services.agent.streams.messages import pack
 from services.agent.streams.server import accept, fail
+from services.agent.trust import TrustedRoots
 from tests.support.clock import VirtualClock
+from tests.support.pki import root
 from tests.support.relay_plane import NAME, ControlPlane, refuses
 
 FIRST = pack(b"first, with the node")
@@ -156,3 +158,29 @@ async def test_envoy_going_away_ends_the_upstream(tmp_path: Path, plane: Control
         await stream.read()
         connection.reset(stream)
         await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_when_the_roots_have_changed_streams_are_opened_anew(
+    tmp_path: Path, plane: ControlPlane
+) -> None:
+    plane.behaviours = [answers, answers]
+    trusted = TrustedRoots()
+    relay = Relay(plane.target, lambda: "t0", trusted=trusted)
+    trusted.offer("1", root().root_pem.decode())
+    trusted.accept("1")
+    before = trusted.header
+    async with envoy(tmp_path, relay) as connection:
+        stream = await connection.open(HEADERS)
+        await stream.write(FIRST)
+        assert await stream.read() == FIRST
+        trusted.offer("2", root().root_pem.decode())
+        trusted.accept("2")
+        async with asyncio.timeout(5):
+            assert await stream.read() == b""
+        assert stream.trailers["grpc-status"] == "14"
+        again = await connection.open(HEADERS)
+        await again.write(FIRST)
+        assert await again.read() == FIRST
+    said = [request.headers["seine-trusted-roots"] for request in plane.requests]
+    assert said == [before, trusted.header]
+    assert before != trusted.header
