@@ -18,7 +18,7 @@ from libs.xds.stream.responses import Response
 from libs.xds.stream.session import Session, Step
 from libs.xds.stream.subscription import ANY, first
 from libs.xds.stream.watch import Watch
-from libs.xds.types import ENDPOINT, ROUTE, ResourceSet
+from libs.xds.types import CLUSTER, ENDPOINT, ROUTE, ResourceSet, resource_set, unknown
 
 _STOP_AT_FIRST_ERROR = frozenset({ENDPOINT, ROUTE})
 
@@ -54,6 +54,20 @@ class DeltaSession(Session):
         # have: endpoints always come whole.
         reported = {} if watch.type_url == ENDPOINT else watch.reported
         return self._responses.since(reported, new, watch.wanted)
+
+    def _first_at_once(self, watch: Watch) -> ResourceSet:
+        new = super()._first_at_once(watch)
+        if watch.type_url != CLUSTER or watch.answered:
+            return new
+        missed = {
+            name: version for name, version in watch.reported.items() if name not in new.resources
+        }
+        if not missed or not self._gated:
+            return new
+        # What left while the client was away stays until its routes are compared, too.
+        self._missed = True
+        staying = (unknown(name, version) for name, version in sorted(missed.items()))
+        return self._responses.union(resource_set(CLUSTER, staying), new)
 
     def _settle(self, watch: Watch, request: discovery_pb2.DeltaDiscoveryRequest) -> list[bytes]:
         nonce = request.response_nonce
