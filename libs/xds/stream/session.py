@@ -109,7 +109,8 @@ class Session:
         self._held = rest or (last and self._still_named())
         if self._held:
             return bodies
-        self._keep_endpoints(stay=False)
+        if not self._still_named():
+            self._keep_endpoints(stay=False)
         return bodies + self._take(self._last_steps())
 
     def _resume(self) -> list[bytes]:
