@@ -57,17 +57,15 @@ class DeltaSession(Session):
 
     def _first_at_once(self, watch: Watch) -> ResourceSet:
         new = super()._first_at_once(watch)
-        if watch.type_url != CLUSTER or watch.answered:
+        if watch.type_url != CLUSTER or watch.answered or not watch.reported or not self._gated:
             return new
-        missed = {
-            name: version for name, version in watch.reported.items() if name not in new.resources
-        }
-        if not missed or not self._gated:
-            return new
-        # What left while the client was away stays until its routes are compared, too.
-        self._missed = True
-        staying = (unknown(name, version) for name, version in sorted(missed.items()))
-        return self._responses.union(resource_set(CLUSTER, staying), new)
+        # Until its routes are compared, too, the client may name whatever it has, and what left
+        # while it was away.
+        self._returned = True
+        known = new.resources
+        missed = [item for item in sorted(watch.reported.items()) if item[0] not in known]
+        staying = resource_set(CLUSTER, [unknown(name, version) for name, version in missed])
+        return self._responses.union(staying, new)
 
     def _settle(self, watch: Watch, request: discovery_pb2.DeltaDiscoveryRequest) -> list[bytes]:
         nonce = request.response_nonce

@@ -58,7 +58,9 @@ class Session:
         self._cold: dict[str, str] = {}  # clusters, with the nonce of their latest response
         self._naming: set[tuple[str, str]] = set()  # type and nonce of what may name clusters
         self._held = False
-        self._missed = False  # clusters left while the client was away, and it may yet name them
+        self._returned = (
+            False  # the client has been here before, and its routes are not compared yet
+        )
         self._endpoints: ResourceSet | None = None  # with those of clusters that stay for now
         self._snapshot = Snapshot({})
         self._push = 0
@@ -83,7 +85,7 @@ class Session:
             self._cold.clear()
         else:
             self._naming.clear()
-            self._missed = False
+            self._returned = False
         return self._advance()
 
     def take_events(self) -> list[Event]:
@@ -140,15 +142,15 @@ class Session:
         return frozenset(self._cold)
 
     def _still_named(self) -> bool:
-        if self._missed:
+        if self._returned:
             listeners = self._watches.get(LISTENER)
-            self._missed = listeners is None or not listeners.answered
+            self._returned = listeners is None or not listeners.answered
         self._naming = {
             (type_url, nonce)
             for type_url, nonce in self._naming
             if self._watches[type_url].ledger.waits(nonce)
         }
-        return self._missed or bool(self._naming)
+        return self._returned or bool(self._naming)
 
     def _want_anew(self, watch: Watch, wanted: Subscription) -> None:
         """Change what is wanted. What was not wanted was not held, but may have to be now."""

@@ -588,6 +588,19 @@ def test_clusters_that_left_meanwhile_go_in_the_end_even_if_no_listeners_are_ask
     assert list(removal.removed_resources) == ["gone"]
 
 
+def test_what_leaves_right_after_a_reconnect_waits_for_routes_that_were_not_compared_yet() -> None:
+    before = snapshot({**_BEFORE, CLUSTER: {"a": "1", "b": "1"}})
+    clusters = before.of(CLUSTER).resources
+    session = _session()
+    session.on_snapshot(before, 1)
+    reported = {name: item.version for name, item in clusters.items()}
+    _ask(session, CLUSTER, initial_resource_versions=reported)
+    assert session.on_snapshot(snapshot(_BEFORE), 2) == []
+    (listeners,) = _ask(session, LISTENER)
+    (removal,) = _ack(session, listeners)
+    assert list(removal.removed_resources) == ["b"]
+
+
 def test_a_cluster_that_only_the_client_knows_is_never_sent() -> None:
     session = _session()
     session.on_snapshot(snapshot(_BEFORE), 1)
