@@ -31,6 +31,12 @@ DEVIATIONS = (
         "Istio takes it for everyone, which is hardly ever meant",
     ),
     Deviation(
+        "AuthorizationPolicy",
+        "a rule of ALLOW that only says who a caller is not (`notPrincipals`, `notNamespaces`, …) "
+        "does not allow callers without an identity",
+        "in plaintext everybody would be let in, which nobody means who writes such a rule",
+    ),
+    Deviation(
         "WasmPlugin, TrafficExtension",
         "a URL that names no host is refused",
         "it could never be fetched",
