@@ -62,7 +62,8 @@ class EarlierLife:
         """Return `step` as a change of what is served, and keep its mesh."""
         self._settled = True
         mesh = step.state.mesh
-        self._warm.keep(mesh)
+        if step.delta:
+            self._warm.keep(mesh)
         served, self._served = self._served, None
         if served is None:
             return step
