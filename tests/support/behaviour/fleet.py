@@ -229,6 +229,10 @@ def _words(authorities: Keys, folder: Path) -> Mapping[str, str]:
         "strangers-keys": jwk.document(authorities.forger.public_key()).decode(),
         "folder": str(folder),
     }
+    partner = authorities.outside.issue("partner")
+    words["partner.crt"] = b64encode(partner.chain).decode()
+    words["partner.key"] = b64encode(partner.key).decode()
+    words["outside.crt"] = b64encode(partner.roots).decode()
     for name in ("one", "two"):
         held = authorities.mesh.issue(name, "edge", dns_names=(f"{name}.example.com",))
         words[f"{name}.crt"] = b64encode(held.chain).decode()
