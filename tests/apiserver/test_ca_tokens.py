@@ -136,6 +136,7 @@ async def test_the_negative_control_a_reader_that_asks_for_no_pod_and_no_audienc
         return tokens.Bearer(name[-2] or "shop", name[-1] or "bob", "1", "p", "1")
 
     monkeypatch.setattr(tokens, "read", credulous)
+    monkeypatch.setattr(tokens.Reviewer, "_check_claims", lambda *_: None)
     granted, _ = await wrong_grants(ca, folder)
     sys.stdout.write(f"tokens of a cluster, check off: wrong grants = {len(granted)}\n")
     assert {"bound to no pod", "other audience"} <= set(granted)
