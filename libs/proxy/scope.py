@@ -55,6 +55,7 @@ class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
     plaintext_endpoint: bool = False
     aliases: tuple[str, ...] = ()  # further host names of the same service (ExternalName)
     pod_addresses: tuple[str, ...] = ()  # headless only: its endpoints' addresses, sorted
+    pod_names: tuple[tuple[str, str], ...] = ()  # likewise: hostname and address, sorted
     selected: bool = False  # its policy chose the client by labels, so it may name a credential
     dns_endpoints: tuple[Endpoint, ...] = ()  # resolution by DNS only: they stand in the cluster
     digest: bytes = b""  # of all the above; filled in once by whoever makes the object

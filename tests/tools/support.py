@@ -113,8 +113,9 @@ def _row(about: Subject, leaf: Leaf, verdicts: list[Verdict]) -> Row:
     refused = any(it.severity is Severity.ERROR and not it.value for it in verdicts)
     if shown and not refused:
         return Row(leaf.path, SUPPORTED, shown + (f"; otherwise: {note}" if note else ""))
-    if verdicts and not any(it.value for it in verdicts):
-        return Row(leaf.path, REFUSED if refused else FLAGGED, note)
+    if verdicts:
+        only_some = all(it.value and it.severity is Severity.ERROR for it in verdicts)
+        return Row(leaf.path, REFUSED if refused or only_some else FLAGGED, note)
     return Row(leaf.path, UNTESTED, note)
 
 

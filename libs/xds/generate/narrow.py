@@ -93,7 +93,8 @@ class _Services:
     def _interned(self, scoped: ScopedService) -> ScopedService:
         found = self._narrow(scoped)
         said = tuple((subset.name, *_said(subset)) for subset in found.subsets)
-        key = (id(found.service), found.aliases, found.pod_addresses, found.policy_refs, said)
+        pods = (found.pod_addresses, found.pod_names)
+        key = (id(found.service), found.aliases, pods, found.policy_refs, said)
         return self._known.setdefault(key, found)
 
 
@@ -162,6 +163,11 @@ def _for_listeners(scoped: ScopedService) -> ScopedService:
     return _for_streams(scoped)
 
 
+def _for_names(scoped: ScopedService) -> ScopedService:
+    found = _with(scoped)
+    return structs.replace(found, pod_names=scoped.pod_names) if scoped.pod_names else found
+
+
 def _of_http(routing: Routing) -> Routing:
     return _without(routing, "tcp", "tls") if routing.tcp or routing.tls else routing
 
@@ -225,7 +231,7 @@ _hosts = _Narrowing(
 _http_listeners = _Narrowing(_Services(_for_listeners), _nothing, **_NOBODYS)
 _listeners = _Narrowing(_Services(_for_streams), _of_streams, **_NOBODYS)
 _names = _Narrowing(
-    _Services(_with),
+    _Services(_for_names),
     _nothing,
     dns_domain="",
     unprivileged=False,
