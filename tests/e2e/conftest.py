@@ -1,7 +1,7 @@
 """One kind cluster for all of these tests: `make e2e`.
 
 `make e2e ARGS="--kubeconfig FILE"` asks a cluster in which the mesh and the bookshop run already,
-as after `make dev` or `make e2e ARGS=--keep-cluster`, and leaves it as it is but for the objects that tests change.
+as after `make dev` or `make e2e ARGS=--keep-cluster`, and leaves it as it was.
 """
 
 from collections.abc import Iterator

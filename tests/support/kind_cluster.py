@@ -104,7 +104,7 @@ class Cluster:
         return images
 
     def deploy(self) -> None:
-        """Apply the control plane, then the sample application, and wait until all of it is ready."""
+        """Apply the control plane, then the bookshop, and wait until all of it is ready."""
         made = self._folder / "images.json"
         deploy = ["skaffold", "deploy", *self._context, f"--build-artifacts={made}"]
         self._run([*deploy, "--load-images=false"], None)
