@@ -104,6 +104,17 @@ def test_a_policy_denies_and_the_sidecar_names_its_rule(cluster: Cluster, report
     assert f"ns[{SHOP}]-policy[reviews-read-only]-rule[0]" in rules
 
 
+def test_the_status_of_a_route_says_that_all_proxies_have_it(
+    cluster: Cluster, report: Report
+) -> None:
+    cluster.kubectl("wait", "--for=condition=Programmed", "--timeout=60s", *ROUTES)
+    found = cluster.get(*ROUTES)["status"]["conditions"]
+    said = {condition["type"]: condition for condition in found}
+    report.note(f"status of the route: {said['Programmed']['message']}")
+    assert said["Accepted"]["status"] == "True"
+    assert said["Programmed"]["message"].startswith("10 of 10")
+
+
 def test_a_bad_object_is_refused_with_the_path_of_its_mistake(
     cluster: Cluster, report: Report
 ) -> None:
