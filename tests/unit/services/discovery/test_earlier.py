@@ -12,7 +12,7 @@ from libs.model.mesh import Key, Mesh, Table
 from libs.model.settings import MeshSettings
 from libs.runtime.tasks import background
 from libs.translate.apply import Step, initial
-from services.discovery.earlier import EarlierLife, difference
+from services.discovery.earlier import ATTEMPTS, RETRY_SECONDS, EarlierLife, difference
 from tests.support.clock import VirtualClock
 from tests.support.mesh import mesh, service
 from tests.support.sealer import TaggingSealer
@@ -86,8 +86,24 @@ async def test_the_first_change_is_the_difference_to_what_was_served() -> None:
 async def test_without_a_kept_mesh_nothing_is_served() -> None:
     world = World()
     world.away.set()
-    await world.fall_back(world.life())
+    async with background(world.fall_back(world.life())), asyncio.timeout(5):
+        for _ in range(ATTEMPTS):
+            await world.clock.until_asleep()
+            await world.clock.advance(RETRY_SECONDS)
     assert world.served == []
+
+
+async def test_a_cache_that_answers_late_is_asked_again() -> None:
+    world = World()
+    world.away.set()
+    async with background(world.fall_back(world.life())), asyncio.timeout(5):
+        await world.clock.until_asleep()
+        await world.keep(OLD)
+        await world.clock.advance(RETRY_SECONDS)
+        while not world.served:
+            await world.clock.until_asleep()
+            await world.clock.advance(RETRY_SECONDS)
+    assert world.served[0][0].tables == OLD.tables
 
 
 async def test_a_source_that_answered_is_not_overruled() -> None:
