@@ -20,7 +20,7 @@ from libs.model.traffic import HttpMatch, HttpRoute, LoadBalancing, Routing, Tra
 from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.policies import NOTHING_SAID
-from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
+from libs.proxy.scope import ANYWHERE, OutboundScope, ScopedService, ScopedSubset
 
 T = TypeVar("T")
 
@@ -214,6 +214,7 @@ def _without(routing: Routing, *fields: str) -> Routing:
 _UNHEARD = {"egress": (), "allow_any": True, "egress_proxy": None, "sidecar": Ref("")}
 _UNDIALLED = {"own_addresses": (), "http_proxy_port": 0, "outbound_address": ""}
 _NOBODYS = {"namespace": "", "dns_capture": False}
+_ANYWHERE = {"place": ANYWHERE}
 
 _clusters = _Narrowing(
     lambda scoped: scoped,
@@ -224,12 +225,14 @@ _clusters = _Narrowing(
     **_UNDIALLED,
     **_NOBODYS,
 )
-_routes = _Narrowing(_Services(_for_routes), _of_http, unprivileged=False, **_UNDIALLED, **_NOBODYS)
+_routes = _Narrowing(
+    _Services(_for_routes), _of_http, unprivileged=False, **_UNDIALLED, **_NOBODYS, **_ANYWHERE
+)
 _hosts = _Narrowing(
     lambda scoped: scoped, _outline, unprivileged=False, **_UNHEARD, **_UNDIALLED, **_NOBODYS
 )
-_http_listeners = _Narrowing(_Services(_for_listeners), _nothing, **_NOBODYS)
-_listeners = _Narrowing(_Services(_for_streams), _of_streams, **_NOBODYS)
+_http_listeners = _Narrowing(_Services(_for_listeners), _nothing, **_NOBODYS, **_ANYWHERE)
+_listeners = _Narrowing(_Services(_for_streams), _of_streams, **_NOBODYS, **_ANYWHERE)
 _names = _Narrowing(
     _Services(_for_names),
     _nothing,
@@ -237,6 +240,7 @@ _names = _Narrowing(
     unprivileged=False,
     namespace="",
     **_UNHEARD,
+    **_ANYWHERE,
     **_UNDIALLED,
 )
 
