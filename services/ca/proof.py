@@ -34,10 +34,10 @@ class Proof:
         self, reported: Reported = unreported, *, clock: Clock, settle: float = 120.0
     ) -> None:
         """Take `settle`: seconds until all replicas give a new bundle away, or do not sign."""
-        self._reported = reported
+        self._ask = reported
         self._clock = clock
         self._settle = settle
-        self._reported_since: dict[str, float] = {}
+        self._reported: dict[str, tuple[float, float]] = {}  # root → since when, last asked
 
     async def holds(self, root: str, *, since: float, longest: float) -> bool:
         """Tell whether everybody trusts `root`.
@@ -56,8 +56,12 @@ class Proof:
         return now >= settled and await self._reported_for_long(root, settled)
 
     async def _reported_for_long(self, root: str, since: float) -> bool:
-        if not await self._reported(root, since):
-            self._reported_since.pop(root, None)
+        if not await self._ask(root, since):
+            self._reported.pop(root, None)
             return False
         now = self._clock.monotonic()
-        return now - self._reported_since.setdefault(root, now) >= self._settle
+        first, last = self._reported.get(root, (now, now))
+        if now - last > self._settle:  # nobody has asked meanwhile: another replica led
+            first = now
+        self._reported[root] = (first, now)
+        return now - first >= self._settle

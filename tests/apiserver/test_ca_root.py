@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from envoy.config.core.v3 import base_pb2
+from prometheus_client import REGISTRY
 
 from libs.kube.client import Client
 from libs.kube.errors import NotFoundError
@@ -128,6 +129,25 @@ async def test_every_namespace_has_the_roots_whatever_happens_to_them(
         f"deleted {deleted:.3f}, immutable {immutable:.3f} s\n"
     )
     assert new < 1.0
+
+
+async def test_a_leader_that_leads_again_looks_at_everything_again(
+    client: Client, config: str, tmp_path: Path
+) -> None:
+    async with cluster_ca(tmp_path, client, config) as ca:
+        await kube.namespace(client, "shop")
+        await until(lambda: has_roots(client, "shop", ca.roots))
+        # Somebody else takes the lease, leads badly, and goes.
+        lease = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/seine-ca"
+        held = {"holderIdentity": "other", "leaseDurationSeconds": 1}
+        await client.request("PATCH", lease, body={"spec": held}, content_type=MERGE)
+        await until(lambda: _leads(False))
+        await client.request("DELETE", f"{MAPS.format('shop')}/{NAME}")
+        await until(lambda: has_roots(client, "shop", ca.roots))
+
+
+async def _leads(expected: bool) -> bool:
+    return bool(REGISTRY.get_sample_value("seine_ca_leader")) is expected
 
 
 async def test_a_hundred_namespaces(client: Client, config: str, tmp_path: Path) -> None:

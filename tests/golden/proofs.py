@@ -94,8 +94,6 @@ def good(document: Raw, spot: Spot) -> Iterator[Resource]:
 
 def together(document: Raw, spot: Spot) -> Iterator[Resource]:
     """Yield resources in which two fields are others that mean nothing without each other."""
-    if next(good(document, spot), None) is not None:
-        return
     alone: dict[int, bool] = {}
     for first, both in pairs(document, spot):
         if id(first) not in alone:
@@ -118,9 +116,16 @@ def _moved(case: Case) -> Iterator[Bench]:
         return
     for move in moves.MOVES:
         ports = moves.ports(documents)
-        yield Bench(
-            case, [move(one, ports) if one in rules else one for one in documents], moved=True
-        )
+        moved = [move(one, ports) if one in rules else one for one in documents]
+        yield Bench(case, [*moved, *map(moves.routing, _led_to(moved))], moved=True)
+
+
+def _led_to(documents: list[Raw]) -> Iterator[Raw]:
+    """Yield the rules with a subset to which no routing of the case leads."""
+    for one in documents:
+        subsets = one["spec"].get("subsets", ()) if one["kind"] == "DestinationRule" else ()
+        if any(subset["name"] == "moved" for subset in subsets) and "*" not in one["spec"]["host"]:
+            yield one
 
 
 @cache

@@ -51,3 +51,5 @@ async def test_reports_count_once_replicas_have_settled_and_only_if_they_last() 
     assert not await held(proof, since=since)
     await clock.advance(SETTLE)
     assert await held(proof, since=since)
+    await clock.advance(10 * SETTLE)  # others led, and asked instead
+    assert not await held(proof, since=since)
