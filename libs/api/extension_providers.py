@@ -184,6 +184,12 @@ def _check_effect(provider: ExtensionProvider, kind: str, path: Path, report: Re
     if kind in FOREIGN:
         text = "providers of this kind are not supported, and have no effect"
         report.warning(path, reasons.UNSUPPORTED_FIELD, text)
+    if provider.opentelemetry and provider.opentelemetry.http:
+        for index, header in enumerate(provider.opentelemetry.http.headers):
+            if header.env_name:
+                place = ((((path, "http"), "headers"), index), "envName")
+                text = "is not read: the control plane keeps its environment to itself"
+                report.warning(place, reasons.UNSUPPORTED_FIELD, text)
     for owner, name in _UNREAD:
         if owner == kind and getattr(getattr(provider, kind), name):
             report.warning((path, _camel(name)), reasons.UNSUPPORTED_FIELD, "has no effect yet")

@@ -64,7 +64,6 @@ class ServicePort(Part, frozen=True):
     protocol: Transport = Transport.TCP
     app_protocol: str = ""
     target_port: int | str = 0
-    node_port: int = 0
 
 
 class ServiceSpec(Part, frozen=True):
@@ -118,7 +117,6 @@ class SliceEndpoint(Part, frozen=True):
     conditions: EndpointConditions = EndpointConditions()
     hostname: str = ""
     node_name: str = ""
-    zone: str = ""
     target_ref: ObjectReference | None = None
 
 
@@ -128,7 +126,6 @@ class SlicePort(Part, frozen=True):
     name: str = ""
     port: int | None = None  # None: every port
     protocol: Transport = Transport.TCP
-    app_protocol: str = ""
 
 
 class EndpointSlice(Resource, frozen=True):
@@ -150,7 +147,6 @@ class ContainerPort(Part, frozen=True):
 class Container(Part, frozen=True):
     """A container of a pod."""
 
-    name: str = ""
     ports: tuple[ContainerPort, ...] = ()
 
 
@@ -161,7 +157,6 @@ class PodSpec(Part, frozen=True):
     init_containers: tuple[Container, ...] = ()
     service_account_name: str = ""
     node_name: str = ""
-    host_network: bool = False
     hostname: str = ""
     subdomain: str = ""
 

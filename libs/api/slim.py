@@ -163,7 +163,6 @@ class Slim:
             self._once(written.conditions),
             hostname=written.hostname,
             node_name=intern(written.node_name),
-            zone=intern(written.zone),
             target_ref=target,
         )
 

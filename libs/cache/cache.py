@@ -101,23 +101,24 @@ class Cache:
         self._answered()
         return self._unsealed(key, sealed)
 
-    async def put(self, key: Key, value: bytes) -> None:
-        """Keep `value` under `key` for others and for later."""
+    async def put(self, key: Key, value: bytes) -> bool:
+        """Keep `value` under `key` for others and for later; return whether it is there now."""
         if self._breaker.open:
             self._observe(Outcome.SKIPPED)
-            return
+            return False
         if len(value) > self._options.max_value:
             self._observe(Outcome.OVERSIZE)
-            return
+            return False
         sealed = self._sealer.seal(value, key.associated)
         try:
             async with asyncio.timeout(self._options.operation):
                 await self._backend.put(key.text, sealed, self._options.lifetime)
         except (BackendError, TimeoutError) as error:
             self._failed(error)
-            return
+            return False
         self._answered()
         self._observe(Outcome.STORED)
+        return True
 
     async def close(self) -> None:
         """Let go of the backend's connections; a backend that hangs is left alone."""

@@ -73,7 +73,8 @@ class WarmMesh:
             self._wake.clear()
             mesh, self._latest = self._latest, None
             if mesh is not None:
-                await self._write(mesh)
+                if not await self._write(mesh) and self._latest is None:
+                    self.keep(mesh)  # once more, unless there is a newer one by then
                 await self._clock.sleep(WRITE_SECONDS)
 
     async def load(self) -> Mesh | None:
@@ -97,13 +98,15 @@ class WarmMesh:
         mesh = await asyncio.to_thread(_decoded, bodies)
         return None if mesh is None else Kept(mesh, manifest.saved)
 
-    async def _write(self, mesh: Mesh) -> None:
+    async def _write(self, mesh: Mesh) -> bool:
+        """Keep all parts and then the manifest; False if any was not taken."""
         parts = await asyncio.to_thread(lambda: list(_parts(mesh)))
         digests = [hashlib.blake2b(part, digest_size=16).hexdigest() for part in parts]
         for digest, part in zip(digests, parts, strict=True):
-            await self._cache.put(_part_key(digest), part)
+            if not await self._cache.put(_part_key(digest), part):
+                return False
         manifest = _Manifest(self._clock.now(), tuple(digests))
-        await self._cache.put(_manifest_key(self._owner), _ENCODER.encode(manifest))
+        return await self._cache.put(_manifest_key(self._owner), _ENCODER.encode(manifest))
 
 
 def _parts(mesh: Mesh) -> Iterator[bytes]:

@@ -12,8 +12,8 @@ def cluster_domain(resolv_conf: str) -> str:
         words = line.split()
         if words[:1] != ["search"]:
             continue
-        for searched in words[1:]:
+        for searched in map(str.lower, words[1:]):
             _, dot, domain = f".{searched.rstrip('.')}".partition(".svc.")
             if dot and domain:
-                return domain.lower()
+                return domain
     return DEFAULT

@@ -27,6 +27,7 @@ KEEP_REFUSED_SECONDS = 2.0
 MAX_TOKEN_CHARACTERS = 8 * 1024
 MAX_KEPT = 10_000
 MAX_WAITING = 512
+CLOCK_SKEW_SECONDS = 60.0
 _ACCOUNT = "system:serviceaccount:"
 _EXTRA = "authentication.kubernetes.io/"
 
@@ -46,6 +47,7 @@ class Bearer(Struct, frozen=True):
 
 class _Claims(Struct):
     exp: float = 0.0
+    aud: list[str] | str = ""
 
 
 class Reviewer:
@@ -68,11 +70,21 @@ class Reviewer:
         """
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise TokenRefusedError("it is too long")
+        self._check_claims(token)
         digest = hashlib.sha256(token.encode()).digest()
         found = await self._answers.get(digest, lambda: self._ask(token))
         if isinstance(found, str):
             raise TokenRefusedError(found)
         return found
+
+    def _check_claims(self, token: str) -> None:
+        """Refuse what does not even claim to be good: that need not bother the API server."""
+        claims = _claims(token)
+        audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
+        if self._audience not in audiences:
+            raise TokenRefusedError("it is not for this audience")
+        if claims.exp < self._clock.now() - CLOCK_SKEW_SECONDS:
+            raise TokenRefusedError("it has expired")
 
     async def _ask(self, token: str) -> tuple[Bearer | str, float]:
         """Return whose it is, or why it is nobody's, and for how long that is good."""
@@ -87,7 +99,7 @@ class Reviewer:
             return "the API server does not take it for a token", KEEP_REFUSED_SECONDS
         except TokenRefusedError as error:
             return str(error), KEEP_REFUSED_SECONDS
-        return found, min(KEEP_SECONDS, _expiry(token) - self._clock.now())
+        return found, min(KEEP_SECONDS, _claims(token).exp - self._clock.now())
 
 
 def read(review: object, audience: str) -> Bearer:
@@ -131,15 +143,19 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _expiry(token: str) -> float:
-    """Return when a token that was believed ends, in seconds since the epoch; long ago if unsaid.
+def _claims(token: str) -> _Claims:
+    """Return what a token says of itself, believed or not.
 
-    Read without checking: the server has just checked it.
+    Raises:
+        TokenRefusedError: it does not have the form of one.
+
     """
     parts = token.split(".")
     try:
         body = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        expiry = msgspec.json.decode(body, type=_Claims).exp
-    except (IndexError, ValueError):  # msgspec's errors are ValueErrors, too
-        return 0.0
-    return expiry if math.isfinite(expiry) else 0.0
+        claims = msgspec.json.decode(body, type=_Claims)
+    except (IndexError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors, too
+        raise TokenRefusedError("it does not have the form of a token") from error
+    if len(parts) != 3 or not math.isfinite(claims.exp):
+        raise TokenRefusedError("it does not have the form of a token")
+    return claims

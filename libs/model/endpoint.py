@@ -40,6 +40,7 @@ class Endpoint(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     node: str = ""
     network: str = ""
     weight: int = 1
+    hostname: str = ""  # by which a headless service has a name for it alone
     others: tuple[str, ...] = ()  # the same workload's addresses in further families
 
 

@@ -14,7 +14,7 @@ from libs.model.endpoint import Endpoint, EndpointSet, Health, Locality
 from libs.model.ids import ServiceKey
 from libs.model.mesh import Mesh
 from libs.model.security import MtlsMode
-from libs.model.service import Protocol, Resolution
+from libs.model.service import Protocol, Resolution, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.traffic import LocalityBalancing, Simple, TlsMode, TrafficPolicy
 from libs.proxy import locality
@@ -25,29 +25,20 @@ from libs.proxy.memo import Memo, WeakMemo, same
 from libs.proxy.node import Families, Interception, Proxy, ProxyType
 from libs.proxy.peers import PeerPolicies
 from libs.proxy.scope import (
+    ANYWHERE,
     EndpointScope,
     EndpointScopes,
     GatewayListener,
     OutboundScope,
     ScopedService,
     ScopedSubset,
+    Whereabouts,
 )
 
 PERSISTENT_SESSION_LABEL = "istio.io/persistent-session"
 
 _NOWHERE = Locality()
 _NO_ENDPOINTS = EndpointSet(key=ServiceKey(""))
-
-
-class Whereabouts(NamedTuple):
-    """Where a client is."""
-
-    locality: Locality = _NOWHERE
-    node: str = ""
-    labels: tuple[tuple[str, str], ...] = ()  # topology included
-
-
-_ANYWHERE = Whereabouts()
 
 
 def whereabouts(mesh: Mesh, proxy: Proxy) -> Whereabouts:
@@ -67,7 +58,7 @@ class _Needs(NamedTuple):
 
     def of(self, client: Whereabouts) -> Whereabouts:
         if self == _NOTHING:
-            return _ANYWHERE
+            return ANYWHERE
         return Whereabouts(
             locality=client.locality if self.locality else _NOWHERE,
             node=client.node if self.node else "",
@@ -278,6 +269,46 @@ def _needs_of(scoped: ScopedService, settings: MeshSettings) -> _Needs:
         node=scoped.service.node_local,
         locality=bool(settings_in_force),
         labels=frozenset(key for pairs in named for key, _ in pairs),
+    )
+
+
+def named_place(outbound: OutboundScope, client: Whereabouts) -> Whereabouts:
+    """Return what of a client's whereabouts decides the endpoints that stand in clusters."""
+    named = (scoped for scoped in outbound.services if len(scoped.dns_endpoints) > 1)
+    needs = [_needs_of(scoped, outbound.settings) for scoped in named]
+    return _Needs(
+        node=False,
+        locality=any(one.locality for one in needs),
+        labels=frozenset[str]().union(*(one.labels for one in needs)),
+    ).of(client)
+
+
+def of_names(  # noqa: PLR0917 - which cluster, for whom
+    outbound: OutboundScope, scoped: ScopedService, port: ServicePort, subset: ScopedSubset
+) -> EndpointScope:
+    """Return the endpoints of a service that DNS resolves, at one port and subset."""
+    chosen = [
+        endpoint
+        for endpoint in scoped.dns_endpoints
+        if endpoint.port_name == port.name and subset.labels.items() <= endpoint.labels.items()
+    ]
+    policy, service = subset.policies[port.number], scoped.service
+    found = EndpointScope(
+        cluster=str(ClusterName(port.number, subset.name, service.host)),
+        service=service.key,
+        endpoints=tuple(chosen),
+        refs=(),
+        cluster_id=outbound.settings.cluster_id,
+    )
+    balancing = locality.in_force(service, policy, outbound.settings)
+    if len(scoped.dns_endpoints) < 2 or not _by_place(balancing):
+        return found
+    return structs.replace(
+        found,
+        balancing=balancing.setting,
+        failover=balancing.failover,
+        locality=outbound.place.locality,
+        labels=_labels(balancing.setting, outbound.place),
     )
 
 

@@ -19,6 +19,7 @@ class EndpointFacts(Struct, frozen=True, gc=False, kw_only=True):
     accounts: tuple[tuple[str, str], ...] = ()  # (namespace, service account), sorted
     plaintext: bool = True  # one at least has no sidecar, or there are none
     addresses: tuple[str, ...] = ()  # only if the application dials them itself
+    names: tuple[tuple[str, str], ...] = ()  # likewise: hostname and address, sorted
     by_name: tuple[Endpoint, ...] = ()  # only if they are resolved by DNS
 
 
@@ -72,6 +73,7 @@ def _facts(row: EndpointSet, resolution: Resolution) -> EndpointFacts:
         accounts=tuple(sorted(accounts)),
         plaintext=not row.endpoints or any(not endpoint.mtls for endpoint in row.endpoints),
         addresses=tuple(sorted({e.address for e in dialled if _may_be_dialled(e)})),
+        names=tuple(sorted({(e.hostname, e.address) for e in dialled if e.hostname})),
         by_name=row.endpoints if resolution in _DNS else (),
     )
 

@@ -249,6 +249,7 @@ def _make_scoped(  # noqa: PLR0917 - the inputs of one memo entry
         plaintext_endpoint=_dialled_by_clients(service, subsets) and facts.plaintext,
         aliases=aliases,
         pod_addresses=facts.addresses,
+        pod_names=facts.names,
         selected=policy is not None and policy.selector is not None,
         dns_endpoints=facts.by_name,
     )

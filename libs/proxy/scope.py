@@ -6,6 +6,7 @@ Proxies whose scopes have equal digests are one class and get the same bytes.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -55,6 +56,7 @@ class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
     plaintext_endpoint: bool = False
     aliases: tuple[str, ...] = ()  # further host names of the same service (ExternalName)
     pod_addresses: tuple[str, ...] = ()  # headless only: its endpoints' addresses, sorted
+    pod_names: tuple[tuple[str, str], ...] = ()  # likewise: hostname and address, sorted
     selected: bool = False  # its policy chose the client by labels, so it may name a credential
     dns_endpoints: tuple[Endpoint, ...] = ()  # resolution by DNS only: they stand in the cluster
     digest: bytes = b""  # of all the above; filled in once by whoever makes the object
@@ -89,6 +91,17 @@ class EgressView(Struct, frozen=True, gc=False, kw_only=True):
     routings: tuple[Ref, ...]
 
 
+class Whereabouts(NamedTuple):
+    """Where a client is, as far as that decides which endpoints it gets."""
+
+    locality: Locality = Locality()
+    node: str = ""
+    labels: tuple[tuple[str, str], ...] = ()  # topology included
+
+
+ANYWHERE = Whereabouts()
+
+
 class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     """What a proxy may call. `services` are sorted by host and hold one service for each host."""
 
@@ -113,6 +126,7 @@ class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     egress_proxy: Destination | None = None  # and by way of this
     sidecar: Ref = Ref("")
     gateways: tuple[GatewayListener, ...] = ()  # of a router; its routings are bound to them
+    place: Whereabouts = ANYWHERE  # only where it decides who stands for names that DNS resolves
 
 
 class InboundPort(Struct, frozen=True, gc=False, kw_only=True):

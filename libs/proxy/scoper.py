@@ -12,14 +12,14 @@ from msgspec import structs
 
 from libs.model import wire
 from libs.model.mesh import Mesh, Table
-from libs.proxy.endpoints import EndpointScoper, whereabouts
+from libs.proxy.endpoints import EndpointScoper, named_place, whereabouts
 from libs.proxy.facts import FactTable
 from libs.proxy.inbound import InboundScoper
 from libs.proxy.memo import Memo, WeakMemo
 from libs.proxy.node import Proxy, ProxyType
 from libs.proxy.outbound import Client, client_of, dials_itself, outbound_scope
 from libs.proxy.outlook import Outlook
-from libs.proxy.scope import InboundScope, OutboundScope, ProxyScope
+from libs.proxy.scope import ANYWHERE, InboundScope, OutboundScope, ProxyScope, Whereabouts
 from libs.proxy.telemetry import reachable
 
 _OUTBOUND_TABLES = (
@@ -44,9 +44,11 @@ class Scoper:
         self._outbound: dict[Client, OutboundScope] = {}
         self._before: dict[Client, OutboundScope] = {}
         self._addressed: Memo[OutboundScope] = Memo()
+        self._placed: Memo[OutboundScope] = Memo()
         self._inbound = InboundScoper()
         self._endpoints = EndpointScoper()
         self._dialled: WeakMemo[frozenset[str]] = WeakMemo()
+        self._named: WeakMemo[Whereabouts] = WeakMemo()
         self._digests: WeakMemo[str] = WeakMemo()
         self._routing_hashes: Memo[bytes] = Memo()
         self._joined: Memo[bytes] = Memo()
@@ -57,14 +59,15 @@ class Scoper:
             self._turn_to(mesh)
         router = proxy.type is ProxyType.ROUTER
         published = self._inbound.published(mesh, proxy) if router else ()
-        outbound = self._outbound_scope(proxy, published)
+        client = whereabouts(mesh, proxy)
+        outbound = self._placed_scope(self._outbound_scope(proxy, published), client)
         inbound = _heard(self._inbound.scope(mesh, proxy), outbound)
         return ProxyScope(
             outbound=outbound,
             inbound=inbound,
             outbound_digest=self._digest(outbound),
             inbound_digest=wire.digest(inbound).hex(),
-            endpoints=self._endpoints.scopes(outbound, whereabouts(mesh, proxy)),
+            endpoints=self._endpoints.scopes(outbound, client),
         )
 
     def forget(self, proxy: Proxy) -> None:
@@ -83,6 +86,7 @@ class Scoper:
             self._outlook.turn_to(mesh, facts)
             self._before, self._outbound = self._outbound, {}
             self._addressed.turn()
+            self._placed.turn()
             self._routing_hashes.turn()
             self._joined.turn()
         self._endpoints.turn_to(mesh, self._outlook.peers)
@@ -109,6 +113,13 @@ class Scoper:
         return self._addressed.get(
             (scope, " ".join(own)), lambda: structs.replace(scope, own_addresses=own)
         )
+
+    def _placed_scope(self, scope: OutboundScope, client: Whereabouts) -> OutboundScope:
+        """Return `scope` with where the client is, if its clusters hold endpoints to choose by."""
+        place = self._named.get(scope, (repr(client),), partial(named_place, scope, client))
+        if place == ANYWHERE:
+            return scope
+        return self._placed.get((scope, repr(place)), lambda: structs.replace(scope, place=place))
 
     def _digest(self, scope: OutboundScope) -> str:
         return self._digests.get(scope, (), lambda: self._outbound_digest(scope))

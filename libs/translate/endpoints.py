@@ -135,7 +135,13 @@ def _at_address(view: View, service: Service, address: str) -> Workload | None:
 
 def _base(address: str, written: SliceEndpoint, workload: Workload | None) -> Endpoint:
     if workload is None:
-        return Endpoint(address=address, port=0, port_name="", node=written.node_name)
+        return Endpoint(
+            address=address,
+            port=0,
+            port_name="",
+            node=written.node_name,
+            hostname=written.hostname,
+        )
     return Endpoint(
         address=address,
         port=0,
@@ -149,4 +155,5 @@ def _base(address: str, written: SliceEndpoint, workload: Workload | None) -> En
         locality=workload.locality,
         node=written.node_name or workload.node,
         network=workload.network,
+        hostname=written.hostname,
     )

@@ -116,8 +116,8 @@ def _module_problems(
     if spec.image_pull_secret:
         text = "has no effect: only registries of images ask for it"
         found.append(_warning(resource, f"{place}.imagePullSecret", text))
-    if spec.sha256 and spec.image_pull_policy is wasm.PullPolicy.ALWAYS:
-        text = "has no effect: a module whose digest is known is fetched once"
+    if spec.image_pull_policy is not wasm.PullPolicy.UNSPECIFIED_POLICY:
+        text = "has no effect: a module is fetched once, and again under another URL or digest"
         found.append(_warning(resource, f"{place}.imagePullPolicy", text))
     return found
 

@@ -197,6 +197,9 @@ def _ports(view: View, host: str) -> Iterator[tuple[int, str]]:
 
 
 def _problems(view: View, resource: api.Ingress) -> Iterator[Problem]:
+    if resource.spec.default_backend is not None:
+        text = "is not read, as in Istio: write a rule without a host and a path"
+        yield _problem(resource, "spec.defaultBackend", reasons.NO_EFFECT, text)
     for index, rule in enumerate(resource.spec.rules):
         for at, path in enumerate(rule.http.paths if rule.http else ()):
             place = f"spec.rules[{index}].http.paths[{at}].backend"

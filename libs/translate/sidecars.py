@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from libs.api import reasons
 from libs.api.networking import sidecar as api
+from libs.api.networking.destination_rule import H2UpgradePolicy
 from libs.api.networking.server_tls import ServerTls
 from libs.api.problem import Problem, Severity
 from libs.model import gateway
@@ -119,6 +120,7 @@ _UNREAD_TLS = {
 
 
 def _in_vain(resource: api.Sidecar, off: set[int]) -> Iterator[Problem]:
+    yield from _upgrades(resource)
     for index, listener in enumerate(resource.spec.ingress):
         if listener.tls is None:
             continue
@@ -130,6 +132,18 @@ def _in_vain(resource: api.Sidecar, off: set[int]) -> Iterator[Problem]:
             if getattr(listener.tls, field):
                 path = f"spec.ingress[{index}].tls.{name}"
                 yield _unread(resource, path)
+
+
+def _upgrades(resource: api.Sidecar) -> Iterator[Problem]:
+    spec = resource.spec
+    pools = {"spec.inboundConnectionPool": spec.inbound_connection_pool}
+    for index, listener in enumerate(spec.ingress):
+        pools[f"spec.ingress[{index}].connectionPool"] = listener.connection_pool
+    for place, pool in pools.items():
+        if pool and pool.http and pool.http.h2_upgrade_policy is not H2UpgradePolicy.DEFAULT:
+            text = "has no effect on what comes in: the application gets the protocol of its port"
+            path = f"{place}.http.h2UpgradePolicy"
+            yield Problem(resource.ref, path, reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)
 
 
 def _unread(resource: api.Sidecar, path: str) -> Problem:

@@ -158,7 +158,7 @@ def _endpoint(service: Service, pod: Pod, address: str) -> SliceEndpoint:
     return SliceEndpoint(
         addresses=(address,),
         conditions=EndpointConditions(ready=ready, serving=serving, terminating=leaving),
-        hostname=pod.spec.hostname,
+        hostname=pod.spec.hostname if pod.spec.subdomain == service.metadata.name else "",
         node_name=pod.spec.node_name,
         target_ref=ObjectReference("Pod", pod.metadata.name, pod.metadata.namespace),
     )

@@ -77,6 +77,11 @@ def check_group(_: View, group: WorkloadGroup) -> Derived:
     """Return what a WorkloadGroup asks for in vain: nobody registers by it yet."""
     text = "machines do not register themselves yet: write a WorkloadEntry for each of them"
     found = [Problem(group.ref, "spec.template", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)]
+    if group.spec.metadata:
+        problem = Problem(
+            group.ref, "spec.metadata", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING
+        )
+        found.append(problem)
     if group.spec.probe:
         text = "has no effect yet: nobody probes machines"
         probe = Problem(group.ref, "spec.probe", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)

@@ -5,8 +5,9 @@ Two proofs count, and either is enough.
 - By age: every certificate comes with the bundle of its moment. When all that were issued before
   the root was in the bundle have expired, whoever has a valid certificate has the root. This needs
   nobody's word, and holds for agents that are not ours and for those who are away.
-- By report: every proxy that is connected says that its Envoy holds the root; see
-  `services.ca.reports`. That is quicker, for whoever wants to rotate now.
+- By report: every proxy that is connected says that its Envoy holds the root, whenever asked for a
+  while, so that those who are just connecting anew are heard; see `services.ca.reports`. That is
+  quicker, for whoever wants to rotate now.
 
 A root is published to all namespaces before either proof can hold.
 """
@@ -33,9 +34,10 @@ class Proof:
         self, reported: Reported = unreported, *, clock: Clock, settle: float = 120.0
     ) -> None:
         """Take `settle`: seconds until all replicas give a new bundle away, or do not sign."""
-        self._reported = reported
+        self._ask = reported
         self._clock = clock
         self._settle = settle
+        self._reported: dict[str, tuple[float, float]] = {}  # root → since when, last asked
 
     async def holds(self, root: str, *, since: float, longest: float) -> bool:
         """Tell whether everybody trusts `root`.
@@ -51,4 +53,15 @@ class Proof:
             return True
         # Replicas that are slow still give the old bundle away, to proxies that connect later.
         settled = since + self._settle
-        return now >= settled and await self._reported(root, settled)
+        return now >= settled and await self._reported_for_long(root, settled)
+
+    async def _reported_for_long(self, root: str, since: float) -> bool:
+        if not await self._ask(root, since):
+            self._reported.pop(root, None)
+            return False
+        now = self._clock.monotonic()
+        first, last = self._reported.get(root, (now, now))
+        if now - last > self._settle:  # nobody has asked meanwhile: another replica led
+            first = now
+        self._reported[root] = (first, now)
+        return now - first >= self._settle

@@ -53,7 +53,8 @@ class Reports:
         if missing:
             named = [name for reply in replies for name in reply.others][:10]
             logger.info("proxies without the root", extra={"count": missing, "proxies": named})
-        return bool(replies) and not missing
+        # Nobody at all is rather a control plane that has just come up than a mesh without proxies.
+        return any(reply.connected for reply in replies) and not missing
 
     async def _replicas(self) -> list[str]:
         """Return the addresses of all replicas, ready or not: a proxy may be connected to each."""

@@ -90,6 +90,9 @@ class RootMaps:
             LeaseLostError: in an ExceptionGroup.
 
         """
+        # What an earlier turn as leader saw may be gone, or spoiled, by now.
+        for seen in (self._namespaces, self._maps, self._due, self._failures):
+            seen.clear()
         namespaces = Follower(self._client, _NAMESPACES, self._on_namespaces, clock=self._clock)
         maps = Follower(self._client, _MAPS, self._on_maps, clock=self._clock)
         async with background(namespaces.run(), maps.run()):

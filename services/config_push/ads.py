@@ -33,9 +33,10 @@ from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits, check_node
 from libs.xds.stream.sotw import SotwSession
 from libs.xds.types import SECRET
-from services.config_push import metrics, trust
+from services.config_push import asking, metrics, trust
 from services.config_push.authn import Authenticate
 from services.config_push.connection import Applied, Connection, Peer, Request
+from services.config_push.debug import DebugPages
 from services.config_push.errors import (
     CrowdedError,
     DeniedError,
@@ -88,8 +89,11 @@ class AdsService:
         *,
         limits: StreamLimits,
         clock: Clock,
+        pages: DebugPages | None = None,
     ) -> None:
+        """Answer questions for debug pages as well, if there are `pages`."""
         self._plane = plane
+        self._pages = pages
         self._authenticate = authenticate
         self._limits = limits
         self._ending = 0  # streams that were told why they end, and have not read it yet
@@ -138,6 +142,10 @@ class AdsService:
         self._check_room()
         identity = await self._authenticate(context)
         first = await self._first(requests)
+        if first.type_url == asking.DEBUG and self._pages is not None:
+            everything = _preceded(first, requests)
+            await asking.answer(everything, context.write, pages=self._pages, reader=identity)
+            return
         caller = self._peer(first, identity, context)
         connection = Connection(
             self._plane.connections.next_number(), caller, session, clock=self._clock
@@ -245,6 +253,12 @@ def _fields(connection: Connection) -> dict[str, object]:
         "connection": connection.number,
         "identity": str(connection.peer.identity),
     }
+
+
+async def _preceded(first: Request, others: AsyncIterator[Request]) -> AsyncIterator[Request]:
+    yield first
+    async for request in others:
+        yield request
 
 
 async def _decoded(

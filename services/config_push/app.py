@@ -145,7 +145,9 @@ class _Parts:
             stall=self.settings.stall_seconds,
             warming=self.settings.warming_seconds,
         )
-        return AdsService(self.plane, authenticate, limits=limits, clock=self.clock)
+        return AdsService(
+            self.plane, authenticate, limits=limits, clock=self.clock, pages=self.pages
+        )
 
     def cache_work(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside everything else if there is a cache."""

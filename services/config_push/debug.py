@@ -7,14 +7,17 @@ of the mesh from the system namespace, and only its own namespace's proxies from
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 from msgspec import Struct
 
 from libs.kube.errors import KubeError, TokenRefusedError
+from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
 from libs.xds import outcomes
 from libs.xds.stream.watch import Watch
@@ -45,6 +48,17 @@ _SCHEME = "Bearer "
 _EVERYTHING = ""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Query = Mapping[str, str]
+Page = Callable[[Query, str], Awaitable[bytes]]
+"""Makes a page from its parameters, for a reader of one namespace or of _EVERYTHING."""
+
+
+class PageError(Exception):
+    """There is no such page, or not for this reader; `status` is that of HTTP."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Readers(Struct, frozen=True):
@@ -55,7 +69,7 @@ class Readers(Struct, frozen=True):
 
 
 class DebugPages:
-    """The pages under /debug."""
+    """The pages under /debug, by HTTP and over a stream of configuration."""
 
     def __init__(
         self, connections: Connections, pusher: Pusher, *, book: ReceiptBook, readers: Readers
@@ -64,44 +78,70 @@ class DebugPages:
         self._pusher = pusher
         self._book = book
         self._readers = readers
+        self._pages: dict[str, Page] = {
+            "syncz": self._syncz,
+            "connections": self._list_connections,
+            "config_dump": self._config_dump,
+            "push_status": self._push_status,
+            "receipts": self._receipts,
+            "patches": self._patches,
+        }
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes for the monitoring port."""
-        return [
-            web.get("/debug/syncz", self._syncz),
-            web.get("/debug/connections", self._list_connections),
-            web.get("/debug/config_dump", self._config_dump),
-            web.get("/debug/push_status", self._push_status),
-            web.get("/debug/receipts", self._receipts),
-            web.get("/debug/patches", self._patches),
-        ]
+        return [web.get(f"/debug/{name}", self._handler(name)) for name in self._pages]
 
-    async def _syncz(self, request: web.Request) -> web.Response:
-        visible = await self._visible(request)
-        return web.json_response([_sync_status(one) for one in visible if not one.of_agent])
+    async def page(self, written: str, reader: SpiffeId) -> bytes:
+        """Return a page as JSON for somebody who has proved who they are.
 
-    async def _list_connections(self, request: web.Request) -> web.Response:
-        visible = await self._visible(request)
-        return web.json_response(
-            {"totalClients": len(visible), "clients": [_client(one) for one in visible]}
-        )
+        `written` is its name with parameters: `syncz`, `config_dump?proxyID=a.b`.
 
-    async def _config_dump(self, request: web.Request) -> web.Response:
-        proxy = request.query.get("proxyID", "")
+        Raises:
+            PageError: there is none, or not for this reader.
+
+        """
+        name, _, query = written.partition("?")
+        show = self._pages.get(name)
+        if show is None:
+            raise PageError(
+                404, f"there is no page {name[:64]!r}; there are: {' '.join(self._pages)}"
+            )
+        parameters = dict(parse_qsl(query, max_num_fields=16))
+        return await show(parameters, self._reads_as(reader))
+
+    def _handler(self, name: str) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            reads = await self._reads(request)
+            try:
+                body = await self._pages[name](request.query, reads)
+            except PageError as error:
+                return web.Response(status=error.status, text=f"{error}\n")
+            return web.Response(body=body, content_type="application/json")
+
+        return handle
+
+    async def _syncz(self, _: Query, reads: str) -> bytes:
+        visible = self._visible(reads)
+        return _json([_sync_status(one) for one in visible if not one.of_agent])
+
+    async def _list_connections(self, _: Query, reads: str) -> bytes:
+        visible = self._visible(reads)
+        return _json({"totalClients": len(visible), "clients": [_client(one) for one in visible]})
+
+    async def _config_dump(self, query: Query, reads: str) -> bytes:
+        proxy = query.get("proxyID", "")
         if not proxy:
-            raise web.HTTPBadRequest(text="proxyID=<pod>.<namespace> is needed\n")
-        visible = await self._visible(request)
+            raise PageError(400, "proxyID=<pod>.<namespace> is needed")
+        visible = self._visible(reads)
         found = [one for one in visible if one.proxy_id == proxy and not one.of_agent]
         if not found:  # the same for absent and forbidden
-            raise web.HTTPNotFound(text=f"no proxy {proxy} is connected here\n")
-        sets = found[-1].before
-        body = await asyncio.to_thread(config_dump.render, sets)
-        return web.Response(body=body, content_type="application/json")
+            raise PageError(404, f"no proxy {proxy[:253]} is connected here")
+        return await asyncio.to_thread(config_dump.render, found[-1].before)
 
-    async def _push_status(self, request: web.Request) -> web.Response:
-        await self._only_system(request)
+    async def _push_status(self, _: Query, reads: str) -> bytes:
+        _only_system(reads)
         latest = self._pusher.round
-        return web.json_response(
+        return _json(
             {
                 "push": latest.push if latest else 0,
                 "mesh_version": latest.mesh.version if latest else 0,
@@ -114,22 +154,20 @@ class DebugPages:
             }
         )
 
-    async def _receipts(self, request: web.Request) -> web.Response:
-        await self._only_system(request)
-        found = self._book.receipts(request.query.get("ref", ""))
-        return web.json_response(
-            [MessageToDict(one, preserving_proto_field_name=True) for one in found]
-        )
+    async def _receipts(self, query: Query, reads: str) -> bytes:
+        _only_system(reads)
+        found = self._book.receipts(query.get("ref", ""))
+        return _json([MessageToDict(one, preserving_proto_field_name=True) for one in found])
 
-    async def _patches(self, request: web.Request) -> web.Response:
+    async def _patches(self, _: Query, reads: str) -> bytes:
         """What became of each patch of an EnvoyFilter, at all proxies that are connected here."""
-        await self._only_system(request)
+        _only_system(reads)
         sets = {id(one): one for proxy in self._connections for one in proxy.before.values()}
         latest = self._pusher.round
         rows = latest.mesh.patches.values() if latest else ()
         known = [Outcome(row.ref, patch.index, 0) for row in rows for patch in row.patches]
         nowhere = resource_set(LISTENER, (), tuple(known))
-        return web.json_response(
+        return _json(
             [
                 {
                     "ref": one.ref,
@@ -141,16 +179,9 @@ class DebugPages:
             ]
         )
 
-    async def _only_system(self, request: web.Request) -> None:
-        if await self._reads(request) != _EVERYTHING:
-            raise web.HTTPForbidden(text="only for the control plane\n")
-
-    async def _visible(self, request: web.Request) -> list[Connection]:
-        namespace = await self._reads(request)
+    def _visible(self, reads: str) -> list[Connection]:
         return [
-            one
-            for one in self._connections
-            if namespace in {_EVERYTHING, one.peer.identity.namespace}
+            one for one in self._connections if reads in {_EVERYTHING, one.peer.identity.namespace}
         ]
 
     async def _reads(self, request: web.Request) -> str:
@@ -166,9 +197,20 @@ class DebugPages:
             raise web.HTTPUnauthorized(text="not authenticated\n") from error
         except KubeError as error:
             raise web.HTTPServiceUnavailable(text="nobody can say who you are\n") from error
-        return (
-            _EVERYTHING if reader.namespace == self._readers.system_namespace else reader.namespace
-        )
+        return self._reads_as(reader)
+
+    def _reads_as(self, reader: SpiffeId) -> str:
+        own = reader.namespace
+        return _EVERYTHING if own == self._readers.system_namespace else own
+
+
+def _only_system(reads: str) -> None:
+    if reads != _EVERYTHING:
+        raise PageError(403, "only for the control plane")
+
+
+def _json(found: object) -> bytes:
+    return json.dumps(found).encode()
 
 
 def _is_loopback(remote: str | None) -> bool:

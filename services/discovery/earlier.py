@@ -25,6 +25,9 @@ from services.discovery import metrics
 
 logger = logging.getLogger(__name__)
 
+ATTEMPTS = 10
+RETRY_SECONDS = 2.0
+
 Serve = Callable[[Mesh, Problem], None]
 
 
@@ -49,7 +52,7 @@ class EarlierLife:
     async def fall_back(self, away: Callable[[], Coroutine[Any, Any, None]], serve: Serve) -> None:
         """Serve what there was before, once the source turns out to be away."""
         await away()
-        kept = None if self._settled else await self._warm.load_kept()
+        kept = await self._earlier()
         if kept is None or self._settled:
             return
         self._served = kept
@@ -58,11 +61,21 @@ class EarlierLife:
         text = f"the API server does not answer; what is served was known {age} s before the start"
         serve(kept.mesh, Problem(Ref(""), "", reasons.EARLIER_LIFE, text, Severity.WARNING))
 
+    async def _earlier(self) -> Kept | None:
+        """Return what was kept. The cache may be slow to answer when all start at once."""
+        for _ in range(ATTEMPTS):
+            kept = None if self._settled else await self._warm.load_kept()
+            if kept is not None or self._settled:
+                return kept
+            await self._clock.sleep(RETRY_SECONDS)
+        return None
+
     def settle(self, step: Step) -> Step:
         """Return `step` as a change of what is served, and keep its mesh."""
         self._settled = True
         mesh = step.state.mesh
-        self._warm.keep(mesh)
+        if step.delta:
+            self._warm.keep(mesh)
         served, self._served = self._served, None
         if served is None:
             return step

@@ -134,7 +134,10 @@ def _subject(problem: Problem) -> tuple[str, str, int]:
 
 
 def _log(batch: Batch, step: Step) -> None:
-    logger.info(
+    # A cluster changes all the time in ways that change nothing here.
+    matters = batch.files or step.delta.keys or step.problems
+    logger.log(
+        logging.INFO if matters else logging.DEBUG,
         "configuration taken in",
         extra={
             "files": len(batch.files),

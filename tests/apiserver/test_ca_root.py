@@ -4,20 +4,25 @@ import asyncio
 import base64
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from envoy.config.core.v3 import base_pb2
+from prometheus_client import REGISTRY
 
 from libs.kube.client import Client
 from libs.kube.errors import NotFoundError
 from libs.pki import authority, bundle, verify
 from libs.runtime.clock import SystemClock
+from libs.xds.types import CLUSTER
+from services.ca import reports
 from services.ca.root_maps import KEY, NAME
 from services.ca.root_secret import OWN, PLUGGED_IN, ROTATE
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
+from tests.support.kube_apps import KubeApps, kube_apps
 from tests.support.kube_ca import (
     SECRETS,
     SYSTEM,
@@ -30,6 +35,8 @@ from tests.support.kube_ca import (
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pki import cert_manager_files, intermediate
 from tests.support.pki_ca import bearer
+from tests.support.push_plane import ConnectedProxy
+from tests.support.xds_client import DeltaClient
 
 CLOCK = SystemClock()
 MERGE = "application/merge-patch+json"
@@ -124,6 +131,25 @@ async def test_every_namespace_has_the_roots_whatever_happens_to_them(
     assert new < 1.0
 
 
+async def test_a_leader_that_leads_again_looks_at_everything_again(
+    client: Client, config: str, tmp_path: Path
+) -> None:
+    async with cluster_ca(tmp_path, client, config) as ca:
+        await kube.namespace(client, "shop")
+        await until(lambda: has_roots(client, "shop", ca.roots))
+        # Somebody else takes the lease, leads badly, and goes.
+        lease = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/seine-ca"
+        held = {"holderIdentity": "other", "leaseDurationSeconds": 1}
+        await client.request("PATCH", lease, body={"spec": held}, content_type=MERGE)
+        await until(lambda: _leads(False))
+        await client.request("DELETE", f"{MAPS.format('shop')}/{NAME}")
+        await until(lambda: has_roots(client, "shop", ca.roots))
+
+
+async def _leads(expected: bool) -> bool:
+    return bool(REGISTRY.get_sample_value("seine_ca_leader")) is expected
+
+
 async def test_a_hundred_namespaces(client: Client, config: str, tmp_path: Path) -> None:
     names = [f"team-{number}" for number in range(100)]
     async with cluster_ca(tmp_path, client, config) as ca:
@@ -195,6 +221,53 @@ async def test_a_root_is_rotated_without_cutting_anybody_off(
         leaf = bundle.parse(material.chain)[0]
         leaf.verify_directly_issued_by(issuer)
         verify.chain([leaf], [first, second], now=material.not_before + 1)
+
+
+async def test_a_root_signs_as_soon_as_every_proxy_says_it_has_it(
+    client: Client, server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Certificates of a day: by age it would take as long. One proxy is slow to say it."""
+
+    async def here(_: reports.Reports) -> list[str]:
+        return ["127.0.0.1"]  # an API server takes no loopback address for a replica's
+
+    monkeypatch.setattr(reports.Reports, "_replicas", here)
+    async with AsyncExitStack() as stack:
+        apps = await stack.enter_async_context(
+            kube_apps(tmp_path, server, client, confirm_seconds=1)
+        )
+        await rotate(client, "now")
+        await until(lambda: _generation_is(client, 2))
+        both = await own_roots(client)
+        old, new = (authority.identifier(root) for root in bundle.parse(both))
+        quick = await stack.enter_async_context(proxy(apps, "quick", f"{old},{new}"))
+        slow = AsyncExitStack()
+        await slow.enter_async_context(proxy(apps, "slow", old))
+        await CLOCK.sleep(6)  # three times what it takes to be asked
+        assert await _generation_is(client, 2)
+        await slow.aclose()
+        await stack.enter_async_context(proxy(apps, "slow", f"{old},{new}"))
+        seconds = await until(lambda: _generation_is(client, 3))
+        quick.call.cancel()
+    assert seconds >= 1.5
+    sys.stdout.write(
+        f"rotation: activated {seconds:.1f} s after the last proxy said so (2 s are waited)\n"
+    )
+
+
+@asynccontextmanager
+async def proxy(apps: KubeApps, name: str, roots: str) -> AsyncIterator[ConnectedProxy]:
+    """Connect a proxy whose agent says that it trusts `roots`."""
+    token = await kube.pod_token(apps.client, "shop", name, by="bob")
+    node = base_pb2.Node(id=f"sidecar~10.9.0.1~{name}.shop~shop.svc.cluster.local")
+    metadata = [("authorization", f"Bearer {token}"), ("seine-trusted-roots", roots)]
+    client = DeltaClient(node)
+    async with apps.agent() as over:
+        connected = ConnectedProxy(client, over, metadata=metadata)
+        await connected.send(client.subscribe(CLUSTER))
+        await connected.until(lambda now: CLUSTER in now.versions)
+        yield connected
+        connected.call.cancel()
 
 
 async def test_a_replica_that_hears_nothing_signs_nothing(

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from libs.kube import tokens
 from libs.kube.client import Client
+from libs.kube.errors import BusyError, ForbiddenError, KubeError, ServerError, UnreachableError
 from libs.model.ids import SpiffeId
 from libs.pki import bundle, jwk, keys, verify
 from libs.runtime.clock import SystemClock
@@ -136,6 +137,7 @@ async def test_the_negative_control_a_reader_that_asks_for_no_pod_and_no_audienc
         return tokens.Bearer(name[-2] or "shop", name[-1] or "bob", "1", "p", "1")
 
     monkeypatch.setattr(tokens, "read", credulous)
+    monkeypatch.setattr(tokens.Reviewer, "_check_claims", lambda *_: None)
     granted, _ = await wrong_grants(ca, folder)
     sys.stdout.write(f"tokens of a cluster, check off: wrong grants = {len(granted)}\n")
     assert {"bound to no pod", "other audience"} <= set(granted)
@@ -158,3 +160,47 @@ async def test_how_long_a_deleted_pods_token_is_good(ca: ClusterCa) -> None:
         await CLOCK.sleep(0.5)
     seconds = CLOCK.monotonic() - started
     sys.stdout.write(f"tokens: refused {seconds:.1f} s after the pod was deleted\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServerError(500, "InternalError", "x"),
+        BusyError(429, "TooManyRequests", "x"),
+        UnreachableError("timeout"),
+        ForbiddenError(403, "Forbidden", "the CA has lost its role"),
+    ],
+    ids=["500", "429", "no answer", "403"],
+)
+async def test_while_nobody_can_review_the_answer_is_later(
+    error: KubeError, ca: ClusterCa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = bearer(await kube.pod_token(ca.client, "shop", "later-1", by="bob"))
+    honest = Client.request
+
+    async def request(own: Client, method: str, path: str, **more: Any) -> Any:  # noqa: ANN401
+        if path == tokens.PATH:
+            raise error
+        return await honest(own, method, path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "request", request)
+        answer = await ca.ask(token)
+        assert (answer.code, answer.details, answer.chain) == ("UNAVAILABLE", "unavailable", ())
+    assert (await ca.ask(token)).code == "OK"
+
+
+async def test_a_review_without_audiences_is_no_review(
+    ca: ClusterCa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = bearer(await kube.pod_token(ca.client, "shop", "later-1", by="bob"))
+    honest = Client.request
+
+    async def request(own: Client, method: str, path: str, **more: Any) -> Any:  # noqa: ANN401
+        answer = await honest(own, method, path, **more)
+        if path == tokens.PATH:
+            answer["status"].pop("audiences", None)
+        return answer
+
+    monkeypatch.setattr(Client, "request", request)
+    assert (await ca.ask(token)).code == "UNAUTHENTICATED"

@@ -96,7 +96,7 @@ async def _until_kept(settings: dict[str, object]) -> bytes:
     async with asyncio.timeout(20):
         while True:
             found = await _kept(settings)
-            if b"saved" in found:
+            if b"saved" in found and b"shop/web" in found:
                 return found
             await asyncio.sleep(0.05)
 

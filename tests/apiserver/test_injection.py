@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from libs.kube.client import Client
 from libs.kube.errors import ApiError
+from services.ctl.app import app
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
 from tests.support.kube_webhook import (
@@ -18,6 +20,7 @@ from tests.support.kube_webhook import (
     RunningWebhook,
     running_webhook,
 )
+from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pods import names, pod
 
 STATUS = "sidecar.istio.io/status"
@@ -214,3 +217,27 @@ async def test_settings_of_the_mesh_reach_the_next_pod(webhook: RunningWebhook) 
     async with asyncio.timeout(SECONDS):
         await _until(captured)
     await webhook.client.request("DELETE", f"{path}/istio")
+
+
+async def test_check_inject_says_which_rule_decides_in_the_cluster(
+    webhook: RunningWebhook, server: ApiServer, tmp_path: Path
+) -> None:
+    await webhook.label("asked", ENABLED)
+    assert await _comes_to_be(webhook, "asked", pod(), expected=True)
+    made = await webhook.create("asked", pod(hostNetwork=True))
+    config = write_kubeconfig(server, tmp_path / "kubeconfig-of-a-user")
+
+    async def check(name: str) -> dict[str, Any]:
+        words = ["check-inject", name, "--kubeconfig", str(config), "-o", "json"]
+        done = await asyncio.to_thread(CliRunner().invoke, app, words)
+        assert done.exit_code == 0, done.output
+        (found,) = json.loads(done.stdout)
+        return dict(found)
+
+    found = await check(f"{made['metadata']['name']}.asked")
+    assert (found["injected"], found["rule"]) == (False, "HostNetwork")
+    asked = [one["webhook"] for one in found["webhooks"] if one["namespaceFits"] and one["podFits"]]
+    assert asked == ["namespace.sidecar-injector.istio.io"]
+    warm = await check("Pod/seine-webhook-1.istio-system")
+    assert warm["injected"] is False
+    assert "no webhook is asked" in warm["text"]

@@ -112,7 +112,7 @@ def compare(watched: Watched, service: str) -> None:
 async def test_the_ca_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:
     async with watched.admin() as admin:
         config = await watched.kubeconfig(admin, "seine-ca")
-        async with cluster_ca(tmp_path, admin, config) as ca:
+        async with cluster_ca(tmp_path, admin, config, confirm_seconds=1) as ca:
             await _work_of_a_ca(ca, admin)
             await _used(watched, "seine-ca")
     compare(watched, "seine-ca")

@@ -66,3 +66,11 @@ def test_a_change_that_makes_a_bad_document_proves_nothing() -> None:
     kept = list(proofs.good(document, spot))
     assert kept
     assert all(isinstance(one, Sidecar) and one.spec.egress[0].hosts for one in kept)
+
+
+def test_no_field_is_untested() -> None:
+    found = {
+        about.title: [row.path for row in support.rows(about) if row.state == support.UNTESTED]
+        for about in support.subjects()
+    }
+    assert {title: paths for title, paths in found.items() if paths} == {}

@@ -1,7 +1,7 @@
 """One kind cluster for all of these tests: `make e2e`.
 
 `make e2e ARGS="--kubeconfig FILE"` asks a cluster in which the mesh and the bookshop run already,
-as after `make dev`, and leaves it as it is but for the objects that tests change.
+as after `make dev` or `make e2e ARGS=--keep-cluster`, and leaves it as it was.
 """
 
 from collections.abc import Iterator
@@ -41,12 +41,12 @@ def cluster(
         yield Cluster(name, folder, kubeconfig=kubeconfig)
         return
     made = Cluster(name, folder, image=option("kind_image"))
-    with kernel_kept(), _running(made, report):
+    with kernel_kept(), _running(made, report, keep=option("keep_cluster")):
         yield made
 
 
 @contextmanager
-def _running(made: Cluster, report: Report) -> Iterator[None]:
+def _running(made: Cluster, report: Report, *, keep: bool) -> Iterator[None]:
     try:
         with report.step("cluster"):
             made.create()
@@ -56,7 +56,10 @@ def _running(made: Cluster, report: Report) -> Iterator[None]:
             made.deploy()
         yield
     finally:
-        made.delete()
+        if keep:
+            report.note(f"kept: --kubeconfig {made.kubeconfig}")
+        else:
+            made.delete()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

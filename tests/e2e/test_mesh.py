@@ -1,6 +1,7 @@
 """The mesh on a real cluster, from the image to the refused call."""
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -102,6 +103,17 @@ def test_a_policy_denies_and_the_sidecar_names_its_rule(cluster: Cluster, report
     rules = {entry.rule for line in logs if (entry := accesslog.parse(line)) and entry.rule}
     report.note(f"denied by {', '.join(sorted(rules))}")
     assert f"ns[{SHOP}]-policy[reviews-read-only]-rule[0]" in rules
+
+
+def test_the_status_of_a_route_says_that_all_proxies_have_it(
+    cluster: Cluster, report: Report
+) -> None:
+    cluster.kubectl("wait", "--for=condition=Programmed", "--timeout=60s", *ROUTES)
+    found = cluster.get(*ROUTES)["status"]["conditions"]
+    said = {condition["type"]: condition for condition in found}
+    report.note(f"status of the route: {said['Programmed']['message']}")
+    assert said["Accepted"]["status"] == "True"
+    assert re.fullmatch(r"(\d+) of \1 proxies acknowledged", said["Programmed"]["message"])
 
 
 def test_a_bad_object_is_refused_with_the_path_of_its_mistake(

@@ -1,9 +1,11 @@
 """The agent beside a real Envoy: certificates, xDS, readiness, metrics, drain, crashes."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from libs.runtime.clock import SystemClock
 from libs.xds.types import Snapshot
 from tests.support import agent as agents
 from tests.support.agent import Agent, Mesh
@@ -169,6 +172,80 @@ async def test_rotation_drops_no_connection(tmp_path: Path, place: Place) -> Non
         assert "200 OK" in await new.get()
         old.close()
         new.close()
+
+
+class Way:
+    """The way to the CA, which can be closed."""
+
+    def __init__(self, to: str) -> None:
+        self._to = to
+        self._server: asyncio.Server | None = None
+        self._port = 0
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = self._to.rpartition(":")
+        there, back = await asyncio.open_connection(host, int(port))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_copy(reader, back))
+            group.create_task(_copy(there, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def shows_a_valid_certificate(place: Place, mesh: Mesh) -> bool:
+    try:
+        client = await connect(place.address, mesh.root_file)
+    except ssl.SSLError:
+        return False
+    client.close()
+    return True
+
+
+async def test_once_the_ca_is_back_an_expired_workload_serves_again(
+    tmp_path: Path, place: Place
+) -> None:
+    """R18: the CA is away until certificates of 6 s have expired, and for ten seconds more."""
+    clock = SystemClock()
+    async with agents.mesh(tmp_path, place.config()) as mesh:
+        way = Way(mesh.ca_address)
+        await way.open()
+        environ = {"SECRET_TTL": "6s", "CA_ADDR": way.address}
+        async with agents.agent(mesh, address=place.address, environ=environ) as agent:
+            await agent.ready()
+            assert await shows_a_valid_certificate(place, mesh)
+            way.close()
+            while await shows_a_valid_certificate(place, mesh):
+                await clock.sleep(0.1)
+            await clock.sleep(10)
+            assert not await shows_a_valid_certificate(place, mesh)
+            left = await agent.until(15020, "/stats/prometheus", 200)
+            await way.open()
+            back = clock.monotonic()
+            while not await shows_a_valid_certificate(place, mesh):
+                await clock.sleep(0.05)
+            seconds = clock.monotonic() - back
+        way.close()
+    sys.stdout.write(f"expiry: first good handshake {seconds:.1f} s after the CA was back\n")
+    assert seconds < 12
+    assert 'istio_agent_cert_expiry_seconds{resource_name="default"} -' in left
 
 
 async def test_envoy_serves_while_the_control_plane_is_away_and_hears_of_it_again(

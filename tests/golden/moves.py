@@ -51,4 +51,17 @@ def _to_ports_of_subset(rule: Raw, numbers: list[int]) -> Raw:
     return _to_subset(_to_ports(rule, numbers), numbers)
 
 
+def routing(rule: Raw) -> Raw:
+    """Return the routing that leads to the subset of a rule that was moved."""
+    metadata = {**rule["metadata"], "name": f"moved-{rule['metadata']['name']}"}
+    destination = {"destination": {"host": rule["spec"]["host"], "subset": "moved"}}
+    routes = [{"route": [destination]}]
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": metadata,
+        "spec": {"hosts": [rule["spec"]["host"]], "http": routes, "tcp": routes},
+    }
+
+
 MOVES: tuple[Callable[[Raw, list[int]], Raw], ...] = (_to_ports, _to_subset, _to_ports_of_subset)

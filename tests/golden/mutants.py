@@ -30,6 +30,8 @@ _TEXTS = (
     "TCP",
     "UDP",
     "remote.ip",
+    "Service",
+    "GatewayClass",
     "203.0.113.77",
     "203.0.113.64/26",
     "2001:db8::77",
@@ -74,6 +76,19 @@ def mutants(document: Raw, spot: Spot) -> Iterator[Raw]:
     """Yield the document without what stands at the spot, then with other values there."""
     for change in (_remove, *map(_setter, _others(spot.annotation, _at(document, spot)))):
         yield _changed(document, spot, change)
+
+
+def pairs(document: Raw, spot: Spot) -> Iterator[tuple[Raw, Raw]]:
+    """Yield documents in which a text beside the spot is another or gone, alone and with the spot.
+
+    Some fields mean nothing without each other, such as the kind and the group of a target.
+    """
+    beside = _at(document, spot._replace(steps=spot.steps[:-1]))
+    for key in sorted(beside.keys() - {spot.steps[-1]}) if isinstance(beside, dict) else ():
+        if isinstance(beside[key], str):
+            other = spot._replace(steps=(*spot.steps[:-1], key), annotation=str)
+            for alone in mutants(document, other):
+                yield from ((alone, both) for both in mutants(alone, spot))
 
 
 def _changed(document: Raw, spot: Spot, change: Callable[[Any, str | int], None]) -> Raw:

@@ -8,6 +8,7 @@ come first, so that each field is proved by the case that is about it.
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import chain
 
 from msgspec import Struct
 
@@ -21,7 +22,7 @@ from libs.xds import generate
 from services.ctl.render import find, slices
 from tests.golden import moves
 from tests.golden.cases import Case, every
-from tests.golden.mutants import Raw, Spot, mutants, spots
+from tests.golden.mutants import Raw, Spot, mutants, pairs, spots
 
 _MAX_SPOTS = 6
 """Of one field in one case that are tried."""
@@ -56,7 +57,8 @@ class Bench:
 
     def proves(self, number: int, spot: Spot) -> bool:
         """Tell whether another value at a spot, or none, changes what some proxy gets."""
-        changed = good(self.documents[number], spot)
+        document = self.documents[number]
+        changed = chain(good(document, spot), together(document, spot))
         return any(self._outcome(number, resource) != self.outcome for resource in changed)
 
     @property
@@ -90,6 +92,17 @@ def good(document: Raw, spot: Spot) -> Iterator[Resource]:
             yield resource
 
 
+def together(document: Raw, spot: Spot) -> Iterator[Resource]:
+    """Yield resources in which two fields are others that mean nothing without each other."""
+    alone: dict[int, bool] = {}
+    for first, both in pairs(document, spot):
+        if id(first) not in alone:
+            alone[id(first)] = check_raw(first)[0] is not None
+        resource = None if alone[id(first)] else check_raw(both)[0]
+        if resource is not None:
+            yield resource
+
+
 def _documents(case: Case) -> list[Raw]:
     (text,) = case.manifests.values()
     return [dict(found.raw) for found in documents.read(text, "in.yaml") if found.raw is not None]
@@ -103,9 +116,16 @@ def _moved(case: Case) -> Iterator[Bench]:
         return
     for move in moves.MOVES:
         ports = moves.ports(documents)
-        yield Bench(
-            case, [move(one, ports) if one in rules else one for one in documents], moved=True
-        )
+        moved = [move(one, ports) if one in rules else one for one in documents]
+        yield Bench(case, [*moved, *map(moves.routing, _led_to(moved))], moved=True)
+
+
+def _led_to(documents: list[Raw]) -> Iterator[Raw]:
+    """Yield the rules with a subset to which no routing of the case leads."""
+    for one in documents:
+        subsets = one["spec"].get("subsets", ()) if one["kind"] == "DestinationRule" else ()
+        if any(subset["name"] == "moved" for subset in subsets) and "*" not in one["spec"]["host"]:
+            yield one
 
 
 @cache

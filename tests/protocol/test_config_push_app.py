@@ -1,11 +1,14 @@
 """The whole way: a manifest is saved, discovery reads it, proxies are told, receipts say so."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 from prometheus_client import REGISTRY
 
 from libs.model.ids import SpiffeId
@@ -16,11 +19,13 @@ from libs.protos.receipts.v1.receipts_pb2 import (
     Receipt,
     WatchRequest,
 )
+from libs.rpc import channel, tls
 from libs.runtime.clock import SystemClock
 from libs.xds.types import CLUSTER, ENDPOINT
+from services.config_push import ads
 from tests.support import redis_server
 from tests.support.clock import settle
-from tests.support.control_plane_apps import Apps, running_apps
+from tests.support.control_plane_apps import SYSTEM, Apps, running_apps
 from tests.support.push_plane import ConnectedProxy, EndedError
 from tests.support.tokens import refused
 
@@ -217,3 +222,51 @@ async def _stored(count: int) -> None:
         # The mesh is kept in two values beside the sets.
         while (REGISTRY.get_sample_value("seine_push_cache_total", stored) or 0) < count + 2:
             await settle()
+
+
+def _asked(*pages: str) -> DiscoveryRequest:
+    """Return what istioctl asks."""
+    node = {"id": "debug~0.0.0.0~istioctl~cluster.local"}
+    return DiscoveryRequest(type_url="istio.io/debug", resource_names=pages, node=node)
+
+
+async def _pages(apps: Apps, account: str, namespace: str, *pages: str) -> list[bytes]:
+    """Ask for pages over a stream of configuration, in the state of the world."""
+    credentials = tls.trusting((apps.folder / "root.pem").read_bytes())
+    address, server = f"127.0.0.1:{apps.push.xds}", "seine-config-push.istio-system.svc"
+    token = apps.token(account, namespace)
+    async with channel.connect(address, credentials=credentials, server_name=server) as opened:
+        call: Any = opened.stream_stream(f"/{ads.SERVICE}/StreamAggregatedResources")(
+            metadata=[("authorization", f"Bearer {token}")]
+        )
+        await call.write(_asked(*pages).SerializeToString())
+        answer = DiscoveryResponse.FromString(await call.read())
+        call.cancel()
+    assert {it.type_url for it in answer.resources} == {"istio.io/debug"}
+    return [it.value for it in answer.resources]
+
+
+async def test_istioctl_reads_debug_pages_over_the_stream(serving: Apps) -> None:
+    async with serving.proxy([f"Bearer {serving.token('default')}"]) as proxy:
+        await proxy.send(proxy.client.subscribe(CLUSTER))
+        await _has(proxy, "web")
+        syncz, dump, nonsense = await _pages(
+            serving, "admin", SYSTEM, "syncz", "config_dump?proxyID=client.shop", "nonsense"
+        )
+        (row,) = json.loads(syncz)
+        assert (row["proxy"], row["cluster_status"]) == ("client.shop", "SYNCED")
+        assert _cluster("web").encode() in dump
+        assert b"there is no page 'nonsense'" in nonsense
+
+
+async def test_from_another_namespace_only_its_own_proxies_are_seen(serving: Apps) -> None:
+    async with serving.proxy([f"Bearer {serving.token('default')}"]) as proxy:
+        await proxy.send(proxy.client.subscribe(CLUSTER))
+        await _has(proxy, "web")
+        asked = ("syncz", "config_dump?proxyID=client.shop", "push_status")
+        syncz, dump, status = await _pages(serving, "spy", "bank", *asked)
+        assert json.loads(syncz) == []
+        assert dump == b"no proxy client.shop is connected here"
+        assert status == b"only for the control plane"
+        (row,) = json.loads((await _pages(serving, "neighbour", "shop", "syncz"))[0])
+        assert row["proxy"] == "client.shop"

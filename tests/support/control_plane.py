@@ -18,7 +18,15 @@ from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.events import Acked, Nacked
 from libs.xds.stream.responses import Responses
 from libs.xds.stream.sotw import SotwSession
-from libs.xds.types import EXTENSION, SECRET, NamedResource, Snapshot, resource, resource_set
+from libs.xds.types import (
+    EXTENSION,
+    SECRET,
+    NamedResource,
+    ResourceSet,
+    Snapshot,
+    resource,
+    resource_set,
+)
 from services.agent.files import FileSecrets
 from services.agent.secrets import Secrets
 from tests.support.certificates import Certificate
@@ -53,7 +61,7 @@ class ControlPlane:
         changed = [
             url
             for url in snapshot.sets
-            if before.of(url).version != snapshot.of(url).version
+            if _versions(before.of(url)) != _versions(snapshot.of(url))
             and (url != EXTENSION or self._fetched(snapshot.of(url).resources))
         ]
         self._answered.difference_update(changed)
@@ -178,6 +186,11 @@ def _answers(session: DeltaSession | SotwSession, body: bytes) -> list[bytes]:
     if isinstance(session, DeltaSession):
         return session.on_request(discovery_pb2.DeltaDiscoveryRequest.FromString(body))
     return session.on_request(discovery_pb2.DiscoveryRequest.FromString(body))
+
+
+def _versions(items: ResourceSet) -> dict[str, str]:
+    """Return versions by name; that of a set also says of which parts it was made."""
+    return {name: item.version for name, item in items.resources.items()}
 
 
 def _unfinished(session: DeltaSession | SotwSession) -> bool:

@@ -46,11 +46,12 @@ class Cluster:
         assert kind
         assert kubectl
         self.name = name
-        self.kubeconfig = Path(kubeconfig) if kubeconfig else folder / "kubeconfig"
         self._folder = folder
+        own = Path(kubeconfig) if kubeconfig else None
         self._kind = KindCluster(
-            name, self.kubeconfig, image=image, kind_path=Path(kind), kubectl_path=Path(kubectl)
+            name, own, image=image, kind_path=Path(kind), kubectl_path=Path(kubectl)
         )
+        self.kubeconfig = self._kind.kubeconfig_path.absolute()
 
     def create(self) -> None:
         """Create the cluster, after deleting one of this name that an unclean end left behind."""
@@ -103,10 +104,13 @@ class Cluster:
         return images
 
     def deploy(self) -> None:
-        """Apply the control plane, wait until it is ready, then apply the sample application."""
+        """Apply the control plane, then the bookshop, and wait until all of it is ready."""
         made = self._folder / "images.json"
         deploy = ["skaffold", "deploy", *self._context, f"--build-artifacts={made}"]
         self._run([*deploy, "--load-images=false"], None)
+        wait = ["wait", "--for=condition=Available", "--timeout=180s", "deployment", "--all"]
+        for namespace in (SYSTEM, "bookshop"):
+            self.kubectl(*wait, "-n", namespace)
 
     @property
     def _context(self) -> list[str]:

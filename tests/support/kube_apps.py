@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc.aio
@@ -15,6 +16,7 @@ from services.config_push.settings import Settings as PushSettings
 from services.discovery import app as discovery_app
 from services.discovery.settings import Settings as DiscoverySettings
 from tests.support import kube_accounts as kube
+from tests.support.envoy import free_ports
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_ca import SYSTEM, ClusterCa, cluster_ca
 from tests.support.kubeconfig import write_kubeconfig
@@ -61,7 +63,11 @@ async def place(client: Client, namespace: str, name: str, *, by: str, address: 
 
 @asynccontextmanager
 async def kube_apps(
-    folder: Path, server: ApiServer, client: Client, own: Mapping[str, str] | None = None
+    folder: Path,
+    server: ApiServer,
+    client: Client,
+    own: Mapping[str, str] | None = None,
+    **of_ca: Any,  # noqa: ANN401  # any setting
 ) -> AsyncIterator[KubeApps]:
     """Run all three while the block runs; config-push has a mesh when it begins.
 
@@ -70,7 +76,8 @@ async def kube_apps(
     """
     config = str(write_kubeconfig(server, folder / "config"))
     configs = {"seine-discovery": config, "seine-config-push": config} | dict(own or {})
-    async with cluster_ca(folder, client, config) as ca:
+    (mtls,) = free_ports(1)
+    async with cluster_ca(folder, client, config, config_push_port=mtls, **of_ca) as ca:
         roots = folder / "roots.pem"
         roots.write_bytes(ca.roots)
         tokens = await _tokens(client, folder, ("seine-discovery", "seine-config-push"))
@@ -86,7 +93,7 @@ async def kube_apps(
         async with discovery_app.running(discovery) as found:
             push = PushSettings(
                 xds_port=0,
-                mtls_port=0,
+                mtls_port=mtls,
                 monitoring_port=0,
                 kubeconfig=configs["seine-config-push"],
                 discovery_address=f"127.0.0.1:{found.feed}",

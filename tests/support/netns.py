@@ -82,6 +82,7 @@ class Pod:
             run(*inside, "ip", "link", "set", link, "up")
         run(*self.enter, "ip", "link", "set", "lo", "up")
         run(*self.enter, "ip", "route", "add", "default", "via", self.host)
+        run(*self.enter, "ip", "-6", "route", "add", "default", "via", self.host6)
 
     def cut_cable(self) -> None:
         """Take the interfaces away; the one inside goes with ours."""
@@ -102,16 +103,19 @@ class Pod:
         saved = run(*self.enter, "iptables-save" if family == 4 else "ip6tables-save")
         return "\n".join(line for line in saved.splitlines() if not line.startswith(("#", ":")))
 
-    def inside(self, make: Callable[[], T], *, as_proxy: bool = False) -> T:
-        """Return what `make` returns in a thread inside the namespace."""
+    def inside(self, make: Callable[[], T], *, as_proxy: bool = False, user: int = 0) -> T:
+        """Return what `make` returns in a thread inside the namespace.
+
+        `user` is the number of the user and group that the thread takes, the proxy's if it is one.
+        """
         found: list[T] = []
         failed: list[BaseException] = []
 
         def work() -> None:
             try:
                 _enter(self.holder)
-                if as_proxy:
-                    _become(PROXY)
+                if number := PROXY if as_proxy else user:
+                    _become(number)
                 found.append(make())
             except BaseException as error:  # noqa: BLE001 - handed to the caller
                 failed.append(error)
@@ -128,10 +132,10 @@ class Pod:
         return self.inside(lambda: listen(port, address=address, transparent=transparent))
 
     def dial(
-        self, address: str, port: int, *, as_proxy: bool = False, source: str = ""
+        self, address: str, port: int, *, as_proxy: bool = False, source: str = "", user: int = 0
     ) -> socket.socket:
         """Connect from inside."""
-        return self.inside(lambda: dial(address, port, source=source), as_proxy=as_proxy)
+        return self.inside(lambda: dial(address, port, source=source), as_proxy=as_proxy, user=user)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from aiohttp import web
 from msgspec import Struct
@@ -44,9 +45,11 @@ class Port(Struct, frozen=True):
     def context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self.issue().roots.decode())
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(
+        self, context: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(
-            "127.0.0.1", self.number, ssl=self.context(), server_hostname=NAME
+            "127.0.0.1", self.number, ssl=context or self.context(), server_hostname=NAME
         )
 
     async def post(
@@ -56,12 +59,13 @@ class Port(Struct, frozen=True):
         headers: dict[str, str] | None = None,
         method: str = "POST",
         path: str = PATH,
+        context: ssl.SSLContext | None = None,
     ) -> Answer:
         """Return the answer to one request on a connection of its own."""
         given = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         given |= headers or {}
         head = "".join(f"{name}: {value}\r\n" for name, value in given.items() if value)
-        reader, writer = await self.connect()
+        reader, writer = await self.connect(context)
         writer.write(f"{method} {path} HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n".encode())
         writer.write(body)
         try:
@@ -83,11 +87,15 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 @asynccontextmanager
 async def port_of(
-    judge: Judge, *, bodies: Bodies | None = None, max_connections: int = 512
+    judge: Judge,
+    *,
+    bodies: Bodies | None = None,
+    max_connections: int = 512,
+    client_roots: Path | None = None,
 ) -> AsyncIterator[Port]:
     """Serve a judge at `/inject` while the block runs."""
     authority = TestAuthority()
-    certificate = ServingCertificate()
+    certificate = ServingCertificate(client_roots)
     first = authority.issue("seine-webhook", "istio-system", dns_names=(NAME,))
     certificate.use(first.key, first.chain)
     handler = endpoint(judge, bodies or Bodies())

@@ -31,6 +31,12 @@ DEVIATIONS = (
         "Istio takes it for everyone, which is hardly ever meant",
     ),
     Deviation(
+        "AuthorizationPolicy",
+        "a rule of ALLOW that only says who a caller is not (`notPrincipals`, `notNamespaces`, …) "
+        "does not allow callers without an identity",
+        "in plaintext everybody would be let in, which nobody means who writes such a rule",
+    ),
+    Deviation(
         "WasmPlugin, TrafficExtension",
         "a URL that names no host is refused",
         "it could never be fetched",
@@ -86,5 +92,150 @@ DEVIATIONS = (
         "a filter that would stand behind the one that ends a chain stands in front of it "
         "([ADR 12](../adr/0012-patches-after-generation.md))",
         "Envoy never accepts the other order",
+    ),
+    Deviation(
+        "Gateway",
+        "of servers on one port that want the same TLS name, the newer one loses that name and "
+        "keeps its others",
+        "Istio drops the whole server: hosts that nobody else claims would go dark",
+    ),
+    Deviation(
+        "Gateway",
+        "clear text and TLS never share a port: the older server decides which it is",
+        "in Istio that depends on the order: TLS keeps out clear text that is newer, but not the "
+        "other way round",
+    ),
+    Deviation(
+        "Gateway",
+        "a chain for TLS takes TLS and nothing else",
+        "bytes that are no TLS end at once, not in a handshake that cannot succeed",
+    ),
+    Deviation(
+        "Gateway",
+        "with AUTO_PASSTHROUGH, the namespace in `hosts` counts",
+        "Istio opens services of every namespace, whatever is written there",
+    ),
+    Deviation(
+        "Gateway",
+        "with AUTO_PASSTHROUGH, only services whose endpoints the mesh knows are reached",
+        "a server outside cannot end the caller's mesh TLS",
+    ),
+    Deviation(
+        "Gateway",
+        "a host in front of a namespace is a host also with `httpsRedirect`",
+        "Istio leaves `namespace/host` in the domain, which no request ever asks for",
+    ),
+    Deviation(
+        "VirtualService",
+        "a destination without a port is called at its service's only port, whatever port the "
+        "listener has",
+        "Istio takes the listener's port if the service is not on it, and there is no such "
+        "cluster: 503",
+    ),
+    Deviation(
+        "VirtualService",
+        "a name that leads to another name of a service leads to the service, over any number of "
+        "ExternalNames",
+        "Istio follows one, and the next is no cluster",
+    ),
+    Deviation(
+        "Sidecar",
+        "services that imported routings lead to come along with the ports that these name, even "
+        "at a listener for another port",
+        "the route would be there and its cluster would not: 503",
+    ),
+    Deviation(
+        "Sidecar",
+        "the service of `egressProxy` comes along, too, and may have a short name",
+        "Istio sends everything else to a cluster that the proxy may not have",
+    ),
+    Deviation(
+        "Sidecar",
+        "TLS of an `ingress` listener is ended where mutual TLS is switched off for its port",
+        "Istio ignores the field unless a flag of its own is set",
+    ),
+    Deviation(
+        "Sidecar",
+        "an explicit HTTP proxy takes a host without a port for port 80, and tells ports of one "
+        "host apart",
+        "Istio ignores the port, so that all requests go to the service's first one",
+    ),
+    Deviation(
+        "DestinationRule",
+        "a subset's `loadBalancer` replaces PASSTHROUGH of its host",
+        "Istio balances by the subset's words and connects by the host's",
+    ),
+    Deviation(
+        "DestinationRule",
+        "PASSTHROUGH at a port or subset, too, speaks mesh TLS only if all endpoints end it",
+        "Istio looks at the endpoints only where the host as a whole says PASSTHROUGH: others "
+        "would refuse",
+    ),
+    Deviation(
+        "DestinationRule",
+        "`idleTimeout` and the like at a port hold for connections to that port",
+        "Istio's listeners read them at the host only",
+    ),
+    Deviation(
+        "DestinationRule",
+        "where a port's entry says nothing of TLS, endpoints are called as their pods allow",
+        "Istio's endpoints still follow the host's TLS: plaintext, even where it is refused",
+    ),
+    Deviation(
+        "DestinationRule",
+        "a pool holds at the workload, too, with all its limits and whatever its Sidecar imports",
+        "Istio leaves out what only its clients' clusters know, and policies of hosts that a "
+        "Sidecar hides",
+    ),
+    Deviation(
+        "AuthorizationPolicy",
+        "a pattern of a namespace or trust domain never reaches over a `/`",
+        "in Istio `prod-*` is `.*/ns/prod-.*/.*`, which looks wherever it likes in an identity",
+    ),
+    Deviation(
+        "AuthorizationPolicy",
+        "policies are asked of an authorizer by the provider's whole name",
+        "Istio compares its beginning: rules of `ask-more` would be sent to `ask`",
+    ),
+    Deviation(
+        "mesh TLS",
+        "a caller is known by the URI in its certificate, not by any other of its names",
+        "a DNS name or address that begins like an identity is none",
+    ),
+    Deviation(
+        "inbound TCP",
+        "the application is connected when the caller's TLS stands",
+        "Istio connects first: port scanners and refused callers wake the application",
+    ),
+    Deviation(
+        "Service",
+        "a UDP port has no inbound chain",
+        "there is no TCP to let in",
+    ),
+    Deviation(
+        "Service",
+        "an endpoint slice that does not say whether an endpoint is terminating says that it is "
+        "not",
+        "so Kubernetes has it; Istio takes such an endpoint out",
+    ),
+    Deviation(
+        "Ingress",
+        "of an exact path and a prefix that differ by a final `/` only, the exact one comes first",
+        "so Kubernetes has it; Istio compares them by length, with the `/`",
+    ),
+    Deviation(
+        "dual stack",
+        "addresses of a family that a proxy does not have are not among its endpoints",
+        "Envoy would try them, and only then the others",
+    ),
+    Deviation(
+        "ServiceEntry",
+        "hosts with DYNAMIC_DNS share one cache of answers",
+        "a host that two entries cover is asked for once",
+    ),
+    Deviation(
+        "TrafficExtension",
+        "Lua comes by itself, as Wasm does",
+        "a new script drains no connection",
     ),
 )

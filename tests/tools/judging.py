@@ -88,7 +88,10 @@ class Judge:
         return said
 
     def _is_of(self, problem: Problem, path: str) -> bool:
-        if (problem.path, problem.text) in self._usual or problem.reason not in _TELLING:
+        if problem.reason not in _TELLING:
+            return False
+        usual = (problem.path, problem.text) in self._usual
+        if usual and not (problem.reason in _FIRM and path.startswith(f"{problem.path}.")):
             return False
         return is_about(problem.path, path, top=self._about.kind is None)
 
@@ -218,10 +221,10 @@ _PLAINTEXT: dict[str, object] = {
 
 
 def _start() -> State:
-    """Return a mesh without mutual TLS, where TLS of a Sidecar's own counts."""
+    """Return a mesh without mutual TLS, where TLS of a Sidecar's own and any Ingress count."""
     policy, _ = decode(_PLAINTEXT)
     assert policy is not None
-    return apply(initial(MeshSettings()), [Upsert(policy)]).state
+    return apply(initial(MeshSettings(ingress="DEFAULT")), [Upsert(policy)]).state
 
 
 _START = _start()

@@ -25,16 +25,22 @@ from tests.tools.judging import MESH, Judge, Subject, Verdict, subject
 ROOT = Path(__file__).parents[2]
 SUPPORTED, FLAGGED, REFUSED = "supported", "flagged", "refused"
 UNTESTED = "untested"
-STATES = (SUPPORTED, FLAGGED, REFUSED, UNTESTED)
+NOTED = "noted"
+STATES = (SUPPORTED, NOTED, FLAGGED, REFUSED, UNTESTED)
+_FOR_PEOPLE: Mapping[tuple[str, str], str] = {
+    ("Sidecar", "spec.ingress[].port.name"): "a name for people, checked as in Istio",
+    ("Sidecar", "spec.egress[].port.name"): "a name for people, checked as in Istio",
+}
+"""Fields that are read, and that nothing has to come of."""
 _HEAD = """# Support
 
 What becomes of each field. **supported**: in the golden case named (`tests/golden/<case>/in.yaml`)
 another value, or none, changes what some proxy gets; *moved* means that the case's policy was put
 into this place first. Where no proxy gets anything of it, a test is named that shows what comes of
-it. **flagged**: accepted without effect, or deprecated, with a warning. **refused**: an error says
-so. `make docs` finds all of this out anew, and a test compares. `[]` stands for each item of a list
-or map. Of Kubernetes' own kinds only what the mesh reads is listed. `metadata` and `status` are
-left out.
+it. **noted**: nothing has to come of it. **flagged**: accepted without effect, or deprecated, with
+a warning. **refused**: an error says so. `make docs` finds all of this out anew, and a test
+compares. `[]` stands for each item of a list or map. Of Kubernetes' own kinds only what the mesh
+reads is listed. `metadata` and `status` are left out.
 """
 _PROOF = re.compile(r"^\s*# proves: (\w+) (.+)$", re.MULTILINE)
 
@@ -113,8 +119,11 @@ def _row(about: Subject, leaf: Leaf, verdicts: list[Verdict]) -> Row:
     refused = any(it.severity is Severity.ERROR and not it.value for it in verdicts)
     if shown and not refused:
         return Row(leaf.path, SUPPORTED, shown + (f"; otherwise: {note}" if note else ""))
-    if verdicts and not any(it.value for it in verdicts):
-        return Row(leaf.path, REFUSED if refused else FLAGGED, note)
+    if (about.title, leaf.path) in _FOR_PEOPLE:
+        return Row(leaf.path, NOTED, _FOR_PEOPLE[about.title, leaf.path])
+    if verdicts:
+        only_some = all(it.value and it.severity is Severity.ERROR for it in verdicts)
+        return Row(leaf.path, REFUSED if refused or only_some else FLAGGED, note)
     return Row(leaf.path, UNTESTED, note)
 
 

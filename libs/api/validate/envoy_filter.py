@@ -6,6 +6,7 @@ from libs.api.networking.envoy_filter import (
     ConfigPatch,
     EnvoyFilter,
     FilterClass,
+    ListenerMatch,
     ObjectMatch,
     Operation,
     Patch,
@@ -54,6 +55,7 @@ def _check_patch(patch: ConfigPatch, path: Path, report: Report, *, prioritised:
         _check_context(match, (path, "match"), report)
         _check_proxy(match.proxy, ((path, "match"), "proxy"), report)
         check_object(patch.apply_to, match, (path, "match"), report=report)
+        _check_listener(match.listener, ((path, "match"), "listener"), report)
     if match and match.context is PatchContext.WAYPOINT:
         return
     if patch.apply_to is ApplyTo.INVALID:
@@ -68,6 +70,12 @@ def _check_patch(patch: ConfigPatch, path: Path, report: Report, *, prioritised:
             versioned = match and match.proxy and match.proxy.proxy_version
             reason = reasons.RELATIVE_PATCH_OF_VERSION if versioned else reasons.RELATIVE_PATCH
             report.warning(((path, "patch"), "operation"), reason, text)
+
+
+def _check_listener(listener: ListenerMatch | None, path: Path, report: Report) -> None:
+    if listener and listener.port_name:
+        text = "Istio has this field, but never does anything with it"
+        report.warning((path, "portName"), reasons.UNSUPPORTED_FIELD, text)
 
 
 def _check_change(patch: Patch, path: Path, report: Report) -> bool:

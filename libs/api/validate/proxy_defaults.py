@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from libs.api import documents, reasons
 from libs.api.documents import Document
 from libs.api.path import Path
@@ -62,8 +64,73 @@ def _read(document: Document, report: Report) -> ProxyDefaults | None:
     return None if failed else config
 
 
+_OLD = "Istio itself does not read it any more"
+_AGENT = "the agent does not read it yet"
+_PROVIDERS = "is not read: name a provider of MeshConfig in a Telemetry instead"
+_CONTRIB = "needs hardware and extensions that Envoy as it is released does not have"
+UNREAD: Mapping[str, str] = {
+    "binary_path": "the agent runs the Envoy that it comes with",
+    "tracing_service_name": _AGENT,
+    "discovery_refresh_delay": _OLD,
+    "zipkin_address": _PROVIDERS,
+    "statsd_udp_address": _AGENT,
+    "envoy_metrics_service_address": _OLD,
+    "availability_zone": _OLD,
+    "control_plane_auth_policy": "agents speak mutual TLS to the control plane, always",
+    "custom_config_file": _AGENT,
+    "proxy_bootstrap_template_path": "the agent's bootstrap is no template",
+    "readiness_probe": _AGENT,
+    "sds": _OLD,
+    "stat_name_length": "names of statistics have no limit",
+    "envoy_access_log_service": _AGENT,
+    "envoy_metrics_service": _AGENT,
+    "runtime_values": _AGENT,
+    "extra_stat_tags": _AGENT,
+    "ca_certificates_pem": _AGENT,
+    "private_key_provider": _CONTRIB,
+    "file_flush_interval": _AGENT,
+    "file_flush_min_size_kb": _AGENT,
+    "stats_compression": "the agent compresses no metrics",
+}
+"""Fields of which nothing comes, and why."""
+
+_TRACING = {
+    "zipkin": _PROVIDERS,
+    "lightstep": _PROVIDERS,
+    "datadog": _PROVIDERS,
+    "stackdriver": _PROVIDERS,
+    "open_census_agent": _PROVIDERS,
+    "tls_settings": _PROVIDERS,
+}
+_LIMITS = {
+    "listener_connection_limit": "Istio has this field, but never does anything with it",
+    "global_downstream_connection_limit": _AGENT,
+}
+_HEADERS = {
+    "metadata_exchange_headers": "has no effect: services outside of the mesh are never told",
+}
+
+
+def _check_unread(
+    part: Struct | None, unread: Mapping[str, str], path: Path, *, report: Report
+) -> None:
+    """Warn of each field that is written and read by nobody."""
+    if part is None:
+        return
+    written = dict(zip(part.__struct_fields__, part.__struct_encode_fields__, strict=True))
+    for name, text in unread.items():
+        value = getattr(part, name)
+        if value is not None and value not in ((), {}):
+            report.warning((path, written[name]), reasons.UNSUPPORTED_FIELD, text)
+
+
 def check_proxy_defaults(config: ProxyDefaults, path: Path, report: Report) -> None:
-    """Report addresses, ports and durations that cannot be."""
+    """Report addresses, ports and durations that cannot be, and what nothing comes of."""
+    _check_unread(config, UNREAD, path, report=report)
+    _check_unread(config.tracing, _TRACING, (path, "tracing"), report=report)
+    limits = (path, "connectionSettings")
+    _check_unread(config.connection_settings, _LIMITS, limits, report=report)
+    _check_unread(config.proxy_headers, _HEADERS, (path, "proxyHeaders"), report=report)
     _check_name(config, path, report)
     _check_addresses(config, path, report)
     _check_durations(config, path, report)

@@ -40,7 +40,11 @@ def check_tls_route(
 def check_tcp_route(route: TcpRoute, path: Path, report: Report) -> None:
     """Report what is wrong with one route of TCP connections."""
     for index, match in enumerate(route.match):
-        _check_connection(match, ((path, "match"), index), report)
+        place = ((path, "match"), index)
+        _check_connection(match, place, report)
+        if match.source_subnet:
+            text = "Istio has this field, but never does anything with it"
+            report.warning((place, "sourceSubnet"), reasons.UNSUPPORTED_FIELD, text)
     _check_destinations(route, path, report)
 
 

@@ -22,7 +22,7 @@ from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.traffic import TrafficPolicy
 from libs.proxy import locality
-from libs.proxy.endpoints import knows_original, passes_through
+from libs.proxy.endpoints import knows_original, of_names, passes_through
 from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
@@ -80,7 +80,11 @@ def _generate(scope: OutboundScope) -> list[NamedResource]:
     found = [
         cluster
         for scoped in scope.services
-        for cluster in _memo.get(scoped, context, partial(_of_service, scope, scoped))
+        for cluster in _memo.get(
+            scoped,
+            (*context, repr(scope.place)) if scoped.dns_endpoints else context,
+            partial(_of_service, scope, scoped),
+        )
     ]
     found.append(_resource(_black_hole(scope.settings), scope.settings.ref))
     found += sni_clusters.generate(scope)
@@ -154,10 +158,10 @@ def _kind(target: _Target) -> "Cluster.DiscoveryType.ValueType | None":
 
 def _resolve(cluster: Cluster, target: _Target) -> bool:
     """Put the endpoints, which are names, into the cluster; False if there are none."""
-    chosen = endpoints.of_names(target.scoped, target.port, target.subset)
-    if not chosen:
+    chosen = of_names(target.scope, target.scoped, target.port, target.subset)
+    if not chosen.endpoints:
         return False
-    cluster.load_assignment.CopyFrom(endpoints.assignment(cluster.name, chosen, target.settings))
+    cluster.load_assignment.CopyFrom(endpoints.assignment(chosen))
     cluster.dns_lookup_family = dynamic_dns.lookup(target.scope.families)
     cluster.dns_refresh_rate.FromMilliseconds(target.settings.dns_refresh_rate)
     cluster.dns_jitter.FromMilliseconds(_DNS_JITTER)

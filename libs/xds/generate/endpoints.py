@@ -4,7 +4,7 @@ Metadata of an endpoint says whether its sidecar speaks mesh TLS and which workl
 endpoints a cluster has is decided by `libs.proxy.endpoints`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
 from envoy.config.core.v3.base_pb2 import Locality as EnvoyLocality
@@ -13,12 +13,9 @@ from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, Localit
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from libs.model.endpoint import Endpoint, Health, Locality
-from libs.model.ids import ServiceKey
-from libs.model.service import ServicePort
-from libs.model.settings import MeshSettings
 from libs.model.workload import canonical_service
 from libs.proxy.memo import WeakMemo
-from libs.proxy.scope import EndpointScope, ScopedService, ScopedSubset
+from libs.proxy.scope import EndpointScope
 from libs.xds.generate import endpoint_priority
 from libs.xds.generate.endpoint_priority import Group
 from libs.xds.types import ENDPOINT, NamedResource, resource
@@ -37,43 +34,22 @@ def generate(scope: EndpointScope) -> NamedResource:
     return _memo.get(scope, (), lambda: _resource(scope))
 
 
-def of_names(
-    scoped: ScopedService, port: ServicePort, subset: ScopedSubset
-) -> tuple[Endpoint, ...]:
-    """Return the endpoints of a service that DNS resolves, at one port and subset."""
-    return tuple(
-        endpoint
-        for endpoint in scoped.dns_endpoints
-        if endpoint.port_name == port.name and subset.labels.items() <= endpoint.labels.items()
-    )
+def assignment(scope: EndpointScope) -> ClusterLoadAssignment:
+    """Return the load assignment of a cluster, as it also stands in one whose endpoints are names.
 
-
-def assignment(
-    name: str, endpoints: Sequence[Endpoint], settings: MeshSettings
-) -> ClusterLoadAssignment:
-    """Return the load assignment that stands in a cluster whose endpoints are names."""
-    scope = EndpointScope(
-        cluster=name,
-        service=ServiceKey(""),
-        endpoints=tuple(endpoints),
-        refs=(),
-        cluster_id=settings.cluster_id,
-    )
-    return _assignment(scope)
-
-
-def _resource(scope: EndpointScope) -> NamedResource:
-    body = _assignment(scope).SerializeToString(deterministic=True)
-    return resource(scope.cluster, ENDPOINT, body=body, sources=scope.refs)
-
-
-def _assignment(scope: EndpointScope) -> ClusterLoadAssignment:
+    Endpoints are grouped by locality; priorities and weights are those of the scope's clients.
+    """
     groups = endpoint_priority.arrange(_by_locality(scope.endpoints), scope)
     disabled = frozenset(scope.mtls_disabled_ports)
     return ClusterLoadAssignment(
         cluster_name=scope.cluster,
         endpoints=[_locality(group, scope, disabled) for group in groups],
     )
+
+
+def _resource(scope: EndpointScope) -> NamedResource:
+    body = assignment(scope).SerializeToString(deterministic=True)
+    return resource(scope.cluster, ENDPOINT, body=body, sources=scope.refs)
 
 
 def _by_locality(endpoints: Iterable[Endpoint]) -> list[Group]:

@@ -20,7 +20,7 @@ from libs.model import hosts
 from libs.model.gateway import ANY_NAMESPACE, Server, ServerTlsMode
 from libs.model.ids import Ref
 from libs.model.service import Protocol, Resolution
-from libs.model.traffic import Routing, StreamRoute, WeightedDestination
+from libs.model.traffic import Routing, StreamRoute, TrafficPolicy, WeightedDestination
 from libs.proxy.gateways import bound_hosts
 from libs.proxy.node import Families, ProxyType
 from libs.proxy.routings import at_gateway
@@ -43,6 +43,7 @@ from libs.xds.generate.connection_manager import http_connection_manager
 from libs.xds.generate.filters import alpn, cors, fault, grpc_web, order, security
 from libs.xds.generate.outbound_places import WILDCARD, WILDCARD_IPV6
 from libs.xds.generate.route_destinations import Destinations
+from libs.xds.generate.stream_chains import by_source
 from libs.xds.types import LISTENER, NamedResource, resource
 
 _HANDSHAKE_SECONDS = 15
@@ -188,9 +189,9 @@ class _Builder:
                         yield _Chain(filters, sni=sni, tls=True, source=routing.ref)
 
     def _by_cluster(self, bound: BoundServer) -> Iterator[_Chain]:
-        for name, scoped in sni_clusters.of_server(self._outbound, bound.server):
+        for name, policy, scoped in sni_clusters.of_server(self._outbound, bound.server):
             # TLS passes through unread, so no policy could know who calls: the server's own does.
-            filters = [self._proxy(name, {name: 0})]
+            filters = [self._proxy(name, {name: 0}, policy)]
             source = scoped.service.ref
             yield _Chain(filters, sni=(name,), protocols=_MESH_ALPN, tls=True, source=source)
 
@@ -203,7 +204,9 @@ class _Builder:
         weights = self._weights(rule.destinations, server.number)
         single = len(weights) == 1
         prefix = next(iter(weights)) if single else f"{routing.name}.{routing.namespace}"
-        return order.network([*self._connections, self._proxy(prefix, weights)])
+        first = rule.destinations[0].destination if rule.destinations else None
+        policy = self._destinations.policy(first, server.number) if first else None
+        return order.network([*self._connections, self._proxy(prefix, weights, policy)])
 
     def _weights(self, destinations: Sequence[WeightedDestination], port: int) -> dict[str, int]:
         weights: dict[str, int] = {}
@@ -213,14 +216,19 @@ class _Builder:
                 weights[name] = weights.get(name, 0) + one.weight
         return weights or {names.BLACK_HOLE_CLUSTER: 0}
 
-    def _proxy(self, prefix: str, weights: dict[str, int]) -> Filter:
+    def _proxy(self, prefix: str, weights: dict[str, int], policy: TrafficPolicy | None) -> Filter:
         single = len(weights) == 1
+        pool = policy.connection_pool if policy else None
         return tcp.tcp_proxy(
             own=self._own,
             direction="outbound",
             stat_prefix=prefix,
             cluster=next(iter(weights)) if single else "",
             weighted=None if single else weights,
+            idle_timeout=pool.tcp_idle_timeout if pool else None,
+            max_duration=pool.max_connection_duration if pool else None,
+            hash_by_source=by_source(policy),
+            tunnel=policy.tunnel if policy else None,
         )
 
 

@@ -128,7 +128,9 @@ class _Table:
 
     def _bind(self, bound: BoundServer, routing: Routing) -> None:
         hosts = bound_hosts(bound.server, routing)
-        ways = Ways(self._destinations, bound.server.number, self._scope.settings.default_retries)
+        server, settings = bound.server, self._scope.settings
+        secure = server.tls is not None and server.terminates
+        ways = Ways(self._destinations, server.number, settings.default_retries, secure=secure)
         routes = route_actions.of_routing(ways, routing) if hosts else []
         if not routes:
             return

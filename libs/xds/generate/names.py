@@ -2,8 +2,9 @@
 
 One resource a class, and none for proxies whose agents do not ask. It holds what the class can
 call: services by their virtual or automatic addresses, headless ones by those of their pods, and
-other names of each. Short forms are the agent's to find. Hosts without an address are left out, so
-that whoever asks for them is answered by the network's own servers.
+other names of each. A pod of a headless service that says its hostname there has a name of its own.
+Short forms are the agent's to find. Hosts without an address are left out, so that whoever asks for
+them is answered by the network's own servers.
 """
 
 from functools import partial
@@ -41,8 +42,18 @@ def _generate(scope: OutboundScope) -> list[NamedResource]:
             for host in (scoped.service.host, *scoped.aliases):
                 _describe(table.table[host], host, scoped.service)
                 table.table[host].ips.extend(addresses)
+            _name_pods(table, scoped, frozenset(addresses))
     body = table.SerializeToString(deterministic=True)
     return [resource(NAME, NAME_TABLE, body=body, sources=sources)]
+
+
+def _name_pods(table: NameTable, scoped: ScopedService, known: frozenset[str]) -> None:
+    """Add `<hostname>.<host>` for each pod of a headless service that has a hostname."""
+    for hostname, address in scoped.pod_names:
+        host = f"{hostname}.{scoped.service.host}"
+        if address in known:
+            _describe(table.table[host], host, scoped.service)
+            table.table[host].ips.append(address)
 
 
 def _describe(entry: NameTable.NameInfo, host: str, service: Service) -> None:

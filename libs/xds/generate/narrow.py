@@ -20,7 +20,7 @@ from libs.model.traffic import HttpMatch, HttpRoute, LoadBalancing, Routing, Tra
 from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.policies import NOTHING_SAID
-from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
+from libs.proxy.scope import ANYWHERE, OutboundScope, ScopedService, ScopedSubset
 
 T = TypeVar("T")
 
@@ -93,7 +93,8 @@ class _Services:
     def _interned(self, scoped: ScopedService) -> ScopedService:
         found = self._narrow(scoped)
         said = tuple((subset.name, *_said(subset)) for subset in found.subsets)
-        key = (id(found.service), found.aliases, found.pod_addresses, found.policy_refs, said)
+        pods = (found.pod_addresses, found.pod_names)
+        key = (id(found.service), found.aliases, pods, found.policy_refs, said)
         return self._known.setdefault(key, found)
 
 
@@ -162,6 +163,11 @@ def _for_listeners(scoped: ScopedService) -> ScopedService:
     return _for_streams(scoped)
 
 
+def _for_names(scoped: ScopedService) -> ScopedService:
+    found = _with(scoped)
+    return structs.replace(found, pod_names=scoped.pod_names) if scoped.pod_names else found
+
+
 def _of_http(routing: Routing) -> Routing:
     return _without(routing, "tcp", "tls") if routing.tcp or routing.tls else routing
 
@@ -208,6 +214,7 @@ def _without(routing: Routing, *fields: str) -> Routing:
 _UNHEARD = {"egress": (), "allow_any": True, "egress_proxy": None, "sidecar": Ref("")}
 _UNDIALLED = {"own_addresses": (), "http_proxy_port": 0, "outbound_address": ""}
 _NOBODYS = {"namespace": "", "dns_capture": False}
+_ANYWHERE = {"place": ANYWHERE}
 
 _clusters = _Narrowing(
     lambda scoped: scoped,
@@ -218,19 +225,22 @@ _clusters = _Narrowing(
     **_UNDIALLED,
     **_NOBODYS,
 )
-_routes = _Narrowing(_Services(_for_routes), _of_http, unprivileged=False, **_UNDIALLED, **_NOBODYS)
+_routes = _Narrowing(
+    _Services(_for_routes), _of_http, unprivileged=False, **_UNDIALLED, **_NOBODYS, **_ANYWHERE
+)
 _hosts = _Narrowing(
     lambda scoped: scoped, _outline, unprivileged=False, **_UNHEARD, **_UNDIALLED, **_NOBODYS
 )
-_http_listeners = _Narrowing(_Services(_for_listeners), _nothing, **_NOBODYS)
-_listeners = _Narrowing(_Services(_for_streams), _of_streams, **_NOBODYS)
+_http_listeners = _Narrowing(_Services(_for_listeners), _nothing, **_NOBODYS, **_ANYWHERE)
+_listeners = _Narrowing(_Services(_for_streams), _of_streams, **_NOBODYS, **_ANYWHERE)
 _names = _Narrowing(
-    _Services(_with),
+    _Services(_for_names),
     _nothing,
     dns_domain="",
     unprivileged=False,
     namespace="",
     **_UNHEARD,
+    **_ANYWHERE,
     **_UNDIALLED,
 )
 

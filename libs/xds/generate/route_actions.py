@@ -52,6 +52,7 @@ class Ways(Struct, frozen=True):
     destinations: Destinations
     port: int  # of the listener; 0 for the HTTP proxy
     default_retries: Retries | None
+    secure: bool = False  # TLS ends on the listener
 
 
 def any_at(routing: Routing, port: int) -> bool:
@@ -117,7 +118,7 @@ def _route(ways: Ways, routing: Routing, *, http: HttpRoute, match: HttpMatch | 
     if http.headers is not None:
         route_headers.change(route, http.headers)
     if http.redirect is not None:
-        _redirect(route, http.redirect, ways.port)
+        _redirect(route, http.redirect, ways)
     elif http.direct_response is not None:
         _answer(route, http.direct_response)
     else:
@@ -150,7 +151,7 @@ def _prefix(match: RouteMatch) -> str:
     return match.prefix or match.path_separated_prefix
 
 
-def _redirect(route: Route, wanted: Redirect, port: int) -> None:
+def _redirect(route: Route, wanted: Redirect, ways: Ways) -> None:
     action = route.redirect
     action.host_redirect = wanted.authority
     if wanted.prefix:
@@ -159,8 +160,9 @@ def _redirect(route: Route, wanted: Redirect, port: int) -> None:
         action.path_redirect = wanted.uri
     if wanted.scheme:
         action.scheme_redirect = wanted.scheme
-    target = port if wanted.derive_port == "FROM_REQUEST_PORT" else wanted.port
-    usual = {"http": 80, "https": 443}.get(wanted.scheme or "http")
+    target = ways.port if wanted.derive_port == "FROM_REQUEST_PORT" else wanted.port
+    scheme = wanted.scheme or ("https" if ways.secure else "http")
+    usual = {"http": 80, "https": 443}.get(scheme)
     action.port_redirect = 0 if target == usual else target
     action.response_code = _CODES.get(wanted.code or 301, _Code.MOVED_PERMANENTLY)
 

@@ -14,6 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from libs.model.gateway import Server
 from libs.model.service import Protocol
 from libs.model.traffic import TrafficPolicy
+from libs.proxy import locality
 from libs.proxy.gateways import passed_by_name, passes_by_name
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
@@ -37,11 +38,13 @@ def generate(scope: OutboundScope) -> list[NamedResource]:
     ]
 
 
-def of_server(scope: OutboundScope, server: Server) -> Iterator[tuple[str, ScopedService]]:
-    """Yield the clusters that one server passes on to, each with its service."""
+def of_server(
+    scope: OutboundScope, server: Server
+) -> Iterator[tuple[str, TrafficPolicy, ScopedService]]:
+    """Yield the clusters that one server passes on to, each with its policy and service."""
     for scoped in scope.services:
         if passes_by_name(server, scoped):
-            yield from ((name, scoped) for name, _ in _named(scoped))
+            yield from ((name, policy, scoped) for name, policy in _named(scoped))
 
 
 def _named(scoped: ScopedService) -> Iterator[tuple[str, TrafficPolicy]]:
@@ -61,6 +64,8 @@ def _resource(
     cluster.eds_cluster_config.service_name = name
     connection_pool.limit(cluster, policy.connection_pool, scope.settings)
     connection_pool.detect_outliers(cluster, policy.outlier_detection)
+    if locality.in_force(scoped.service, policy, scope.settings).weighted:
+        cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
     load_balancing.balance(cluster, policy.load_balancing)
     body = cluster.SerializeToString(deterministic=True)
     return resource(name, CLUSTER, body=body, sources=scoped.refs)

@@ -180,7 +180,7 @@ class StreamChains:
             clusters=tuple(weights.items()),
             stat_prefix=next(iter(weights)),
             pool=policy.connection_pool if policy else None,
-            hash_by_source=_by_source(policy),
+            hash_by_source=by_source(policy),
             tunnel=policy.tunnel if policy else None,
             protocol=port.protocol,
             resolve_port=self._resolve_port(destinations, port),
@@ -208,7 +208,8 @@ def _leads_somewhere(route: StreamRoute) -> bool:
     return len(route.destinations) == 1 or any(one.weight for one in route.destinations)
 
 
-def _by_source(policy: TrafficPolicy | None) -> bool:
+def by_source(policy: TrafficPolicy | None) -> bool:
+    """Tell whether connections go to an endpoint that is chosen by their source address."""
     balancing = policy.load_balancing if policy else None
     hashing = balancing.consistent_hash if balancing else None
     return hashing is not None and hashing.source_ip

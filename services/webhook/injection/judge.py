@@ -1,15 +1,17 @@
 """Judge of pods: decides, injects, and says what became of it, in the answer, metrics and events.
 
-Nothing here waits: what it takes to know was learnt before. A dry run gets the same answer, and
-leaves no event.
+Nothing here waits: what it takes to know was learnt before. Pods that may take long are judged in a
+thread, so that others are answered meanwhile. A dry run gets the same answer, and leaves no event.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from libs.api.problem import Problem
 from libs.inject import shape
@@ -28,6 +30,8 @@ POD = GroupVersionKind("", "v1", "Pod")
 SHOWN = 20
 MAX_TEXT = 8192
 NOT_A_NEW_POD = "NotANewPod"
+SLOW_BYTES = 16 * 1024
+"""Pods from this size on may hold texts whose reading takes tens of milliseconds."""
 _WISHED = frozenset({Rule.LABEL, Rule.ANNOTATION})
 _KNOWN_KEYS = {"cluster": "ISTIO_META_CLUSTER_ID", "net": "ISTIO_META_NETWORK"}
 
@@ -45,22 +49,28 @@ class PodJudge:
     async def judge(self, question: Question, path: str) -> Verdict:
         """Return the verdict about a pod that is being created."""
         metrics.INJECTIONS.inc()
-        started, verdict = perf_counter(), None
+        started, judged = perf_counter(), None
+        slow = len(bytes(question.object)) >= SLOW_BYTES
         try:
-            verdict = self._judged(question, path)
+            if slow:
+                judged = await asyncio.to_thread(self._judged, question, path)
+            else:
+                judged = self._judged(question, path)
         except RecursionError:
-            verdict = _refused(400, "the pod is nested too deep")
+            judged = _refused(400, "the pod is nested too deep")
         finally:
-            if verdict is None or not verdict.allowed:
+            if judged is None or not judged.verdict.allowed:
                 metrics.FAILED.inc()
             metrics.INJECTION_SECONDS.observe(perf_counter() - started)
-        return verdict
+        if judged.notice is not None and not question.dry_run:
+            self._events.tell(judged.notice)
+        return judged.verdict
 
-    def _judged(self, question: Question, path: str) -> Verdict:
+    def _judged(self, question: Question, path: str) -> "_Judged":
         new = question.kind == POD and question.operation == "CREATE" and not question.sub_resource
         if not new:
             metrics.SKIPPED.labels(NOT_A_NEW_POD).inc()
-            return Verdict()
+            return _Judged(Verdict())
         try:
             pod = msgspec.json.decode(question.object)
         except (msgspec.DecodeError, UnicodeError) as error:
@@ -70,20 +80,10 @@ class PodJudge:
             return _refused(400, wrong)
         decision = decide(pod, question.namespace, self._knowledge.settings.config)
         if not decision.inject:
-            return self._skipped(question, pod, decision)
+            return _skipped(question, pod, decision)
         return self._injected(question, pod, path, decision)
 
-    def _skipped(self, question: Question, pod: Pod, decision: Decision) -> Verdict:
-        metrics.SKIPPED.labels(decision.rule).inc()
-        text = f"not injected: {decision.text}"
-        logger.info("pod not injected", extra=_extra(question, pod, decision.text))
-        if not question.dry_run:
-            about = owner(pod, question.namespace)
-            warning = decision.rule not in _WISHED
-            self._events.tell(Notice(about, "NotInjected", text, warning=warning))
-        return Verdict(warnings=(text, *decision.ignored))
-
-    def _injected(self, question: Question, pod: Pod, path: str, decision: Decision) -> Verdict:  # noqa: PLR0917
+    def _injected(self, question: Question, pod: Pod, path: str, decision: Decision) -> "_Judged":  # noqa: PLR0917
         asked = Asked(
             pod=pod,
             namespace=self._knowledge.namespace(question.namespace),
@@ -91,25 +91,40 @@ class PodJudge:
         )
         done = inject(asked, self._now(), self._knowledge.settings)
         if done.pod is None:
-            return self._failed(question, pod, done.errors)
+            return _failed(question, pod, done.errors)
         metrics.INJECTED.inc()
         patch = msgspec.json.encode(difference(pod, done.pod))
         warnings = [_written(one) for one in done.warnings]
-        return Verdict(patch=patch, warnings=(*decision.ignored, *warnings))
-
-    def _failed(self, question: Question, pod: Pod, errors: Sequence[Problem]) -> Verdict:
-        text = "; ".join(_written(one) for one in errors[:SHOWN])[:MAX_TEXT]
-        logger.warning("pod refused", extra=_extra(question, pod, text))
-        if not question.dry_run:
-            about = owner(pod, question.namespace)
-            self._events.tell(Notice(about, "InjectionFailed", text))
-        return _refused(422, f"the proxy cannot be injected: {text}")
+        return _Judged(Verdict(patch=patch, warnings=(*decision.ignored, *warnings)))
 
     def _now(self) -> Cluster:
         network = self._knowledge.network
         if network == self.cluster.network:
             return self.cluster
         return msgspec.structs.replace(self.cluster, network=network)
+
+
+class _Judged(Struct, frozen=True):
+    """A verdict, and whom to tell of it."""
+
+    verdict: Verdict
+    notice: Notice | None = None
+
+
+def _skipped(question: Question, pod: Pod, decision: Decision) -> _Judged:
+    metrics.SKIPPED.labels(decision.rule).inc()
+    text = f"not injected: {decision.text}"
+    logger.info("pod not injected", extra=_extra(question, pod, decision.text))
+    about, warning = owner(pod, question.namespace), decision.rule not in _WISHED
+    notice = Notice(about, "NotInjected", text, warning=warning)
+    return _Judged(Verdict(warnings=(text, *decision.ignored)), notice)
+
+
+def _failed(question: Question, pod: Pod, errors: Sequence[Problem]) -> _Judged:
+    text = "; ".join(_written(one) for one in errors[:SHOWN])[:MAX_TEXT]
+    logger.warning("pod refused", extra=_extra(question, pod, text))
+    notice = Notice(owner(pod, question.namespace), "InjectionFailed", text)
+    return _refused(422, f"the proxy cannot be injected: {text}", notice)
 
 
 def variables(path: str) -> dict[str, str]:
@@ -121,8 +136,8 @@ def variables(path: str) -> dict[str, str]:
     }
 
 
-def _refused(code: int, text: str) -> Verdict:
-    return Verdict(allowed=False, text=text, code=code, reason="Invalid")
+def _refused(code: int, text: str, notice: Notice | None = None) -> _Judged:
+    return _Judged(Verdict(allowed=False, text=text, code=code, reason="Invalid"), notice)
 
 
 def _written(problem: Problem) -> str:

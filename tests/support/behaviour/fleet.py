@@ -108,8 +108,10 @@ class Fleet:
         await asyncio.gather(
             *(envoy.serve(snapshots[workload]) for workload, envoy in self.envoys.items())
         )
-        await self.program.follow(mesh)
         await asyncio.gather(*map(_drained, self.envoys.values()))
+        await self.program.stop()
+        if any(row.source == "program" for row in table.rows):
+            await self.program.start(mesh)
         for workload, envoy in self.envoys.items():
             refused, envoy.plane.refused = envoy.plane.refused, []
             assert not refused, (workload, refused)
@@ -150,7 +152,7 @@ class Fleet:
     async def started(self) -> AsyncIterator["Fleet"]:
         """Run applications and Envoys."""
         empty = Table(name="", rows=())
-        mesh, snapshots = self.snapshots(Feature(title="", order=0, tables=()), empty)
+        _, snapshots = self.snapshots(Feature(title="", order=0, tables=()), empty)
         (self._folder / "module.wasm").write_bytes(wasm_module.module())
         place = self.place
         outside = Outside(place.block, self._folder, self.keys.outside, self.applications)
@@ -175,7 +177,6 @@ class Fleet:
                 )
                 await self.envoys[workload].admin_post(f"/runtime_modify?{_RUNTIME}")
             self.program = await stack.enter_async_context(program(self._folder))
-            await self.program.follow(mesh)
             yield self
 
     def identity(self, workload: str, namespace: str) -> SpiffeId:
@@ -229,6 +230,10 @@ def _words(authorities: Keys, folder: Path) -> Mapping[str, str]:
         "strangers-keys": jwk.document(authorities.forger.public_key()).decode(),
         "folder": str(folder),
     }
+    partner = authorities.outside.issue("partner")
+    words["partner.crt"] = b64encode(partner.chain).decode()
+    words["partner.key"] = b64encode(partner.key).decode()
+    words["outside.crt"] = b64encode(partner.roots).decode()
     for name in ("one", "two"):
         held = authorities.mesh.issue(name, "edge", dns_names=(f"{name}.example.com",))
         words[f"{name}.crt"] = b64encode(held.chain).decode()

@@ -7,7 +7,7 @@ client accepts a configuration some time before it follows it, so whoever asks n
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -24,17 +24,25 @@ _SECONDS = 10
 
 
 class Program:
-    """The program and what configures it."""
+    """What configures the program, and the program itself under the tables that speak of it."""
 
-    def __init__(self, running: RunningPlane, caller: Caller) -> None:
+    def __init__(self, running: RunningPlane, folder: Path) -> None:
         self._running = running
-        self._caller = caller
+        self._folder = folder
+        self._process = AsyncExitStack()
+        self._caller: Caller | None = None
 
-    async def follow(self, mesh: Mesh) -> None:
-        """Have it take over a mesh."""
-        change = self._running.change(mesh, "Table")
-        receipt = await self._running.receipt(change.change)
-        assert receipt.rejected == 0
+    async def start(self, mesh: Mesh) -> None:
+        """Start it anew with a mesh, so that it knows nothing of connections that failed before."""
+        await self.stop()
+        self._running.change(mesh, "Table")
+        started = calling(self._folder, self._running.address, TARGET)
+        self._caller = await self._process.enter_async_context(started)
+
+    async def stop(self) -> None:
+        """End it, if it runs."""
+        await self._process.aclose()
+        self._caller = None
 
     async def until(self, by: str, headers: Mapping[str, str]) -> None:
         """Call until a workload answers, or long enough that it never will."""
@@ -47,6 +55,7 @@ class Program:
 
     async def call(self, headers: Mapping[str, str]) -> Answer:
         """Make one call."""
+        assert self._caller is not None
         text = await self._caller.call(headers)
         if text.startswith("{"):
             by = json.loads(text)["workload"]
@@ -57,13 +66,15 @@ class Program:
 
 @asynccontextmanager
 async def program(folder: Path) -> AsyncIterator[Program]:
-    """Run the program."""
+    """Run what configures the program."""
 
     async def known(_: object) -> SpiffeId:
         return identity("shop", "client")
 
-    async with (
-        running_plane(folder, generators=GENERATORS, authenticate=known) as running,
-        calling(folder, running.address, TARGET) as caller,
-    ):
-        yield Program(running, caller)
+    plane = running_plane(folder, generators=GENERATORS, authenticate=known)
+    async with plane as running:
+        found = Program(running, folder)
+        try:
+            yield found
+        finally:
+            await found.stop()

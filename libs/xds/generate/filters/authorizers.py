@@ -111,7 +111,8 @@ def network_filter(to: Reachable) -> Filter | None:
 
 
 def _covered(namespace: str, provider: str) -> MetadataMatcher:
-    named = matchers.value(StringMatcher(prefix=policy_prefix(provider)))
+    # With what follows the prefix in a name, or one provider would hear of `<its name>-more`, too.
+    named = matchers.value(StringMatcher(prefix=f"{policy_prefix(provider)}ns["))
     return matchers.metadata(namespace, [_EFFECTIVE], named)
 
 

@@ -2,7 +2,9 @@
 
 On TCP there is no request. A rule that tests one would have to guess, so it errs on the safe side:
 a rule that allows is dropped whole; a rule that denies or logs loses that test and covers more. A
-value that means nothing (a malformed address, say) is treated the same way.
+value that means nothing (a malformed address, say) is treated the same way. And a rule that allows
+whoever is not somebody does not allow callers that prove nothing at all: in plaintext everybody is
+nobody.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +77,8 @@ def policy(rule: AccessRule, context: Context) -> Policy | None:
 def _source(source: Source, context: Context) -> Iterator[_Term[Principal]]:
     domains = context.trust_domains
     account = partial(principals.service_account, default_namespace=context.namespace)
+    if _only_denies_names(source) and not context.widen:
+        yield _PROVED
     yield _Term(
         principals.principal,
         domains.principals(source.principals),
@@ -97,6 +101,31 @@ def _source(source: Source, context: Context) -> Iterator[_Term[Principal]]:
     yield _Term(principals.direct_address, source.ip_blocks, source.not_ip_blocks)
 
 
+_PROVED: _Term[Principal] = _Term(principals.principal, ("*",), ())
+"""Whoever proves any identity."""
+
+_NAMING_KEYS = frozenset(
+    {"source.principal", "source.trustDomain", "source.namespace", "source.serviceAccount"}
+)
+
+
+def _only_denies_names(source: Source) -> bool:
+    """Tell whether a source says who a caller is not, and nothing of who it is."""
+    is_one = (
+        source.principals,
+        source.service_accounts,
+        source.trust_domains,
+        source.namespaces,
+    )
+    is_none = (
+        source.not_principals,
+        source.not_service_accounts,
+        source.not_trust_domains,
+        source.not_namespaces,
+    )
+    return any(is_none) and not any(is_one)
+
+
 def _operation(operation: Operation) -> Iterator[_Term[Permission]]:
     ports, not_ports = map(str, operation.ports), map(str, operation.not_ports)
     yield _Term(permissions.host, operation.hosts, operation.not_hosts, http_only=True)
@@ -113,6 +142,9 @@ def _sort_in(
     calling, called = terms
     if (caller := _caller_term(condition, context)) is not None:
         calling.append(caller)
+        only_denies = condition.not_values and not condition.values
+        if only_denies and condition.key in _NAMING_KEYS and not context.widen:
+            calling.append(_PROVED)
     elif (call := _call_term(condition)) is not None:
         called.append(call)
     elif not context.widen:

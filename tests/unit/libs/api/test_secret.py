@@ -16,6 +16,7 @@ def encoded(value: bytes) -> str:
     return b64encode(value).decode()
 
 
+# proves: Secret data
 def test_the_first_key_that_is_there_counts() -> None:
     found = secret(data={"key": encoded(b"old"), "tls.key": encoded(HIDDEN)})
     assert found.value("tls.key", "key") == HIDDEN
@@ -23,6 +24,7 @@ def test_the_first_key_that_is_there_counts() -> None:
     assert found.value("ca.crt") == b""
 
 
+# proves: Secret stringData
 def test_text_is_read_as_it_is_written() -> None:
     assert secret(string_data={"tls.crt": "x"}).value("tls.crt") == b"x"
 
@@ -31,6 +33,7 @@ def test_what_is_no_base64_is_nothing() -> None:
     assert secret(data={"tls.key": "%%%"}).value("tls.key") == b""
 
 
+# proves: Secret type
 @pytest.mark.parametrize("kind", ["helm.sh/release.v1", "kubernetes.io/service-account-token"])
 def test_secrets_of_others_are_never_read(kind: str) -> None:
     data = {"tls.key": encoded(HIDDEN)}

@@ -5,6 +5,7 @@ import pytest
 from libs.cache import warm
 from libs.cache.backend import MemoryBackend
 from libs.cache.cache import Cache, CacheOptions
+from libs.cache.errors import UnreachableError
 from libs.cache.warm import MAX_AGE_SECONDS, WRITE_SECONDS, WarmMesh
 from libs.model.mesh import Mesh
 from libs.runtime.tasks import background
@@ -71,6 +72,32 @@ async def test_a_mesh_of_which_a_part_is_lost_is_not_used(
     del backend._values[part]
 
     assert await _warm(backend, clock).load() is None
+
+
+class _Forgetful(MemoryBackend):
+    """Does not take what comes first."""
+
+    refusals = 1
+
+    async def put(self, key: str, value: bytes, seconds: int) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise UnreachableError("not now")
+        await super().put(key, value, seconds)
+
+
+async def test_a_mesh_that_was_not_taken_is_kept_later() -> None:
+    backend, clock = _Forgetful(), VirtualClock()
+    kept = _warm(backend, clock)
+    async with background(kept.run()), asyncio.timeout(5):
+        kept.keep(WORLD)
+        await clock.until_asleep()
+        assert await _warm(backend, clock).load() is None
+        await clock.advance(WRITE_SECONDS)
+        await clock.until_asleep()
+    found = await _warm(backend, clock).load()
+    assert found is not None
+    assert found.tables == WORLD.tables
 
 
 async def test_an_old_mesh_is_not_used() -> None:

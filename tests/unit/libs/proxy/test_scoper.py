@@ -4,11 +4,13 @@ import random
 import pytest
 from msgspec import Struct, structs
 
+from libs.model.endpoint import Endpoint, EndpointSet, Locality
 from libs.model.mesh import Mesh
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution
 from libs.model.settings import MeshSettings
 from libs.model.traffic import ConnectionPool, HttpMatch, HttpRoute, Subset, TrafficPolicy
+from libs.model.traffic import OutlierDetection as Outliers
 from libs.proxy.node import Interception
 from libs.proxy.scope import OutboundScope
 from libs.proxy.scoper import Scoper
@@ -195,3 +197,28 @@ def test_identities_that_a_service_declares_hold_in_all_trust_domains_of_the_mes
         "spiffe://partner/ns/a/sa/b",  # somebody else's: nobody here may stand in for it
         "spiffe://td/ns/a/sa/b",
     )
+
+
+def test_clients_of_two_places_share_a_scope_unless_names_are_chosen_by_place() -> None:
+    here = proxy("here", locality=Locality("eu", "eu-1"))
+    there = proxy("there", locality=Locality("us", "us-1"))
+    named = service("far", resolution=Resolution.DNS)
+    places = EndpointSet(
+        key=named.key,
+        endpoints=(
+            Endpoint(address="eu.example", port=80, port_name="http-80", locality=here.locality),
+            Endpoint(address="us.example", port=80, port_name="http-80", locality=there.locality),
+        ),
+    )
+    watched = host_policy("p", named.host, policy=TrafficPolicy(outlier_detection=Outliers()))
+
+    def seen(*rows: Struct) -> list[OutboundScope]:
+        scoper, found = Scoper(), mesh(*rows)
+        return [scoper.scope(found, one).outbound for one in (here, there)]
+
+    first, second = seen(named, places)
+    assert first is second
+    first, second = seen(named, places, watched)
+    assert (first.place.locality, second.place.locality) == (here.locality, there.locality)
+    first, second = seen(WEB, endpoints(WEB), watched)
+    assert first is second

@@ -89,6 +89,7 @@ def test_logs() -> None:
     assert told(at("mesh", logs=(LogRule(providers=("envoy",)),))).server.logs == (Log("envoy"),)
 
 
+# proves: MeshConfig extensionProviders[].prometheus
 def test_metrics() -> None:
     wide = MetricsRule(disabled=True)
     near = MetricsRule(metric="requests_total", disabled=False, side="server")

@@ -185,6 +185,7 @@ def test_slices_of_others_are_not_taken(written: str) -> None:
     assert found(mesh_of(SERVICE + body + written)) == ()
 
 
+# proves: EndpointSlice addressType
 @pytest.mark.parametrize(
     ("kind", "ports"),
     [

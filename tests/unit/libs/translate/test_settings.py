@@ -16,6 +16,7 @@ data:
 """
 
 
+# proves: ConfigMap data
 def test_the_config_map_is_laid_over_the_defaults() -> None:
     settings = mesh_of(
         config("""trustDomain: example.org

@@ -97,3 +97,11 @@ def test_targets() -> None:
         "{issuer: i, jwksUri: 'https://x'}", ", targetRef: {kind: Service, name: s}"
     )
     assert not step(Upsert(for_service)).state.mesh.token_policies
+
+
+# proves: RequestAuthentication spec.jwtRules[].timeout
+def test_how_long_keys_may_take_is_said_by_the_rule() -> None:
+    rules = f"{{issuer: a, jwksUri: {URL}, timeout: 2s}}, {{issuer: b, jwksUri: {URL}}}"
+    state = apply(initial(MeshSettings()), [Upsert(policy(rules))]).state
+    (row,) = state.mesh.token_policies.values()
+    assert [(it.issuer, it.timeout) for it in row.rules] == [("a", 2000), ("b", 5000)]

@@ -62,6 +62,7 @@ async def fetching(*names: str, **documents: bytes) -> AsyncIterator[World]:
         yield world
 
 
+# proves: RequestAuthentication spec.jwtRules[].jwksUri
 async def test_keys_are_fetched_at_once_and_every_twenty_minutes() -> None:
     async with fetching(f"keys:{URL}", keys=key("one")) as world:
         assert '"x":"one"' in world.last.keys

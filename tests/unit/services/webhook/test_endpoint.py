@@ -4,11 +4,13 @@ import asyncio
 import gzip
 import json
 import ssl
+from pathlib import Path
 
 import pytest
 
 from services.webhook.bodies import Bodies
 from services.webhook.review import Question, Verdict
+from tests.support.certificates import TestAuthority
 from tests.support.webhook_port import NAME, Port, port_of
 
 REVIEW = json.dumps(
@@ -156,3 +158,25 @@ async def test_connections_over_the_limit_are_closed() -> None:
         writer.close()
         for _, held in open_ones:
             held.close()
+
+
+async def test_callers_must_prove_themselves_if_that_is_asked_for(tmp_path: Path) -> None:
+    callers, strangers = TestAuthority("callers"), TestAuthority("strangers")
+    roots = tmp_path / "callers.pem"
+    roots.write_bytes(callers.issue("any").roots)
+    async with port_of(_allow, client_roots=roots) as port:
+        for authority, served in ((callers, True), (strangers, False), (None, False)):
+            context = port.context()
+            if authority is not None:
+                issued = authority.issue("kube-apiserver", "kube-system")
+                pem = tmp_path / "caller.pem"
+                pem.write_bytes(issued.chain + issued.key)
+                context.load_cert_chain(pem)
+            assert await _is_served(port, context) is served
+
+
+async def _is_served(port: Port, context: ssl.SSLContext) -> bool:
+    try:
+        return (await port.post(REVIEW, context=context)).status == 200
+    except (OSError, IndexError, asyncio.IncompleteReadError):
+        return False
