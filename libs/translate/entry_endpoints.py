@@ -8,6 +8,8 @@ names here: whether DNS or the control plane finds them is the service's resolut
 from collections.abc import Iterable, Iterator
 from typing import cast
 
+from msgspec.structs import replace
+
 from libs.api import reasons
 from libs.api.networking.service_entry import Resolution as Written
 from libs.api.networking.service_entry import ServiceEntry
@@ -21,7 +23,7 @@ from libs.model.workload import Workload
 from libs.translate import workload_entries
 from libs.translate.groups import Group
 from libs.translate.selection import selected, unresolved
-from libs.translate.service_entries import hosts_of
+from libs.translate.service_entries import declarers, hosts_of
 from libs.translate.state import Derived
 from libs.translate.view import View
 
@@ -35,7 +37,7 @@ def derive(view: View, entry: ServiceEntry) -> Derived:
     metadata = entry.metadata
     keys = [service_key(metadata.namespace, host, metadata.name) for host in hosts_of(entry)]
     rows = [cast("Service | None", view.row(Table.SERVICE, key)) for key in keys]
-    found = (_set(view, entry, row) for row in rows if row and row.resolution in _LISTED)
+    found = (_merged(view, entry, row) for row in rows if row and row.resolution in _LISTED)
     return Derived(
         rows=tuple((Key(Table.ENDPOINTS, made.key), made) for made in found),
         problems=(*_unreachable(entry), *_unresolved(view, entry)),
@@ -86,6 +88,27 @@ def of_workload(
             network=workload.network,
             weight=workload.weight,
         )
+
+
+def _merged(view: View, entry: ServiceEntry, service: Service) -> EndpointSet:
+    """Return the endpoints that all entries give which declare the service together."""
+    entries = declarers(view, entry, service.host)
+    if len(entries) < 2:
+        return _set(view, entry, service)
+    found: dict[tuple[str, str, int], Endpoint] = {}
+    single, refs = service.resolution is Resolution.DNS_ROUND_ROBIN, list[Ref]()
+    for one in entries:
+        own = {port.number for port in one.spec.ports}
+        ports = tuple(port for port in service.ports if port.number in own)
+        made = _set(view, one, replace(service, ports=ports))
+        taken = {name for name, _, _ in found} if single else set[str]()
+        for it in made.endpoints:
+            if it.port_name not in taken:
+                found.setdefault((it.port_name, it.address, it.port), it)
+        refs += made.refs
+    ordered = tuple(found[place] for place in sorted(found))
+    others = (one.ref for one in entries[1:])
+    return EndpointSet(key=service.key, refs=(*refs, *others), endpoints=ordered)
 
 
 def _set(view: View, entry: ServiceEntry, service: Service) -> EndpointSet:

@@ -1,11 +1,12 @@
 """Service entries: one service row for each host of a ServiceEntry.
 
 Others find them by host, as they find Kubernetes' services. Several resources may declare one host:
-each keeps a row of its own, whose key ends in the entry's name, and which of them a client sees is
-decided in `libs.proxy.visibility`. Endpoints are rows of their own, made in `entry_endpoints`.
+entries of one namespace that agree in all but ports and endpoints are one service, which is the
+oldest one's. Others keep rows of their own, whose keys end in the entry's name, and which of them a
+client sees is decided in `libs.proxy.visibility`. Endpoints are made in `entry_endpoints`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from libs.api import reasons
@@ -36,7 +37,11 @@ _RESOLUTIONS: Mapping[Written, Resolution] = {
 def derive(view: View, entry: ServiceEntry) -> Derived:
     """Return the rows of an entry's hosts, each with its automatic addresses."""
     claimed = {claim.host: _addresses(view, claim) for claim in auto_addresses.claims(entry)}
-    rows = [_row(entry, host, claimed.get(host, ())) for host in hosts_of(entry)]
+    rows = [
+        _row(merged, host, claimed.get(host, ()))
+        for host in hosts_of(entry)
+        if (merged := declarers(view, entry, host))
+    ]
     none_left = [host for host, found in claimed.items() if not found]
     return Derived(
         rows=tuple((Key(Table.SERVICE, row.key), row) for row in rows),
@@ -49,13 +54,41 @@ def hosts_of(entry: ServiceEntry) -> list[str]:
     return list(dict.fromkeys(host.lower() for host in entry.spec.hosts))
 
 
+def declarers(view: View, entry: ServiceEntry, host: str) -> list[ServiceEntry]:
+    """Return the entries that declare a host together with `entry`, which comes first.
+
+    None if `entry` is not the oldest of them.
+    """
+    place = f"{entry.metadata.namespace}/{host}"
+    every = sorted(view.resources(ServiceEntry, Group.DECLARERS, place), key=_age)
+    alike = [one for one in every if _agree(one, entry)]
+    return alike if alike[0].ref == entry.ref else []
+
+
+def _age(entry: ServiceEntry) -> tuple[int, str]:
+    return entry.metadata.creation_timestamp or 0, entry.metadata.name
+
+
+def _agree(one: ServiceEntry, other: ServiceEntry) -> bool:
+    return (
+        one.spec.resolution is other.spec.resolution
+        and one.spec.location is other.spec.location
+        and one.spec.workload_selector == other.spec.workload_selector
+        and one.metadata.labels == other.metadata.labels
+        and set(one.spec.export_to) == set(other.spec.export_to)
+    )
+
+
 def check(view: View, entry: ServiceEntry) -> Derived:
     """Return which hosts of an entry an older resource of its namespace already declares."""
     return Derived(problems=tuple(_conflicts(view, entry)))
 
 
-def _row(entry: ServiceEntry, host: str, auto: tuple[str, ...]) -> Service:
+def _row(merged: Sequence[ServiceEntry], host: str, auto: tuple[str, ...]) -> Service:
+    entry = merged[0]
     metadata, spec = entry.metadata, entry.spec
+    ports = {port.number: port for one in reversed(merged) for port in one.spec.ports}
+    ordered = dict.fromkeys(port.number for one in merged for port in one.spec.ports)
     return Service(
         key=service_key(metadata.namespace, host, metadata.name),
         ref=entry.ref,
@@ -63,7 +96,7 @@ def _row(entry: ServiceEntry, host: str, auto: tuple[str, ...]) -> Service:
         namespace=metadata.namespace,
         name=host,
         created=metadata.creation_timestamp or 0,
-        ports=tuple(_port(port) for port in spec.ports),
+        ports=tuple(_port(ports[number]) for number in ordered),
         addresses=spec.addresses,
         auto_addresses=auto,
         resolution=_RESOLUTIONS[spec.resolution],
@@ -72,7 +105,9 @@ def _row(entry: ServiceEntry, host: str, auto: tuple[str, ...]) -> Service:
         selector=spec.workload_selector.labels if spec.workload_selector else {},
         labels=metadata.labels,
         export_to=spec.export_to,
-        subject_alt_names=tuple(sorted(set(spec.subject_alt_names))),
+        subject_alt_names=tuple(
+            sorted({name for one in merged for name in one.spec.subject_alt_names})
+        ),
         traffic_distribution=metadata.annotations.get(TRAFFIC_DISTRIBUTION, ""),
     )
 

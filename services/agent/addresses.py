@@ -42,9 +42,17 @@ def identity(settings: AgentSettings) -> SpiffeId:
     return SpiffeId(settings.trust_domain, settings.pod_namespace, settings.service_account)
 
 
+def listening(settings: AgentSettings) -> str:
+    """Return the address of the ports that kubelet and scrapers ask, at the pod's main address."""
+    if settings.listen_address:
+        return settings.listen_address
+    main = settings.instance_ip.split(",")[0]
+    return "::" if ":" in main else "0.0.0.0"  # noqa: S104  # they come from outside the pod
+
+
 def status(settings: AgentSettings) -> str:
     """Return the address at which Envoy reaches the agent's status port."""
-    return _reachable(settings.listen_address)
+    return _reachable(listening(settings))
 
 
 def application(settings: AgentSettings) -> str:

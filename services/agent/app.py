@@ -223,7 +223,7 @@ class Agent:
             became_ready=self._note_startup,
             names=self._dns.page if self._dns is not None else None,
         )
-        return http_server.serve(settings.listen_address, proxy.status_port, status.route)
+        return http_server.serve(addresses.listening(settings), proxy.status_port, status.route)
 
     def _note_startup(self) -> None:
         if not self._was_ready:
@@ -257,7 +257,7 @@ class Agent:
                 sds_socket=str(SDS_FOLDER / settings.identity_socket),
                 admin_address=settings.admin_address,
                 admin_port=proxy.proxy_admin_port,
-                listen_address=settings.listen_address,
+                listen_address=addresses.listening(settings),
                 ready_port=settings.ready_port,
                 prometheus_port=settings.prometheus_port,
                 agent_address=addresses.status(settings),

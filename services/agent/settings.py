@@ -75,8 +75,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """File with a piece of bootstrap that is merged over ours."""
     identity_socket: Annotated[str, variable("WORKLOAD_IDENTITY_SOCKET_FILE")] = "socket"
     """Name of the SDS socket under ./var/run/secrets/workload-spiffe-uds."""
-    listen_address: str = "0.0.0.0"  # noqa: S104  # kubelet and scrapers come from outside the pod
-    """Address of the status, readiness and statistics ports."""
+    listen_address: str = ""
+    """Address of the status, readiness and statistics ports; empty: every address of the family
+    that `INSTANCE_IP` has, because kubelet and scrapers come from outside the pod."""
     dns_address: Annotated[str, variable("DNS_PROXY_ADDR")] = "localhost:15053"
     """With `ISTIO_META_DNS_CAPTURE`: where the application's DNS queries are answered;
     `localhost` is both families' loopback address, where redirected queries arrive."""

@@ -5,7 +5,6 @@ lay the rules, the proxy's variables start the agent, and whoever asks from outs
 """
 
 import asyncio
-import json
 import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,12 +14,11 @@ from typing import Any
 
 import pytest
 
-from services.ctl.render import generated
-from tests.support import agent as agents
-from tests.support import netns, traffic
+from tests.support import meshed_pod, netns, traffic
 from tests.support import pods as injection
 from tests.support.agent import ROOT, Agent
 from tests.support.certificates import TestAuthority
+from tests.support.meshed_pod import MeshedPod, service
 from tests.support.netns import Pod
 
 REASON = netns.unavailable()
@@ -108,57 +106,20 @@ async def _grpc(pod: Pod) -> AsyncIterator[None]:
         await process.wait()
 
 
-def _injected(pod: Pod, *policies: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return the pod as the webhook would make it, and the manifests of its cluster."""
-    given = injection.pod(APP, OTHER, labels={"app": "web"}, serviceAccountName="web")
-    made = injection.result(given)
-    placed = {
-        **made,
-        "metadata": {**made["metadata"], "name": "web-1", "namespace": "shop"},
-        "status": {
-            "podIP": pod.address,
-            "phase": "Running",
-            "conditions": [{"type": "Ready", "status": "True"}],
-        },
-    }
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "web", "namespace": "shop"},
-        "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": HTTP}]},
-    }
-    return made, "\n---\n".join(map(json.dumps, [placed, service, *policies]))
+def _given() -> dict[str, Any]:
+    return injection.pod(APP, OTHER, labels={"app": "web"}, serviceAccountName="web")
 
 
 @asynccontextmanager
 async def _running(
     pod: Pod, folder: Path, *policies: dict[str, Any]
 ) -> AsyncIterator[tuple[Agent, list[str]]]:
-    made, manifests = _injected(pod, *policies)
-    rules, proxy = made["spec"]["initContainers"]
-    pod.lay(*rules["args"][1:])
-    written = {one["name"]: one["value"] for one in proxy["env"] if "value" in one}
-    snapshot = generated({"in.yaml": manifests}, "web-1.shop", {}).snapshot
+    wanted = MeshedPod(_given(), (pod.address,), (service("web", HTTP), *policies))
     async with (
-        agents.mesh(folder, snapshot, host=pod.host) as mesh,
         _applications(pod, folder) as asked,
+        meshed_pod.running(pod, folder, wanted) as agent,
     ):
-        config = json.loads(written["PROXY_CONFIG"])
-        config |= {"discoveryAddress": f"{mesh.host}:{mesh.port}", "concurrency": 1}
-        elsewhere = {
-            "CA_ADDR": mesh.ca_address,
-            "PROXY_CONFIG": json.dumps(config),
-            "SEINE_LISTEN_ADDRESS": "0.0.0.0",  # noqa: S104 - inside the pod, its default there
-            "SEINE_ADMIN_ADDRESS": "127.0.0.1",
-        }
-        async with agents.agent(
-            mesh,
-            address=pod.address,
-            environ={**written, **elsewhere},
-            prefix=pod.enter_as_proxy,
-        ) as agent:
-            await agent.ready()
-            yield agent, asked
+        yield agent, asked
 
 
 def _kubelet(made: dict[str, Any]) -> dict[str, tuple[int, str]]:
@@ -174,8 +135,7 @@ def _kubelet(made: dict[str, Any]) -> dict[str, tuple[int, str]]:
 
 
 async def test_probes_and_hooks_work_though_plain_text_is_refused(tmp_path: Path, pod: Pod) -> None:
-    made, _ = _injected(pod)
-    probes = _kubelet(made)
+    probes = _kubelet(injection.result(_given()))
     async with _running(pod, tmp_path, STRICT) as (agent, asked):
         direct = await traffic.http((pod.address, HTTP), "/ready")
         answers = {name: (await agent.get(*place))[0] for name, place in probes.items()}

@@ -29,6 +29,10 @@ def arrives(listening: socket.socket, client: socket.socket) -> socket.socket:
     return server
 
 
+def own(pod: Pod, family: int) -> str:
+    return pod.address if family == 4 else pod.address6
+
+
 def test_what_the_application_sends_goes_to_envoy(pod: Pod) -> None:
     pod.lay()
     with (
@@ -123,41 +127,37 @@ def test_envoys_calls_to_its_own_workload_come_in_through_envoy(pod: Pod) -> Non
         assert netns.original(caught) == (pod.address, 8080)
 
 
-def test_what_envoy_passes_on_to_its_workload_does_not_come_back(pod: Pod) -> None:
+@pytest.mark.parametrize(("family", "source"), [(4, "127.0.0.6"), (6, "::6")])
+def test_what_envoy_passes_on_to_its_workload_does_not_come_back(
+    pod: Pod, family: int, source: str
+) -> None:
     pod.lay()
     with (
         closing(pod.listen(8080)) as application,
-        closing(pod.dial(pod.address, 8080, as_proxy=True, source="127.0.0.6")) as client,
+        closing(
+            pod.dial(own(pod, family), 8080, as_proxy=True, source=source),
+        ) as client,
         closing(arrives(application, client)),
     ):
         pass
 
 
-def test_excluded_ports_ranges_and_inbound_ports_pass_by(pod: Pod) -> None:
-    with closing(netns.listen(0, address=pod.host)) as outside:
-        port = outside.getsockname()[1]
-        for flags in (("-o", str(port)), ("-x", f"{pod.host}/32"), ("-i", "192.0.2.0/24")):
-            pod.lay(*flags)
-            with closing(pod.dial(pod.host, port)) as client, closing(arrives(outside, client)):
-                pass
-    pod.lay("-d", "8080")
-    with (
-        closing(pod.listen(8080)) as application,
-        closing(netns.dial(pod.address, 8080)) as client,
-        closing(arrives(application, client)),
-    ):
-        pass
-
-
-def test_tproxy_keeps_both_addresses(pod: Pod) -> None:
-    pod.lay("-m", "TPROXY")
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("flags", [(), ("-t", "77", "-r", "78")], ids=["usual", "chosen mark"])
+def test_tproxy_keeps_both_addresses(pod: Pod, family: int, flags: tuple[str, ...]) -> None:
+    pod.lay("-m", "TPROXY", *flags)
     with (
         closing(pod.listen(INBOUND, transparent=True)) as envoy,
-        closing(netns.dial(pod.address, 8080)) as client,
+        closing(netns.dial(own(pod, family), 8080)) as client,
         closing(arrives(envoy, client)) as caught,
     ):
-        assert caught.getsockname()[:2] == (f"::ffff:{pod.address}", 8080)
-        assert caught.getpeername()[:2] == (f"::ffff:{pod.host}", client.getsockname()[1])
+        host = pod.host if family == 4 else pod.host6
+        said = [
+            name[0].removeprefix("::ffff:") for name in (caught.getsockname(), client.getsockname())
+        ]
+        assert said == [own(pod, family), host]
+        assert caught.getsockname()[1] == 8080
+        assert caught.getpeername()[1] == client.getsockname()[1]
 
 
 def test_dns_queries_go_to_the_agent_except_its_own(pod: Pod) -> None:
@@ -215,6 +215,21 @@ def test_validation_tells_a_pod_whose_rules_are_missing(pod: Pod) -> None:
     missing = pod.init("--skip-rule-apply", "--run-validation", "--probe-timeout", "300ms")
     assert missing.returncode == 126
     assert "nothing arrived" in missing.stderr
+    for flags in ((), ("-m", "TPROXY"), ("-i", "", "-b", ""), ("-x", "192.0.2.0/24")):
+        done = pod.init("--run-validation", *flags)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_validation_tells_a_pod_whose_ipv6_would_escape(pod: Pod) -> None:
+    pod.lay()
+    netns.run(*pod.enter, "ip6tables", "-t", "nat", "-F", "ISTIO_OUTPUT")
+    done = pod.init("--skip-rule-apply", "--run-validation", "--probe-timeout", "300ms")
+    assert done.returncode == 126
+    assert "IPv6 inbound: nothing arrived" in done.stderr
+
+
+def test_validation_works_in_a_pod_without_ipv4(pod: Pod) -> None:
+    netns.run(*pod.enter, "ip", "-4", "addr", "flush", "dev", "eth0")
     done = pod.init("--run-validation")
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -66,8 +66,16 @@ class Pod:
 
     @property
     def enter_as_proxy(self) -> tuple[str, ...]:
-        """The same, with a proxy's group."""
-        return (*self.enter, "setpriv", f"--regid={PROXY}", "--clear-groups", "--")
+        """The same, with a proxy's user and group."""
+        return self.enter_as(PROXY)
+
+    def enter_as(self, user: int) -> tuple[str, ...]:
+        """The same, with a proxy's group and a user, who may read this machine's files."""
+        words = (*self.enter, "setpriv", f"--regid={PROXY}", "--clear-groups")
+        if user:
+            files = "+dac_override,+fowner"
+            words += (f"--reuid={user}", f"--inh-caps={files}", f"--ambient-caps={files}")
+        return (*words, "--")
 
     def connect_cable(self) -> None:
         """Make the interfaces and their addresses."""

@@ -5,11 +5,12 @@ from typing import cast
 
 from libs.api import kubernetes, reasons
 from libs.api.kubernetes import ServiceType, Transport
+from libs.api.networking.service_entry import ServiceEntry
 from libs.api.problem import Problem, Severity
 from libs.model.ids import Ref
 from libs.model.service import Protocol
 from libs.translate import protocols as by_port
-from libs.translate.order import age
+from libs.translate.service_entries import hosts_of
 from libs.translate.state import State
 
 _SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
@@ -36,11 +37,18 @@ def names(state: State) -> Iterator[Problem]:
 def protocols(state: State) -> Iterator[Problem]:
     """Yield ports of ServiceEntries for which an older one of the host has another protocol."""
     first: dict[tuple[str, int], tuple[Ref, Protocol]] = {}
-    external = (it for it in state.mesh.services.values() if it.ref.startswith("ServiceEntry/"))
-    for service in sorted(external, key=age):
-        for index, port in enumerate(service.ports):
-            older = first.setdefault((service.host, port.number), (service.ref, port.protocol))
-            if older[1] is not port.protocol and older[0] != service.ref:
-                text = f"{older[0]} says {older[1]} of port {port.number} of {service.host}"
-                path, severity = f"spec.ports[{index}].protocol", Severity.WARNING
-                yield Problem(service.ref, path, reasons.CONFLICTING_PROTOCOL, text, severity)
+    found = state.resources.get(ServiceEntry.__name__, {}).values()
+    for entry in sorted((cast("ServiceEntry", it) for it in found), key=_age):
+        for host in hosts_of(entry):
+            for index, port in enumerate(entry.spec.ports):
+                said = by_port.of_name(port.protocol)
+                older = first.setdefault((host, port.number), (entry.ref, said))
+                if older[1] is not said and older[0] != entry.ref:
+                    text = f"{older[0]} says {older[1]} of port {port.number} of {host}"
+                    path, severity = f"spec.ports[{index}].protocol", Severity.WARNING
+                    yield Problem(entry.ref, path, reasons.CONFLICTING_PROTOCOL, text, severity)
+
+
+def _age(entry: ServiceEntry) -> tuple[int, str, str]:
+    metadata = entry.metadata
+    return metadata.creation_timestamp or 0, metadata.name, metadata.namespace

@@ -45,6 +45,8 @@ def lay(options: Options) -> None:
         _run(f"{_BINARIES[family]}-restore", "--noflush", _WAIT, text=restore(options, family))
         if options.mode is Mode.TPROXY:
             _route(options, family)
+        if family is IPV6:
+            _own_passthrough()
     logger.info("interception rules laid", extra={"mode": options.mode})
 
 
@@ -52,6 +54,20 @@ def clean(options: Options) -> None:
     """Take away the rules of `options` and every chain of ours; what is not there is no error."""
     for family in families(options):
         _clean(options, family)
+        if family is IPV6:
+            _call([_program("ip"), "-6", "addr", "del", IPV6.passthrough, "dev", "lo"], text="")
+
+
+def _own_passthrough() -> None:
+    """Give loopback the address that Envoy calls its workload from.
+
+    In IPv4 all of 127.0.0.0/8 is loopback's own. Where the kernel has IPv6 switched off there is
+    nothing to call either, so the workload starts without.
+    """
+    done = _call([_program("ip"), "-6", "addr", "replace", IPV6.passthrough, "dev", "lo"], text="")
+    if done.returncode != 0:
+        said = {"address": IPV6.passthrough, "reason": done.stderr.strip()}
+        logger.warning("no IPv6 into the workload", extra=said)
 
 
 def _clean(options: Options, family: Family) -> None:

@@ -11,12 +11,15 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from services.agent.interception.options import Options
 
 _SO_ORIGINAL_DST = 80
-_DOCUMENTATION_ADDRESS = "192.0.2.1"  # TEST-NET-1: nobody is there, so only a redirect can answer
+_NOBODY = {4: "192.0.2.1", 6: "2001:db8::1"}  # for documentation: only a redirect can answer
+_ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104  # redirected packets arrive on any address
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 class ValidationError(Exception):
@@ -35,21 +38,46 @@ class Probe(NamedTuple):
 def validate(options: Options) -> None:
     """Return when every probe arrived at the right port with its original destination.
 
+    There are probes of each address family that the pod has a route for.
+
     Raises:
-        ValidationError: one did not.
+        ValidationError: one did not, or there is no route at all.
 
     """
+    own = {version: address for version in _FAMILIES if (address := _own_address(version))}
+    if not own:
+        message = "the pod has no route to the outside"
+        raise ValidationError(message)
+    for version, address in own.items():
+        _validate(options, version, address)
+
+
+def _validate(options: Options, version: int, own: str) -> None:
     outbound, inbound = int(options.outbound_port), int(options.inbound_port)
     port = int(options.probe_port)
-    own = _own_address()
-    probes = [Probe("inbound", (own, port), as_proxy=True, arrives_on=inbound)] if own else []
-    if not _is_proxy(options):
-        away = (_DOCUMENTATION_ADDRESS, port)
-        probes.append(Probe("outbound", away, as_proxy=False, arrives_on=outbound))
-    with _listen(outbound) as first, _listen(inbound) as second:
+    probes = [Probe(f"IPv{version} inbound", (own, port), as_proxy=True, arrives_on=inbound)]
+    if not _is_proxy(options) and _is_caught(options, version):
+        away = (_NOBODY[version], port)
+        probes.append(Probe(f"IPv{version} outbound", away, as_proxy=False, arrives_on=outbound))
+    with _listen(version, outbound) as first, _listen(version, inbound) as second:
         for probe in probes:
             listener = second if probe.arrives_on == inbound else first
             _try(probe, listener, options)
+
+
+def _is_caught(options: Options, version: int) -> bool:
+    """Tell whether the flags ask for the outbound probe to be redirected."""
+    if options.probe_port in options.outbound_ports_exclude:
+        return False
+    if _holds(options.outbound_cidrs_exclude, version):
+        return False
+    ports = options.outbound_ports
+    return "*" in ports or options.probe_port in ports or _holds(options.outbound_cidrs, version)
+
+
+def _holds(cidrs: tuple[str, ...], version: int) -> bool:
+    address = ip_address(_NOBODY[version])
+    return any(cidr == "*" or address in ip_network(cidr) for cidr in cidrs)
 
 
 def _try(probe: Probe, listener: socket.socket, options: Options) -> None:
@@ -72,9 +100,13 @@ def _try(probe: Probe, listener: socket.socket, options: Options) -> None:
 
 
 def _compare(probe: Probe, connection: socket.socket) -> None:
-    raw = connection.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, 16)
-    port, packed = struct.unpack_from("!2xH4s", raw)
-    original = (socket.inet_ntoa(packed), port)
+    if connection.family == socket.AF_INET:
+        raw = connection.getsockopt(socket.SOL_IP, _SO_ORIGINAL_DST, 16)
+        port, packed = struct.unpack_from("!2xH4s", raw)
+    else:
+        raw = connection.getsockopt(socket.IPPROTO_IPV6, _SO_ORIGINAL_DST, 28)
+        port, packed = struct.unpack_from("!2xH4x16s", raw)
+    original = (socket.inet_ntop(connection.family, packed), port)
     if original != probe.destination:
         message = f"{probe.name}: went to {probe.destination}, arrived as {original}"
         raise ValidationError(message)
@@ -89,7 +121,8 @@ def _dial_and_exit(probe: Probe, options: Options) -> None:
             if options.proxy_uids:
                 os.setuid(int(options.proxy_uids[0]))
         # Nothing may be imported from here on: that user may not be able to read this program.
-        with socket.socket() as client:
+        family = _FAMILIES[6 if ":" in probe.destination[0] else 4]
+        with socket.socket(family) as client:
             client.settimeout(options.probe_timeout)
             client.connect(probe.destination)
             time.sleep(options.probe_timeout)
@@ -98,10 +131,12 @@ def _dial_and_exit(probe: Probe, options: Options) -> None:
 
 
 @contextlib.contextmanager
-def _listen(port: int) -> Iterator[socket.socket]:
-    with socket.socket() as listener:
+def _listen(version: int, port: int) -> Iterator[socket.socket]:
+    with socket.socket(_FAMILIES[version]) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("0.0.0.0", port))  # noqa: S104  # redirected packets arrive on any address
+        if version == 6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((_ANY[version], port))
         listener.listen()
         yield listener
 
@@ -110,11 +145,11 @@ def _is_proxy(options: Options) -> bool:
     return str(os.getuid()) in options.proxy_uids or str(os.getgid()) in options.proxy_gids
 
 
-def _own_address() -> str:
+def _own_address(version: int) -> str:
     """Return the address that packets to the outside leave from; empty if there is no route."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((_DOCUMENTATION_ADDRESS, 9))
-        except OSError:
-            return ""
-        return str(probe.getsockname()[0])
+    try:
+        with socket.socket(_FAMILIES[version], socket.SOCK_DGRAM) as probe:
+            probe.connect((_NOBODY[version], 9))
+            return str(probe.getsockname()[0])
+    except OSError:  # no route, or a kernel without the family
+        return ""

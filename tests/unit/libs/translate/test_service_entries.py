@@ -1,7 +1,9 @@
 import pytest
 
+from libs.model.ids import Ref
 from libs.model.mesh import Mesh
 from libs.model.service import Protocol, Resolution, Service, ServicePort
+from libs.translate.apply import Remove, apply
 from libs.translate.auto_addresses import Claim
 from libs.translate.state import State
 from tests.support.resources import mesh_of, translated
@@ -216,7 +218,7 @@ def test_of_two_that_want_one_address_the_older_keeps_it() -> None:
     alone = auto(entry(first, spec=DNS.format("a.b")))["a.b"]
     texts = [
         entry(first, created=1, spec=DNS.format("a.b")),
-        entry(second, created=2, spec=DNS.format("a.b")),
+        entry(second, created=2, spec=DNS.format("a.b"), labels="{not: merged}"),
     ]
     state = translated(texts[1]).state
     together = translated(texts[0], state).state.mesh.services
@@ -225,9 +227,25 @@ def test_of_two_that_want_one_address_the_older_keeps_it() -> None:
     assert translated("---".join(texts)).state.mesh.services == together
 
 
+def test_entries_that_agree_are_one_service_of_the_oldest_whichever_comes_first() -> None:
+    old = entry("old", created=1, spec=DNS.format("a.b"))
+    new = entry("new", created=2, spec=DNS.format("a.b").replace("80", "81"))
+    alone = translated(new).state
+    step = translated(old, alone)
+    together = step.state.mesh
+    assert translated("---".join([new, old])).state.mesh.tables == together.tables
+    (service,) = together.services.values()
+    assert service.ref == "ServiceEntry/shop/old"
+    assert sorted(port.number for port in service.ports) == [80, 81]
+    (rest,) = apply(
+        step.state, [Remove(Ref("ServiceEntry/shop/old"), 3.0)]
+    ).state.mesh.services.values()
+    assert rest.ref == "ServiceEntry/shop/new"
+
+
 def test_an_older_owner_of_a_host_in_the_namespace_is_named() -> None:
     texts = [
-        entry("new", created=2, spec=DNS.format("a.b, c.d")),
+        entry("new", created=2, spec=DNS.format("a.b, c.d"), labels="{not: merged}"),
         entry("old", created=1, spec=DNS.format("a.b")),
     ]
     problems = translated("---".join(texts)).problems
