@@ -147,12 +147,17 @@ class Composer:
             self.faults.append(Fault(line(event), self._path(), reason, text))
 
     def _path(self) -> str:
+        """Return where reading is; in what is deeper nested than anybody reads, what is around."""
         path: Path = None
-        for container, key in zip(self._containers, self._keys, strict=True):
+        around = self._containers[:MAX_PATH]
+        for container, key in zip(around, self._keys, strict=False):
             step = len(container) if isinstance(container, list) else key
             path = path if step is None else (path, step)
         return render(path)
 
+
+MAX_PATH = 16
+"""Levels of a path in what is told."""
 
 _COLONS = frozenset({"found unexpected ':'", "did not find expected node content"})
 """What libyaml says of an IPv6 address within brackets; other parsers take some of them."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.api import reasons
-from libs.api.composer import MAX_DEPTH, MAX_FAULTS
+from libs.api.composer import MAX_DEPTH, MAX_FAULTS, MAX_PATH
 from libs.api.documents import MAX_BYTES, MAX_DOCUMENTS, Document, read
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: here}\n"
@@ -77,7 +77,7 @@ def test_what_looks_like_a_document_in_a_text_ends_it_as_yaml_says() -> None:
         ("a: \ud800", 2, "", reasons.INVALID_YAML),
         ("just a text", 3, "", reasons.NOT_AN_OBJECT),
         ("- a\n- list", 3, "", reasons.NOT_AN_OBJECT),
-        ("a: " + "[" * 100, 3, "a" + "[0]" * (MAX_DEPTH - 1), reasons.TOO_DEEP),
+        ("a: " + "[" * 100, 3, "a" + "[0]" * (MAX_PATH - 1), reasons.TOO_DEEP),
         ("a: " + "x" * MAX_BYTES, 2, "", reasons.TOO_LARGE),
     ],
 )
@@ -290,3 +290,11 @@ def test_json_comes_out_as_it_went_in(value: object) -> None:
     (document,) = read(json.dumps({"x": value}, ensure_ascii=False), "f") or [None]
     if document is not None and document.raw is not None:
         assert document.raw == {"x": value}
+
+
+def test_the_path_of_what_is_nested_too_deep_can_be_read() -> None:
+    text = "kind: A\nmetadata: {name: x}\nspec: " + "{a: " * 80 + "1" + "}" * 80
+    (document,) = read(text, "in.yaml")
+    (problem,) = document.problems
+    assert problem.reason == "TooDeep"
+    assert problem.path == "spec" + ".a" * (MAX_PATH - 1)
