@@ -54,13 +54,15 @@ class World(Struct):
     mesh: Mesh
     agent: Agent
     outside: dns.Server
+    server: str
+    """The network's own, which resolv.conf names."""
 
     async def ask(self, *names: str, tcp: bool = False) -> dict[str, list[object]]:
         """Ask as an application of the pod would."""
         options = "options ndots:5 timeout:3 attempts:1" + (" use-vc" if tcp else "")
         line = (sys.executable, "-c", _ASK, *names)
         done = await asyncio.create_subprocess_exec(
-            *under(self.pod, resolv_conf(self.folder, self.pod, options)),
+            *under(self.pod, resolv_conf(self.folder, self.server, options)),
             *line,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -76,9 +78,9 @@ class World(Struct):
         return float(row.removeprefix(name))
 
 
-def resolv_conf(folder: Path, pod: Pod, options: str = "") -> Path:
+def resolv_conf(folder: Path, server: str, options: str = "") -> Path:
     path = folder / f"resolv-{len(options)}.conf"
-    path.write_text(f"nameserver {pod.host}\nsearch {SEARCH}\n{options}\n")
+    path.write_text(f"nameserver {server}\nsearch {SEARCH}\n{options}\n")
     return path
 
 
@@ -103,19 +105,21 @@ MESH = names(
     web_shop_svc_cluster_local="10.96.0.1",
     db_data_svc_cluster_local="10.96.0.2",
     api_example_com="240.240.0.1",
+    six_shop_svc_cluster_local="fd00:96::3",
 )
 
 
-def outside_socket(pod: Pod, kind: socket.SocketKind) -> socket.socket:
-    made = socket.socket(socket.AF_INET, kind)
+def outside_socket(server: str, kind: socket.SocketKind) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, kind)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind((pod.host, 53))
+    made.bind((server, 53))
     return made
 
 
 @asynccontextmanager
-async def world(folder: Path, pod: Pod, *flags: str) -> AsyncIterator[World]:
-    conf = resolv_conf(folder, pod)
+async def world(folder: Path, pod: Pod, *flags: str, family: int = 4) -> AsyncIterator[World]:
+    server = pod.host if family == 4 else pod.host6
+    conf = resolv_conf(folder, server)
     init = (sys.executable, "-m", "services.agent", "init", *flags)
     netns.run(*under(pod, conf), "sh", "-c", f'cd {netns.ROOT} && exec "$0" "$@"', *init)
     environ = {
@@ -127,7 +131,7 @@ async def world(folder: Path, pod: Pod, *flags: str) -> AsyncIterator[World]:
     outside = dns.Server({"outside.test": ["192.0.2.1"], "late.shop.svc.cluster.local": []})
     async with (
         outside.serving(
-            outside_socket(pod, socket.SOCK_DGRAM), outside_socket(pod, socket.SOCK_STREAM)
+            outside_socket(server, socket.SOCK_DGRAM), outside_socket(server, socket.SOCK_STREAM)
         ),
         agents.mesh(folder, MESH, host=pod.host) as mesh,
         agents.agent(
@@ -135,20 +139,22 @@ async def world(folder: Path, pod: Pod, *flags: str) -> AsyncIterator[World]:
         ) as agent,
     ):
         await agent.ready()
-        yield World(pod, folder, mesh, agent, outside)
+        yield World(pod, folder, mesh, agent, outside, server)
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+@pytest.mark.parametrize("family", [4, 6])
 async def test_an_application_finds_the_mesh_and_the_rest(
-    tmp_path: Path, pod: Pod, tcp: bool
+    tmp_path: Path, pod: Pod, family: int, tcp: bool
 ) -> None:
-    async with world(tmp_path, pod, "--redirect-dns") as found:
+    async with world(tmp_path, pod, "--redirect-dns", family=family) as found:
         hosts = {
             "web": ["10.96.0.1"],
             "web.shop": ["10.96.0.1"],
             "db.data": ["10.96.0.2"],
             "db.data.svc.cluster.local": ["10.96.0.2"],
             "api.example.com": ["240.240.0.1"],
+            "six": ["fd00:96::3"],
         }
         assert await found.ask(*hosts, tcp=tcp) == hosts
         assert found.outside.asked == []
@@ -159,8 +165,11 @@ async def test_an_application_finds_the_mesh_and_the_rest(
         assert await found.ask("nowhere.test", tcp=tcp) == {"nowhere.test": [socket.EAI_NONAME]}
 
 
-async def test_without_the_rules_the_agent_is_not_asked(tmp_path: Path, pod: Pod) -> None:
-    async with world(tmp_path, pod) as found:
+@pytest.mark.parametrize("family", [4, 6])
+async def test_without_the_rules_the_agent_is_not_asked(
+    tmp_path: Path, pod: Pod, family: int
+) -> None:
+    async with world(tmp_path, pod, family=family) as found:
         assert await found.ask("web") == {"web": [socket.EAI_NONAME]}
         assert await found.passed_on() == 0
         assert found.outside.asked

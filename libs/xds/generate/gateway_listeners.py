@@ -152,7 +152,7 @@ class _Builder:
         if server.tls is None:
             return _Chain(filters, source=bound.ref)
         sni = tuple(host.name for host in server.hosts)
-        socket = tls_gateway.server_tls(server, server.tls)
+        socket = tls_gateway.server_tls(server, server.tls, self._own.settings)
         return _Chain(filters, sni=sni, tls=True, socket=socket, source=bound.ref)
 
     def _http(self, planned: GatewayListener, bound: BoundServer, listener: str) -> list[Filter]:

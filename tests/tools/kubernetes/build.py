@@ -1,4 +1,4 @@
-"""Builds etcd, kube-apiserver and kubectl from Go modules, for the tests that want a real API server.
+"""Builds etcd, kube-apiserver and kubectl from Go modules, for tests that want a real API server.
 
 `make tools` runs this; tests only use what is there, and say why they are skipped when nothing is.
 The binaries lie outside of the tree, in a folder named after their versions, so that a new version
