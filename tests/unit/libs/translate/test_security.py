@@ -134,7 +134,7 @@ data:
     [("sso", "HostNotFound"), ("metrics", "UnknownProvider"), ("nobody", "UnknownProvider")],
 )
 def test_an_authorizer_that_cannot_be_asked_is_a_problem(provider: str, reason: str) -> None:
-    written = f"  {{action: CUSTOM, provider: {{name: ask-{provider}}}, rules: [{{}}]}}"
+    written = f"  {{action: CUSTOM, provider: {{name: {provider}}}, rules: [{{}}]}}"
     found = translated(MESH + ACCESS.replace("{istio.io/dry-run: 'true'}", "{}") + written).problems
     assert [(it.path, it.reason) for it in found] == [("spec.provider.name", reason)]
 
