@@ -53,6 +53,11 @@ class NamedResource(Struct, frozen=True, gc=False):
     any_bytes: bytes  # google.protobuf.Any
     delta_bytes: bytes  # envoy.service.discovery.v3.Resource
 
+    @property
+    def unknown(self) -> bool:
+        """Whether only a client has it, and nobody here knows what it is. It is never sent."""
+        return not self.delta_bytes
+
 
 def resource(
     name: str, type_url: str, *, body: bytes, sources: Iterable[Ref] = ()
@@ -66,6 +71,11 @@ def resource(
     delta_bytes = field(3, name) + field(1, version) + field(2, any_bytes)
     unique = tuple(sorted({source for source in sources if source}))
     return NamedResource(name, type_url, body, version, unique, any_bytes, delta_bytes)
+
+
+def unknown(name: str, version: str) -> NamedResource:
+    """Return a resource that a client reports to have, in a version that is not known here."""
+    return NamedResource(name, "", b"", version, (), b"", b"")
 
 
 class Outcome(Struct, frozen=True, gc=False, array_like=True):

@@ -25,6 +25,7 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from google.protobuf.any_pb2 import Any as ProtoAny
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -66,8 +67,8 @@ def _endpoints(cluster: str, port: int) -> ClusterLoadAssignment:
     )
 
 
-def _listener(port: int) -> Listener:
-    manager = hcm.HttpConnectionManager(stat_prefix="web")
+def _listener(port: int, server: str = "") -> Listener:
+    manager = hcm.HttpConnectionManager(stat_prefix="web", server_name=server)
     manager.rds.route_config_name = "80"
     manager.rds.config_source.CopyFrom(_ADS)
     router = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=_packed(Router()))
@@ -104,7 +105,7 @@ def _snapshot(subset: int, port: int, application_port: int) -> Snapshot:
     )
 
 
-async def _statuses_while_pushing(folder: Path, *, gated: bool) -> list[int]:
+async def _statuses_while_pushing(folder: Path, *, gated: bool, whole: bool = False) -> list[int]:
     port, application_port = free_ports(2)
     certificate = TestAuthority().issue("default", "shop")
     statuses: list[int] = []
@@ -116,7 +117,7 @@ async def _statuses_while_pushing(folder: Path, *, gated: bool) -> list[int]:
     first = _snapshot(0, port, application_port)
     async with (
         application("127.0.0.1", application_port),
-        running(first, certificate, folder, gated=gated) as envoy,
+        running(first, certificate, folder, gated=gated, whole=whole) as envoy,
         asyncio.TaskGroup() as callers,
     ):
         done = asyncio.Event()
@@ -126,7 +127,7 @@ async def _statuses_while_pushing(folder: Path, *, gated: bool) -> list[int]:
             await _push(envoy, port, application_port)
         finally:
             done.set()
-    print(f"gated={gated}: {dict(Counter(statuses))} in {PUSHES} pushes")  # noqa: T201
+    print(f"gated={gated} whole={whole}: {dict(Counter(statuses))} in {PUSHES} pushes")  # noqa: T201
     return statuses
 
 
@@ -147,8 +148,9 @@ async def _clusters(envoy: Envoy) -> set[str]:
     }
 
 
-async def test_no_request_fails_while_its_route_moves(tmp_path: Path) -> None:
-    statuses = await _statuses_while_pushing(tmp_path, gated=True)
+@pytest.mark.parametrize("whole", [False, True], ids=["delta", "whole"])
+async def test_no_request_fails_while_its_route_moves(tmp_path: Path, whole: bool) -> None:
+    statuses = await _statuses_while_pushing(tmp_path, gated=True, whole=whole)
     assert len(statuses) > PUSHES
     assert [status for status in statuses if status != 200] == []
 
@@ -156,6 +158,61 @@ async def test_no_request_fails_while_its_route_moves(tmp_path: Path) -> None:
 async def test_without_gates_requests_fail(tmp_path: Path) -> None:
     statuses = await _statuses_while_pushing(tmp_path, gated=False)
     assert [status for status in statuses if status == 503]
+
+
+COLD = "outbound|80||cold.shop"
+
+
+def _never_warm() -> Cluster:
+    """A cluster whose certificate never comes."""
+    context = UpstreamTlsContext()
+    wanted = context.common_tls_context.tls_certificate_sds_secret_configs.add(name="absent")
+    wanted.sds_config.CopyFrom(_ADS)
+    made = _cluster(COLD)
+    made.transport_socket.name = "envoy.transport_sockets.tls"
+    made.transport_socket.typed_config.Pack(context)
+    return made
+
+
+def _with(before: Snapshot, type_url: str, *messages: tuple[str, Message]) -> Snapshot:
+    made = [
+        resource(name, type_url, body=message.SerializeToString(deterministic=True))
+        for name, message in messages
+    ]
+    kept = before.of(type_url).resources
+    both = {**kept, **{one.name: one for one in made}}
+    return Snapshot({**before.sets, type_url: resource_set(type_url, both.values())})
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["delta", "whole"])
+async def test_a_cluster_that_never_gets_warm_holds_up_only_what_names_it(
+    tmp_path: Path, whole: bool
+) -> None:
+    port, application_port = free_ports(2)
+    certificate = TestAuthority().issue("default", "shop")
+    first = _snapshot(0, port, application_port)
+    async with (
+        application("127.0.0.1", application_port),
+        running(first, certificate, tmp_path, whole=whole) as envoy,
+    ):
+        routes = _routes("outbound|80|v0|web.shop")
+        leads = Route(match=RouteMatch(path="/cold"), route=RouteAction(cluster=COLD))
+        routes.virtual_hosts[0].routes.insert(0, leads)
+        cold = _with(_with(first, CLUSTER, (COLD, _never_warm())), ROUTE, ("80", routes))
+        envoy.plane.serve(cold)
+        assert envoy.plane.held
+
+        envoy.plane.serve(_with(cold, LISTENER, ("web", _listener(port, "hardened"))))
+        await envoy.plane.settled([LISTENER])
+        await envoy.active()
+        answer = await http(("127.0.0.1", port))
+        assert (answer.status, answer.headers["server"]) == (200, "hardened")
+        assert envoy.plane.held
+        assert (await http(("127.0.0.1", port), path="/cold")).status == 200  # as before
+
+        envoy.plane.release()
+        await envoy.plane.settled([ROUTE])
+        assert (await http(("127.0.0.1", port), path="/cold")).status == 503
 
 
 pytestmark = pytest.mark.timeout(90)

@@ -30,7 +30,9 @@ from tests.support.examples import examples
 from tests.support.snapshots import snapshot
 from tests.support.xds_client import DeltaClient
 
-CLUSTERS = ("a", "b", "c", "d")
+CLUSTERS = ("w1", "w2", "w3", "w4")
+SECURITY = "auth"
+"""A listener that names no cluster: nothing that warms may hold it up."""
 ROUTES = ("80", "81")
 clusters = st.sampled_from(CLUSTERS)
 NAMING = (LISTENER, ROUTE)
@@ -142,11 +144,13 @@ class SotwProxy:
 
 class OrderMachine(RuleBasedStateMachine):
     gated = True
+    remembers = False  # the client says what it has when it is back
 
     def __init__(self) -> None:
         super().__init__()
-        self.clusters = {"a": 0}
-        self.names = {"80": "a", "81": "a", "tcp": "a"}  # of routes and of a listener
+        self.clusters = {"w1": 0}
+        self.names = {"80": "w1", "81": "w1", "tcp": "w1"}  # of routes and of a listener
+        self.rules = 0
         self.push = 0
         self.responses = Responses()
         self.start()
@@ -178,7 +182,7 @@ class OrderMachine(RuleBasedStateMachine):
             {
                 CLUSTER: everything,
                 ENDPOINT: dict.fromkeys(everything, "1"),
-                LISTENER: {"tcp": self.names["tcp"]},
+                LISTENER: {"tcp": self.names["tcp"], SECURITY: f"rules {self.rules}"},
                 ROUTE: {name: self.names[name] for name in ROUTES},
             }
         )
@@ -202,6 +206,17 @@ class OrderMachine(RuleBasedStateMachine):
         self.push += 1
         self.to_client.extend(self.session.on_snapshot(self._snapshot(), self.push))
 
+    @rule()
+    def forbid_something(self) -> None:
+        """It is in force as soon as the client has read what it is sent, whatever it answers."""
+        self.rules += 1
+        self.push_snapshot()
+        listeners = self.session.watches.get(LISTENER)
+        while self.to_client:
+            self.client_reads(1)
+        if self.gated and listeners is not None and listeners.answered:
+            assert self.proxy.have(LISTENER)[SECURITY].endswith(f" {self.rules}".encode())
+
     @precondition(lambda self: self.proxy.outbox)
     @rule(count=st.integers(1, 4))
     def server_reads(self, count: int) -> None:
@@ -222,7 +237,7 @@ class OrderMachine(RuleBasedStateMachine):
             return
         for type_url in NAMING:
             for name, body in self.proxy.have(type_url).items():
-                if body.decode().split(":")[1] not in self.active:
+                if name != SECURITY and body.decode().split(":")[1] not in self.active:
                     raise NotWarmError(name, body, self.active)
 
     @rule()
@@ -231,8 +246,12 @@ class OrderMachine(RuleBasedStateMachine):
 
     @rule()
     def reconnect(self) -> None:
-        """What has changed meanwhile comes in answers to requests that cannot all wait."""
-        self.checked = False
+        """What has changed meanwhile comes in answers to requests.
+
+        Of clusters that warm since before nobody knows that they do, and whole states cannot say
+        that something stays of which the server knows nothing.
+        """
+        self.checked &= self.remembers and not self.proxy.warming
         self.proxy.connect()
         self._open()
 
@@ -257,6 +276,8 @@ class OrderMachine(RuleBasedStateMachine):
 
 
 class DeltaOrder(OrderMachine):
+    remembers = True
+
     def _proxy(self) -> Proxy:
         return DeltaProxy()
 

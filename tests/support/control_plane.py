@@ -45,7 +45,7 @@ class ControlPlane:
         self._files = FileSecrets(self._found)
         self._snapshot = Snapshot({})
         self._push = 0
-        self._streams: set[tuple[DeltaSession, asyncio.Queue[bytes]]] = set()
+        self._streams: set[tuple[DeltaSession | SotwSession, asyncio.Queue[bytes]]] = set()
         self._responses = Responses()
         self.refused: list[str] = []
         self._changed = asyncio.Event()
@@ -84,10 +84,22 @@ class ControlPlane:
             self._changed.clear()
             await asyncio.wait_for(self._changed.wait(), 20)
 
+    @property
+    def held(self) -> bool:
+        """Whether something waits on a stream for what Envoy answers."""
+        return any(session.held for session, _ in self._streams)
+
+    def release(self) -> None:
+        """Send what waits, as config-push does after a time."""
+        for session, outbox in self._streams:
+            for body in session.release():
+                outbox.put_nowait(body)
+
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return what a gRPC server has to know."""
         return (
             _handler(_ADS, "DeltaAggregatedResources", self._delta),
+            _handler(_ADS, "StreamAggregatedResources", self._whole),
             _handler(_SDS, "StreamSecrets", self._stream_secrets),
         )
 
@@ -95,6 +107,19 @@ class ControlPlane:
         self, requests: AsyncIterator[bytes], _context: object
     ) -> AsyncIterator[bytes]:
         session = DeltaSession(self._responses, gated=self._gated)
+        async for body in self._stream(requests, session):
+            yield body
+
+    async def _whole(
+        self, requests: AsyncIterator[bytes], _context: object
+    ) -> AsyncIterator[bytes]:
+        session = SotwSession(self._responses, gated=self._gated)
+        async for body in self._stream(requests, session):
+            yield body
+
+    async def _stream(
+        self, requests: AsyncIterator[bytes], session: DeltaSession | SotwSession
+    ) -> AsyncIterator[bytes]:
         outbox: asyncio.Queue[bytes] = asyncio.Queue()
         stream = (session, outbox)
         self._streams.add(stream)
@@ -117,12 +142,11 @@ class ControlPlane:
     async def _read(
         self,
         requests: AsyncIterator[bytes],
-        session: DeltaSession,
+        session: DeltaSession | SotwSession,
         outbox: asyncio.Queue[bytes],
     ) -> None:
         async for body in requests:
-            request = discovery_pb2.DeltaDiscoveryRequest.FromString(body)
-            for answer in session.on_request(request):
+            for answer in _answers(session, body):
                 outbox.put_nowait(answer)
             for event in session.take_events():
                 self._note(event)
@@ -158,12 +182,18 @@ class ControlPlane:
         return Snapshot({SECRET: resource_set(SECRET, found)})
 
 
+def _answers(session: DeltaSession | SotwSession, body: bytes) -> list[bytes]:
+    if isinstance(session, DeltaSession):
+        return session.on_request(discovery_pb2.DeltaDiscoveryRequest.FromString(body))
+    return session.on_request(discovery_pb2.DiscoveryRequest.FromString(body))
+
+
 def _versions(items: ResourceSet) -> dict[str, str]:
     """Return versions by name; that of a set also says of which parts it was made."""
     return {name: item.version for name, item in items.resources.items()}
 
 
-def _unfinished(session: DeltaSession) -> bool:
+def _unfinished(session: DeltaSession | SotwSession) -> bool:
     return session.held or any(watch.ledger.waiting for watch in session.watches.values())
 
 

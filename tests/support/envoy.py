@@ -109,12 +109,19 @@ async def running(
     folder: Path,
     *,
     gated: bool = True,
+    whole: bool = False,
     options: Sequence[str] = (),
 ) -> AsyncIterator[Envoy]:
-    """Run an Envoy that has taken over `snapshot` and holds `certificate`."""
+    """Run an Envoy that has taken over `snapshot` and holds `certificate`.
+
+    `whole`: it speaks the state-of-the-world protocol.
+    """
     plane = ControlPlane(certificate, gated=gated)
     plane.serve(snapshot)
-    async with serving(plane, folder / "xds"), _process(folder, options) as (process, admin):
+    async with (
+        serving(plane, folder / "xds"),
+        _process(folder, options, whole=whole) as (process, admin),
+    ):
         envoy = Envoy(process, admin, folder, plane)
         try:
             await envoy.active()
@@ -131,7 +138,7 @@ def access_log(folder: Path) -> Path:
 
 @asynccontextmanager
 async def _process(
-    folder: Path, options: Sequence[str]
+    folder: Path, options: Sequence[str], *, whole: bool
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     admin, ready, prometheus = free_ports(3)
     rendered = bootstrap.render(
@@ -146,6 +153,8 @@ async def _process(
         )
     )
     rendered["stats_flush_interval"] = "0.05s"  # histograms show only what was flushed
+    if whole:
+        rendered["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"
     config = folder / "bootstrap.json"
     config.write_text(json.dumps(rendered))
     with (folder / "envoy.log").open("ab") as log:  # Envoy opens it once more for access logs

@@ -18,7 +18,7 @@ from libs.xds.stream.responses import Response
 from libs.xds.stream.session import Session, Step
 from libs.xds.stream.subscription import ANY, first
 from libs.xds.stream.watch import Watch
-from libs.xds.types import ENDPOINT, ROUTE, ResourceSet
+from libs.xds.types import CLUSTER, ENDPOINT, ROUTE, ResourceSet, resource_set, unknown
 
 _STOP_AT_FIRST_ERROR = frozenset({ENDPOINT, ROUTE})
 
@@ -54,6 +54,18 @@ class DeltaSession(Session):
         # have: endpoints always come whole.
         reported = {} if watch.type_url == ENDPOINT else watch.reported
         return self._responses.since(reported, new, watch.wanted)
+
+    def _first_at_once(self, watch: Watch) -> ResourceSet:
+        new = super()._first_at_once(watch)
+        if watch.type_url != CLUSTER or watch.answered or not watch.reported or not self._gated:
+            return new
+        # Until its routes are compared, too, the client may name whatever it has, and what left
+        # while it was away.
+        self._returned = True
+        known = new.resources
+        missed = [item for item in sorted(watch.reported.items()) if item[0] not in known]
+        staying = resource_set(CLUSTER, [unknown(name, version) for name, version in missed])
+        return self._responses.union(staying, new)
 
     def _settle(self, watch: Watch, request: discovery_pb2.DeltaDiscoveryRequest) -> list[bytes]:
         nonce = request.response_nonce

@@ -54,19 +54,19 @@ def since(reported: Mapping[str, str], new: ResourceSet, wanted: Subscription) -
 def only(names: Iterable[str], new: ResourceSet) -> Difference:
     """Return the answer to a request for exactly `names`."""
     ordered = sorted(names)
-    found = (new.resources.get(name) for name in ordered)
+    there = {name: new.resources[name] for name in ordered if name in new.resources}
     return Difference(
-        tuple(item for item in found if item is not None),
-        tuple(name for name in ordered if name not in new.resources),
+        tuple(item for item in there.values() if not item.unknown),
+        tuple(name for name in ordered if name not in there or there[name].unknown),
     )
 
 
 def selected(new: ResourceSet, wanted: Subscription) -> Iterable[NamedResource]:
     """Return those resources of a set that a client wants, in an order that depends on both."""
     if wanted.wildcard:
-        return new.resources.values()
+        return (item for item in new.resources.values() if not item.unknown)
     found = (new.resources.get(name) for name in sorted(wanted.names))
-    return (item for item in found if item is not None)
+    return (item for item in found if item is not None and not item.unknown)
 
 
 def union(old: ResourceSet, new: ResourceSet) -> ResourceSet:
@@ -75,3 +75,36 @@ def union(old: ResourceSet, new: ResourceSet) -> ResourceSet:
     if not leaving:
         return new
     return resource_set(new.type_url, [*new.resources.values(), *leaving], new.outcomes)
+
+
+MANY = 128
+"""Of so many cold clusters it is not looked which resource names which: then all wait."""
+
+
+def warm(
+    old: ResourceSet, new: ResourceSet, cold: frozenset[str], *, reported: Mapping[str, str]
+) -> ResourceSet:
+    """Return `new` with what a client has of it, in `old`, for each resource that has to wait.
+
+    That is what differs and names a cluster of `cold`. Beside it nothing is taken away. `reported`
+    are versions that a client has before its first answer. The result is `new` if nothing waits.
+    """
+    had = {name: item.version for name, item in old.resources.items()} or reported
+    waiting = {
+        item.name
+        for item in new.resources.values()
+        if had.get(item.name) != item.version and _names(item, cold)
+    }
+    if not waiting:
+        return new
+    kept = (
+        old.resources.get(name) if name in waiting else item for name, item in new.resources.items()
+    )
+    leaving = (item for name, item in old.resources.items() if name not in new.resources)
+    found = [item for item in (*kept, *leaving) if item is not None]
+    return resource_set(new.type_url, found, new.outcomes)
+
+
+def _names(item: NamedResource, clusters: frozenset[str]) -> bool:
+    """Tell whether a resource may name one of `clusters`: its bytes hold the name."""
+    return len(clusters) > MANY or any(name.encode() in item.body for name in clusters)

@@ -10,7 +10,15 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from msgspec import Struct
 
-from libs.xds.stream.difference import Difference, between, only, selected, since, union
+from libs.xds.stream.difference import (
+    Difference,
+    between,
+    only,
+    selected,
+    since,
+    union,
+    warm,
+)
 from libs.xds.stream.subscription import Interner, Subscription
 from libs.xds.types import SECRET, NamedResource, ResourceSet, field
 
@@ -72,13 +80,29 @@ class Responses:
 
     def union(self, old: ResourceSet, new: ResourceSet) -> ResourceSet:
         """Return the shared result of `difference.union`."""
-        key = (new.type_url, old.version, new.version)
+        return self._union((new.type_url, old.version, new.version), lambda: union(old, new))
+
+    def _union(self, key: Key, make: Callable[[], ResourceSet]) -> ResourceSet:
         found = self._unions.get(key)
         if found is None:
             if len(self._unions) >= MAX_UNIONS:
                 del self._unions[next(iter(self._unions))]
-            found = self._unions[key] = union(old, new)
+            found = self._unions[key] = make()
         return found
+
+    def warm(
+        self,
+        old: ResourceSet,
+        new: ResourceSet,
+        cold: frozenset[str],
+        *,
+        reported: Mapping[str, str],
+    ) -> ResourceSet:
+        """Return the result of `difference.warm`, shared when nothing is reported."""
+        if reported:
+            return warm(old, new, cold, reported=reported)
+        key = (new.type_url, old.version, new.version, cold)
+        return self._union(key, lambda: warm(old, new, cold, reported={}))
 
     def split(self, change: Difference) -> tuple[Difference, Difference]:
         """Return the upserts and the removals of `change` apart, shared like `change` itself."""

@@ -1,10 +1,11 @@
 """Session: what both protocols share: the watches, what a snapshot changes for each, and events.
 
-A push goes in three stages. Clusters, endpoints and secrets go at once; clusters that nobody needs
-any more stay for now. What may name clusters follows when all clusters sent are answered for: Envoy
-answers when they are warm. Clusters leave when what stopped naming them is answered for. A newer
-snapshot replaces whatever has not been sent. `held` tells that something waits; who has a clock
-ends that with `release`.
+Clusters, endpoints and secrets go at once; clusters that nobody needs any more stay for now. What
+else is new goes at once as well, but for the single resources that name a cluster which is cold:
+new to the client, and not answered for, as Envoy answers when all are warm. These wait, and so does
+every removal beside them, as what replaces it may be among those that wait. Clusters leave when
+what stopped naming them is answered for. A newer snapshot replaces whatever has not been sent.
+`held` tells that something waits; who has a clock ends that with `release`.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,15 @@ from libs.xds.stream.limits import Limits
 from libs.xds.stream.responses import Response, Responses
 from libs.xds.stream.subscription import Subscription
 from libs.xds.stream.watch import Watch, in_push_order
-from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, SECRET, ResourceSet, Snapshot
+from libs.xds.types import (
+    CLUSTER,
+    ENDPOINT,
+    EXTENSION,
+    LISTENER,
+    SECRET,
+    ResourceSet,
+    Snapshot,
+)
 
 NOTHING: frozenset[str] = frozenset()
 AT_ONCE = frozenset({CLUSTER, ENDPOINT, SECRET})
@@ -46,9 +55,12 @@ class Session:
         self._responses = responses
         self._limits = limits
         self._gated = gated  # False: nothing waits for any answer
-        self._arriving: set[str] = set()  # nonces of responses that brought clusters
+        self._cold: dict[str, str] = {}  # clusters, with the nonce of their latest response
         self._naming: set[tuple[str, str]] = set()  # type and nonce of what may name clusters
         self._held = False
+        self._returned = (
+            False  # the client has been here before, and its routes are not compared yet
+        )
         self._endpoints: ResourceSet | None = None  # with those of clusters that stay for now
         self._snapshot = Snapshot({})
         self._push = 0
@@ -69,10 +81,11 @@ class Session:
         """Return what comes next, as if what it waits for had been answered: one stage at most."""
         if not self._held:
             return []
-        if self._warming_up():
-            self._arriving.clear()
+        if self._cold_clusters():
+            self._cold.clear()
         else:
             self._naming.clear()
+            self._returned = False
         return self._advance()
 
     def take_events(self) -> list[Event]:
@@ -92,17 +105,15 @@ class Session:
     def _advance(self) -> list[bytes]:
         """Send all of the snapshot that need not wait."""
         bodies = self._take(self._first_steps())
-        following = self._following_steps()
-        if self._warming_up():
-            self._held = any(map(self._due, [*following, *self._last_steps()]))
-            return bodies
-        bodies += self._take(following)
-        last = self._last_steps()
-        self._held = any(map(self._due, last)) and self._still_named()
+        bodies += self._take(self._following_steps())
+        rest = any(map(self._due, self._following_steps(whole=True)))
+        last = any(map(self._due, self._last_steps()))
+        self._held = rest or (last and self._still_named())
         if self._held:
             return bodies
-        self._keep_endpoints(stay=False)
-        return bodies + self._take(last)
+        if not self._still_named():
+            self._keep_endpoints(stay=False)
+        return bodies + self._take(self._last_steps())
 
     def _resume(self) -> list[bytes]:
         """Go on after an answer, if that was waited for."""
@@ -120,19 +131,26 @@ class Session:
     def _due(self, step: Step) -> bool:
         return not step.watch.answered or self._worth_sending(step)
 
-    def _warming_up(self) -> bool:
+    def _cold_clusters(self) -> frozenset[str]:
+        """Return the clusters to which no request may be led yet."""
         clusters = self._watches.get(CLUSTER)
-        if clusters is not None:
-            self._arriving = {nonce for nonce in self._arriving if clusters.ledger.waits(nonce)}
-        return bool(self._arriving)
+        if clusters is not None and self._cold:
+            waits, there = clusters.ledger.waits, clusters.applied.resources
+            self._cold = {
+                name: nonce for name, nonce in self._cold.items() if waits(nonce) and name in there
+            }
+        return frozenset(self._cold)
 
     def _still_named(self) -> bool:
+        if self._returned:
+            listeners = self._watches.get(LISTENER)
+            self._returned = listeners is None or not listeners.answered
         self._naming = {
             (type_url, nonce)
             for type_url, nonce in self._naming
             if self._watches[type_url].ledger.waits(nonce)
         }
-        return bool(self._naming)
+        return self._returned or bool(self._naming)
 
     def _want_anew(self, watch: Watch, wanted: Subscription) -> None:
         """Change what is wanted. What was not wanted was not held, but may have to be now."""
@@ -147,7 +165,11 @@ class Session:
         if new is None or new is watch.applied:
             return names
         known = watch.applied.resources
-        return frozenset(name for name in names if name in known or name not in new.resources)
+        return frozenset(
+            name
+            for name in names
+            if name not in new.resources or (name in known and not known[name].unknown)
+        )
 
     def _first(self, watch: Watch, new: ResourceSet) -> Difference:
         raise NotImplementedError
@@ -169,8 +191,8 @@ class Session:
         """Answer the first request of a type."""
         if watch.type_url not in self._snapshot.sets:
             return []
-        new = self._current(watch.type_url)
-        if watch.type_url not in AT_ONCE and self._warming_up():
+        new = self._first_set(watch)
+        if new is None:
             self._held = True
             return []
         bodies = self._send(Step(watch, self._first(watch, new), new))
@@ -200,7 +222,7 @@ class Session:
         stay = self._may_be_named()
         self._keep_endpoints(stay=stay)
         for watch in self._in_push_order(at_once=True):
-            new = self._current(watch.type_url)
+            new = self._first_at_once(watch)
             if watch.type_url == CLUSTER and watch.answered and stay:
                 new = self._responses.union(watch.applied, new)
             again = warming if watch.type_url == ENDPOINT else NOTHING
@@ -208,6 +230,10 @@ class Session:
             if watch.type_url == CLUSTER:
                 warming = self._warming(watch, step.change)
             yield step
+
+    def _first_at_once(self, watch: Watch) -> ResourceSet:
+        """Return what of a type that never waits is to be sent for now."""
+        return self._current(watch.type_url)
 
     def _keep_endpoints(self, *, stay: bool) -> None:
         new, clusters = self._snapshot.sets.get(ENDPOINT), self._watches.get(CLUSTER)
@@ -224,13 +250,29 @@ class Session:
             return self._endpoints
         return self._snapshot.sets[type_url]
 
-    def _following_steps(self) -> list[Step]:
-        watches = self._in_push_order(at_once=False)
-        sets = self._snapshot.sets
-        return [
-            Step(watch, self._change(watch, sets[watch.type_url], NOTHING), sets[watch.type_url])
-            for watch in watches
-        ]
+    def _following_steps(self, *, whole: bool = False) -> list[Step]:
+        """Return the steps to all that may name clusters, or to that of it which need not wait."""
+        cold = NOTHING if whole else self._cold_clusters()
+        steps = []
+        for watch in self._in_push_order(at_once=False):
+            new = self._first_set(watch, cold) if not watch.answered else self._warm(watch, cold)
+            if new is not None:
+                steps.append(Step(watch, self._change(watch, new, NOTHING), new))
+        return steps
+
+    def _warm(self, watch: Watch, cold: frozenset[str]) -> ResourceSet:
+        """Return the set of the snapshot, with what the client has for what names cold clusters."""
+        new = self._snapshot.sets[watch.type_url]
+        if not cold:
+            return new
+        return self._responses.warm(watch.applied, new, cold, reported=watch.reported)
+
+    def _first_set(self, watch: Watch, cold: frozenset[str] | None = None) -> ResourceSet | None:
+        """Return what to answer the first request of a type with; None if that has to wait."""
+        if watch.type_url in AT_ONCE:
+            return self._first_at_once(watch)
+        new = self._warm(watch, self._cold_clusters() if cold is None else cold)
+        return new if new is self._snapshot.sets[watch.type_url] else None
 
     def _last_steps(self) -> list[Step]:
         """Return the steps that take away the clusters that nothing names any more."""
@@ -243,7 +285,7 @@ class Session:
 
     def _may_be_named(self) -> bool:
         """Tell whether the client may have, or be about to get, what names clusters that leave."""
-        return self._still_named() or any(map(self._due, self._following_steps()))
+        return self._still_named() or any(map(self._due, self._following_steps(whole=True)))
 
     def _in_push_order(self, *, at_once: bool) -> list[Watch]:
         return [
@@ -293,12 +335,24 @@ class Session:
         watch.reported = {}
         return response.body
 
+    def _arriving(self, step: Step) -> list[str]:
+        """Return the clusters of a response that the client does not have yet, warm.
+
+        Of one that it has, the old version serves until the new one is warm.
+        """
+        watch = step.watch
+        arriving = [item.name for item in step.change.upserts]
+        if step.new is watch.applied:  # asked for anew, so who knows what of it the client has
+            return arriving
+        cold = self._cold_clusters()
+        had = watch.applied.resources if watch.answered else watch.reported
+        return [name for name in arriving if name not in had or name in cold]
+
     def _await(self, step: Step, nonce: str) -> None:
         if step.watch.type_url not in AT_ONCE:
             self._naming.add((step.watch.type_url, nonce))
             if len(self._naming) > MAX_AWAITED:
                 self._still_named()  # forgets what is answered
-        elif step.watch.type_url == CLUSTER and step.change.upserts:
-            self._arriving.add(nonce)
-            if len(self._arriving) > MAX_AWAITED:
-                self._warming_up()
+        elif step.watch.type_url == CLUSTER:
+            arriving = self._arriving(step)
+            self._cold.update(dict.fromkeys(arriving, nonce))

@@ -57,7 +57,7 @@ def test_nothing_is_answered_before_there_is_a_snapshot_and_then_all_of_it() -> 
     assert _ask(session, LISTENER) == []
     assert _ask(session, CLUSTER) == []
 
-    (first,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, LISTENER: {"l": "1"}}), 1))
+    (first,) = _read(session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, LISTENER: {"l": "a"}}), 1))
     (second,) = _ack(session, first)
     assert (first.type_url, _names(first)) == (CLUSTER, ["a"])
     assert (second.type_url, _names(second)) == (LISTENER, ["l"])
@@ -80,13 +80,18 @@ def test_the_first_request_is_answered_even_with_a_nonce_and_even_if_nothing_dif
 
 def test_reported_versions_save_what_is_equal_and_remove_what_is_gone() -> None:
     session = _session()
-    current = snapshot({CLUSTER: {"a": "1", "b": "1"}})
+    current = snapshot({CLUSTER: {"a": "1", "b": "1"}, LISTENER: {}})
     session.on_snapshot(current, 1)
     reported = {"a": current.of(CLUSTER).resources["a"].version, "b": "other", "gone": "1"}
 
     (answer,) = _ask(session, CLUSTER, initial_resource_versions=reported)
     assert _names(answer) == ["b"]
-    assert list(answer.removed_resources) == ["gone"]
+    assert not answer.removed_resources  # its routes have not been compared yet
+    (listeners,) = _ask(session, LISTENER)
+    assert session.held
+    (removal,) = _ack(session, listeners)
+    assert (removal.type_url, list(removal.removed_resources)) == (CLUSTER, ["gone"])
+    assert not session.held
 
 
 def test_endpoints_come_whole_after_a_reconnect_because_clusters_may_wait_for_them() -> None:
@@ -225,8 +230,9 @@ def _following() -> DeltaSession:
     return session
 
 
-_BEFORE = {CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}, LISTENER: {"l": "1"}, ROUTE: {"r": "1"}}
-_AFTER = {CLUSTER: {"b": "1"}, ENDPOINT: {"a": "2"}, LISTENER: {"l": "2"}, ROUTE: {"r": "2"}}
+_BEFORE = {CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}, LISTENER: {"l": "a"}, ROUTE: {"r": "a"}}
+_AFTER = {CLUSTER: {"b": "1"}, ENDPOINT: {"a": "2"}, LISTENER: {"l": "b"}, ROUTE: {"r": "b"}}
+"""Listeners and routes say which cluster they name."""
 
 
 def test_routes_wait_for_clusters_and_clusters_leave_when_routes_are_answered() -> None:
@@ -270,12 +276,13 @@ def test_what_is_held_can_be_released_stage_by_stage() -> None:
 def test_a_newer_snapshot_replaces_what_is_held_and_waits_for_both() -> None:
     session = _following()
     first_arrival, _ = _read(session.on_snapshot(snapshot(_AFTER), 2))
-    newest = {**_AFTER, CLUSTER: {"a": "1", "c": "1"}, ROUTE: {"r": "3"}}
+    more = {LISTENER: {"l": "c"}, ROUTE: {"r": "c"}}
+    newest = {**_AFTER, CLUSTER: {"a": "1", "c": "1"}, **more}
     (second_arrival,) = _read(session.on_snapshot(snapshot(newest), 3))
 
     assert _ack(session, first_arrival) == []
     _, routes = _ack(session, second_arrival)
-    assert routes.resources[0].resource.value == b"r:3"
+    assert routes.resources[0].resource.value == b"r:c"
 
 
 def test_a_snapshot_that_takes_the_change_back_leaves_nothing_held() -> None:
@@ -287,11 +294,11 @@ def test_a_snapshot_that_takes_the_change_back_leaves_nothing_held() -> None:
 
 def test_while_routes_are_held_a_name_is_answered_as_it_was_and_a_new_one_waits() -> None:
     session = _following()
-    more = {**_AFTER, ROUTE: {"r": "2", "new": "1"}}
+    more = {**_AFTER, ROUTE: {"r": "b", "new": "b"}}
     arrival, _ = _read(session.on_snapshot(snapshot(more), 2))
 
     (old,) = _ask(session, ROUTE, "r", "new")
-    assert [item.resource.value for item in old.resources] == [b"r:1"]
+    assert [item.resource.value for item in old.resources] == [b"r:a"]
     assert not old.removed_resources
     (absent,) = _ask(session, ROUTE, "absent")
     assert list(absent.removed_resources) == ["absent"]
@@ -303,7 +310,7 @@ def test_what_is_wanted_again_while_clusters_warm_comes_when_they_are_warm() -> 
     session = _following()
     _ask(session, LISTENER, resource_names_unsubscribe=["*"])
     _ask(session, ROUTE, resource_names_unsubscribe=["r"])
-    more = {**_BEFORE, CLUSTER: {"a": "1", "b": "1"}, LISTENER: {"l": "2"}, ROUTE: {"r": "2"}}
+    more = {**_BEFORE, CLUSTER: {"a": "1", "b": "1"}, LISTENER: {"l": "b"}, ROUTE: {"r": "b"}}
     (arrival,) = _read(session.on_snapshot(snapshot(more), 2))
     assert not session.held  # nobody wants what would wait
 
@@ -311,14 +318,15 @@ def test_what_is_wanted_again_while_clusters_warm_comes_when_they_are_warm() -> 
     _ask(session, ROUTE, "r")
     assert session.held
     listeners, routes = _ack(session, arrival)
-    assert listeners.resources[0].resource.value == b"l:2"
-    assert routes.resources[0].resource.value == b"r:2"
+    assert listeners.resources[0].resource.value == b"l:b"
+    assert routes.resources[0].resource.value == b"r:b"
 
 
 def test_what_is_left_and_wanted_again_before_the_first_answer_is_sent_again() -> None:
-    version = snapshot(_BEFORE).of(LISTENER).resources["l"].version
+    before = snapshot({**_BEFORE, LISTENER: {"l": "1", "m": "a"}})
+    version = before.of(LISTENER).resources["l"].version
     session = _session()
-    session.on_snapshot(snapshot(_BEFORE), 1)
+    session.on_snapshot(before, 1)
     (clusters,) = _ask(session, CLUSTER)
     assert _ask(session, LISTENER, initial_resource_versions={"l": version}) == []
     assert _ask(session, LISTENER, resource_names_unsubscribe=["*"]) == []
@@ -502,10 +510,12 @@ def test_names_and_types_add_up_over_requests() -> None:
 
 def test_sixty_thousand_reported_versions_are_not_too_many() -> None:
     session = _session()
-    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}}), 1)
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, LISTENER: {}}), 1)
     reported = {f"outbound|80||s{number}.shop.svc.cluster.local": "1" for number in range(60_000)}
 
-    (answer,) = _ask(session, CLUSTER, initial_resource_versions=reported)
+    _ask(session, CLUSTER, initial_resource_versions=reported)
+    (listeners,) = _ask(session, LISTENER)
+    (answer,) = _ack(session, listeners)
     assert len(answer.removed_resources) == 60_000
 
 
@@ -515,4 +525,85 @@ def test_what_was_answered_is_not_remembered_for_ever() -> None:
         for answer in [*_ask(session, CLUSTER, "a"), *_ask(session, ROUTE, "r")]:
             _ack(session, answer)
 
-    assert max(len(session._arriving), len(session._naming)) <= MAX_AWAITED
+    assert len(session._naming) <= MAX_AWAITED
+    assert len(session._cold) <= 1
+
+
+def test_what_names_no_cold_cluster_does_not_wait() -> None:
+    """A cluster that never gets warm holds up nobody but those that name it."""
+    session = _following()
+    cold = {**_BEFORE, CLUSTER: {"a": "1", "cold": "1"}, ROUTE: {"r": "a", "s": "cold"}}
+    (arrival,) = _read(session.on_snapshot(snapshot(cold), 2))
+    assert _names(arrival) == ["cold"]
+    _ask(session, ROUTE, "s")
+    assert session.held
+
+    hardened = {**cold, LISTENER: {"l": "a, to friends alone"}}
+    (listeners,) = _read(session.on_snapshot(snapshot(hardened), 3))
+    assert listeners.resources[0].resource.value == b"l:a, to friends alone"
+    assert _ack(session, listeners) == []
+    assert session.held
+    (routes,) = _ack(session, arrival)
+    assert _names(routes) == ["s"]
+    assert not session.held
+
+
+def test_beside_what_waits_nothing_is_taken_away_that_it_may_replace() -> None:
+    session = _following()
+    moved = {**_BEFORE, CLUSTER: {"a": "1", "b": "1"}, LISTENER: {"m": "b"}}
+    (arrival,) = _read(session.on_snapshot(snapshot(moved), 2))
+
+    (listeners,) = _ack(session, arrival)
+    assert (_names(listeners), list(listeners.removed_resources)) == (["m"], ["l"])
+
+
+def test_a_changed_cluster_is_not_cold_because_its_old_version_serves() -> None:
+    session = _following()
+    changed = {**_BEFORE, CLUSTER: {"a": "2"}, ROUTE: {"r": "a, differently"}}
+    answers = _read(session.on_snapshot(snapshot(changed), 2))
+    assert [answer.type_url for answer in answers] == [CLUSTER, ENDPOINT, ROUTE]
+
+
+def test_after_a_reconnect_what_the_client_has_does_not_wait_again() -> None:
+    before = snapshot({**_BEFORE, CLUSTER: {"a": "1", "b": "1"}})
+    have = {
+        type_url: {name: item.version for name, item in before.of(type_url).resources.items()}
+        for type_url in (CLUSTER, LISTENER, ROUTE)
+    }
+    session = _session()
+    session.on_snapshot(before, 1)
+    del have[CLUSTER]["b"]
+    _ask(session, CLUSTER, initial_resource_versions=have[CLUSTER])
+    (listeners,) = _ask(session, LISTENER, initial_resource_versions=have[LISTENER])
+    (routes,) = _ask(session, ROUTE, "r", initial_resource_versions=have[ROUTE])
+    assert _names(listeners) == _names(routes) == []
+
+
+def test_clusters_that_left_meanwhile_go_in_the_end_even_if_no_listeners_are_asked_for() -> None:
+    session = _session()
+    session.on_snapshot(snapshot(_BEFORE), 1)
+    _ask(session, CLUSTER, initial_resource_versions={"a": "1", "gone": "1"})
+    assert session.held
+    (removal,) = _read(session.release())
+    assert list(removal.removed_resources) == ["gone"]
+
+
+def test_what_leaves_right_after_a_reconnect_waits_for_routes_that_were_not_compared_yet() -> None:
+    before = snapshot({**_BEFORE, CLUSTER: {"a": "1", "b": "1"}})
+    clusters = before.of(CLUSTER).resources
+    session = _session()
+    session.on_snapshot(before, 1)
+    reported = {name: item.version for name, item in clusters.items()}
+    _ask(session, CLUSTER, initial_resource_versions=reported)
+    assert session.on_snapshot(snapshot(_BEFORE), 2) == []
+    (listeners,) = _ask(session, LISTENER)
+    (removal,) = _ack(session, listeners)
+    assert list(removal.removed_resources) == ["b"]
+
+
+def test_a_cluster_that_only_the_client_knows_is_never_sent() -> None:
+    session = _session()
+    session.on_snapshot(snapshot(_BEFORE), 1)
+    _ask(session, CLUSTER, initial_resource_versions={"gone": "1"})
+    (answer,) = _ask(session, CLUSTER, "gone")
+    assert (_names(answer), list(answer.removed_resources)) == ([], ["gone"])
