@@ -30,7 +30,6 @@ STATES = (SUPPORTED, NOTED, FLAGGED, REFUSED, UNTESTED)
 _NOTED: Mapping[tuple[str, str], str] = {
     ("Sidecar", "spec.ingress[].port.name"): "a name for people, checked as in Istio",
     ("Sidecar", "spec.egress[].port.name"): "a name for people, checked as in Istio",
-    ("Pod", "spec.hostNetwork"): "what `seinectl analyze` says of injection depends on it",
 }
 """Fields that are read, and that nothing has to come of."""
 _HEAD = """# Support
