@@ -36,7 +36,7 @@ demo: setup ## Run the mesh on this machine with a sample application (ONCE=1: c
 
 dev: setup ## Run the mesh and the bookshop on a kind cluster and follow every change (skaffold dev)
 	@kind get clusters 2>/dev/null | grep -qx $(CLUSTER) || kind create cluster --name $(CLUSTER) $(NODE_IMAGE)
-	$(IMAGES) skaffold dev --kube-context kind-$(CLUSTER)
+	$(IMAGES) skaffold dev --tail=false --kube-context kind-$(CLUSTER)
 
 test: setup ## Run every test that this machine can run, and say why others are skipped
 	$(BIN)/python -m pytest $(ARGS)

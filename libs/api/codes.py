@@ -9,7 +9,11 @@ from libs.api.problem import Problem, Severity
 from libs.model.ids import parse_ref
 
 SCHEMA_ERROR, SCHEMA_WARNING = "IST0106", "IST0133"
-INFORMATIVE = frozenset({"IST0118", "IST0131"})
+_INVALID_ANNOTATION = "IST0125"
+_ANNOTATIONS = "metadata.annotations["
+INFORMATIVE = frozenset(
+    {"IST0102", "IST0118", "IST0131", "IST0135", "IST0136", "IST0148", "IST0164"}
+)
 """Codes that Istio's analyzers rank below warnings."""
 
 _OPERATIONS = {"REPLACE": "IST0152", "ADD": "IST0153", "REMOVE": "IST0154"}
@@ -23,7 +27,9 @@ def of(problem: Problem) -> str:
     if problem.reason == reasons.UNPINNED_AUTHORITY and "portLevelSettings" in problem.path:
         return "IST0129"
     known = reasons.codes(problem.reason)
-    return known.get(kind) or known.get("any", "")
+    wrong_inside = _ANNOTATIONS in problem.path and problem.reason != reasons.NO_EFFECT
+    fallback = _INVALID_ANNOTATION if wrong_inside else ""
+    return known.get(kind) or known.get("any", fallback)
 
 
 def of_schema(problem: Problem) -> str:

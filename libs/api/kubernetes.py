@@ -159,6 +159,7 @@ class PodSpec(Part, frozen=True):
     node_name: str = ""
     hostname: str = ""
     subdomain: str = ""
+    host_network: bool = False
 
 
 class Phase(StrEnum):

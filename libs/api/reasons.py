@@ -267,3 +267,53 @@ UNREACHABLE_RULE = _reason("UnreachableRule", "No request ever reaches the route
 INEFFECTIVE_MATCH = _reason(
     "IneffectiveMatch", "An earlier match takes all of its requests.", any="0131"
 )
+
+# What is odd about pods and their proxies
+NAMESPACE_NOT_INJECTED = _reason(
+    "NamespaceNotInjected",
+    "No label says whether pods of the namespace get proxies, and so they get none.",
+    any="0102",
+)
+INJECTED_BY_DEFAULT = _reason(
+    "InjectedByDefault",
+    "No label says whether pods of the namespace get proxies, and so they do.",
+    any="0148",
+)
+CONFLICTING_LABELS = _reason(
+    "ConflictingLabels", "Labels of the namespace say different things of injection.", any="0123"
+)
+MISSING_PROXY = _reason("MissingProxy", "The pod should have a proxy, and has none.", any="0103")
+MISPLACED_ANNOTATION = _reason(
+    "MisplacedAnnotation", "The annotation has no effect on this kind.", any="0107"
+)
+UNKNOWN_ANNOTATION = _reason("UnknownAnnotation", "Istio has no such annotation.", any="0108")
+DEPRECATED_ANNOTATION = _reason(
+    "DeprecatedAnnotation", "The annotation still works; there is a better way.", any="0135"
+)
+ALPHA_ANNOTATION = _reason(
+    "AlphaAnnotation", "The annotation works; Istio does not promise that it will.", any="0136"
+)
+PROXY_USER = _reason(
+    "ProxyUser", "The application runs as the user whose traffic passes the proxy by.", any="0144"
+)
+PROXY_IMAGE_MISMATCH = _reason(
+    "ProxyImageMismatch", "Pods run proxies of another image than new ones get.", any="0158"
+)
+IMAGE_AUTO = _reason(
+    "ImageAuto", "The image is left to an injection that does not happen.", any="0146", Pod="0147"
+)
+INVALID_WEBHOOK = _reason(
+    "InvalidWebhook", "The injector is nowhere, or two are asked about one pod.", any="0139"
+)
+INVALID_WEBHOOK_URL = _reason("InvalidWebhookUrl", "Not the URL of an injector.", any="0163")
+NUMERIC_WEBHOOK_URL = _reason(
+    "NumericWebhookUrl", "The URL of the injector has an address, and no name.", any="0164"
+)
+POLICY_WITHOUT_PROXY = _reason(
+    "PolicyWithoutProxy", "None of the workloads that are selected has a proxy.", any="0167"
+)
+INGRESS_PASSES_RULES = _reason(
+    "IngressPassesRules",
+    "Requests that come through an Ingress do not meet the routes of the service.",
+    any="0140",
+)

@@ -1,6 +1,7 @@
 """Images: which image a proxy runs."""
 
 from libs.inject.scene import Scene
+from libs.inject.values import Global
 
 
 def proxy_image(scene: Scene) -> str:
@@ -24,9 +25,17 @@ def _image_type(scene: Scene) -> str:
     return scene.wishes.image_type or configured or scene.settings.config.values.global_.variant
 
 
+def configured(global_: Global) -> str:
+    """Return the image of the proxy that the values name, without its variant; empty if none."""
+    return _in_hub(global_.proxy.image, global_)
+
+
 def _located(image: str, scene: Scene) -> str:
+    return _in_hub(image, scene.settings.config.values.global_)
+
+
+def _in_hub(image: str, global_: Global) -> str:
     """A bare name, such as `proxyv2`, is of the hub and has the tag that the values name."""
-    global_ = scene.settings.config.values.global_
     if not image or "/" in image or ":" in image:
         return image
     tag = f":{global_.tag}" if global_.tag else ""

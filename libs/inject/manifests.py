@@ -61,6 +61,11 @@ def pod_of(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return at if isinstance(at, Mapping) else None
 
 
+def path_of_pod(kind: str) -> tuple[str, ...]:
+    """Return the fields that lead to the template of pods in a document of a kind."""
+    return _TEMPLATES.get(kind, ())
+
+
 def injected(
     document: Mapping[str, Any],
     *,

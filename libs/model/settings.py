@@ -33,6 +33,14 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     routing_export_to: tuple[str, ...] = ("*",)
     host_policy_export_to: tuple[str, ...] = ("*",)
     access_log: AccessLog = AccessLog()
+    log_listeners: bool = True  # connections that no filter chain takes
+    mesh_tls_minimum: str = "TLSV1_2"  # of servers' mutual TLS
+    mesh_tls_ciphers: tuple[str, ...] = ()
+    tls_curves: tuple[str, ...] = ()  # of all other TLS, where nothing nearer says so
+    tls_ciphers: tuple[str, ...] = ()
+    inbound_retries: Retries | None = None
+    outbound_stat_name: str = ""  # with %SERVICE% and the like; empty: the cluster's name
+    inbound_stat_name: str = ""
     prometheus_merge: bool = True
     path_normalization: str = "BASE"
     h2_upgrade: bool = False

@@ -49,6 +49,44 @@ def derive(view: View, resource: api.AuthorizationPolicy) -> Derived:
     )
 
 
+def check(view: View, resource: api.AuthorizationPolicy) -> Derived:
+    """Return a problem for each policy that sends the same workload to another authorizer.
+
+    There can be one: whatever any of them covers is refused then.
+    """
+    own = cast("AccessPolicy | None", view.row(Table.ACCESS_POLICY, resource.ref))
+    if own is None or own.action is not Action.CUSTOM or own.dry_run:
+        return Derived()
+    root = view.settings.root_namespace
+    places = {own.namespace, root}
+    rows = [
+        cast("AccessPolicy", row)
+        for place in sorted(places)
+        for row in view.rows(Table.ACCESS_POLICY, Group.CUSTOM_POLICIES, place)
+    ]
+    rivals = (row for row in rows if row.provider != own.provider and _may_meet(row, own))
+    return Derived(
+        problems=tuple(
+            Problem(
+                own.ref,
+                "spec.provider.name",
+                reasons.CONFLICTING_POLICY,
+                f"{rival.ref} names {rival.provider} for workloads that both select: "
+                "whatever either covers is refused there",
+            )
+            for rival in rivals
+        )
+    )
+
+
+def _may_meet(one: AccessPolicy, other: AccessPolicy) -> bool:
+    """Tell whether some workload could be both policies'."""
+    if one.targets or other.targets:
+        return bool(set(one.targets) & set(other.targets))
+    shared = one.selector.keys() & other.selector.keys()
+    return all(one.selector[label] == other.selector[label] for label in shared)
+
+
 def _of_provider(row: AccessPolicy, view: View) -> Iterator[Problem]:
     """Say why a policy refuses everything that it covers instead of asking its authorizer."""
     if row.action is not Action.CUSTOM:

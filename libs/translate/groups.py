@@ -17,7 +17,7 @@ from libs.api.resource import Resource
 from libs.api.secret import Secret
 from libs.model.gateway import Gateway
 from libs.model.mesh import Table
-from libs.model.security import PeerPolicy
+from libs.model.security import AccessPolicy, Action, PeerPolicy
 from libs.model.service import Service
 from libs.model.traffic import MESH_GATEWAY, HostPolicy, Routing
 from libs.model.workload import Workload
@@ -49,6 +49,7 @@ class Group(StrEnum):
     INGRESSES = "ingresses by host"  # Ingresses, by host as written, `*` if there is none
     PROXY_CONFIGS = "proxy configs"  # ProxyConfigs, by namespace
     SECRETS = "secrets by name"  # Secrets of all namespaces, by name
+    CUSTOM_POLICIES = "policies with authorizers"  # AccessPolicy rows of them, by namespace
     HOST_POLICIES = "host policies by host"  # HostPolicy rows, by host as written, maybe a pattern
     WIDE_PEER_POLICIES = "peer policies by namespace"  # those without a selector, by namespace
     PEER_POLICIES = "all peer policies by namespace"  # PeerPolicy rows, by namespace
@@ -133,6 +134,11 @@ def _host_policy(row: HostPolicy) -> Iterator[Membership]:
     yield Group.HOST_POLICIES, row.host
 
 
+def _access_policy(row: AccessPolicy) -> Iterator[Membership]:
+    if row.action is Action.CUSTOM and not row.dry_run:
+        yield Group.CUSTOM_POLICIES, row.namespace
+
+
 def _peer_policy(row: PeerPolicy) -> Iterator[Membership]:
     yield Group.PEER_POLICIES, row.namespace
     if not row.selector:
@@ -146,4 +152,5 @@ _OF_ROW: Mapping[Table, Callable[[Any], Iterator[Membership]]] = {
     Table.GATEWAY: _gateway,
     Table.HOST_POLICY: _host_policy,
     Table.PEER_POLICY: _peer_policy,
+    Table.ACCESS_POLICY: _access_policy,
 }

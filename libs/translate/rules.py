@@ -92,6 +92,7 @@ RULES = (
     Rule("entry conflicts", ServiceEntry, service_entries.check),
     Rule("groups of machines", WorkloadGroup, workload_entries.check_group),
     Rule("sidecars in vain", Sidecar, sidecars.check),
+    Rule("authorizers", AuthorizationPolicy, access.check),
     Rule("peer conflicts", PeerAuthentication, peers.check),
     Rule("proxy settings", ProxyConfig, proxy_settings.check),
     Rule("unsupported routing", VirtualService, unsupported.of_routing),

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from libs.api import mesh_config as api
 from libs.api.kubernetes import ConfigMap
-from libs.api.mesh_parts import IngressMode
+from libs.api.mesh_parts import IngressMode, MeshTlsVersion
 from libs.api.networking.destination_rule import H2UpgradePolicy
+from libs.api.validate.server_tls import CURVES
 from libs.api.written import written as as_written
 from libs.model.mesh import Key, Table
 from libs.model.settings import MeshSettings
@@ -55,6 +56,9 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
         "tcp_keepalive": keepalive(config.tcp_keepalive),
         "protocol_detection_timeout": config.protocol_detection_timeout,
         "dns_refresh_rate": config.dns_refresh_rate,
+        "inbound_retries": retries(config.default_inbound_http_retry_policy),
+        "outbound_stat_name": config.outbound_cluster_stat_name,
+        "inbound_stat_name": config.inbound_cluster_stat_name,
         "default_retries": retries(config.default_http_retry_policy),
         "service_export_to": config.default_service_export_to,
         "routing_export_to": config.default_virtual_service_export_to,
@@ -63,6 +67,8 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
         "providers": providers(config.extension_providers or ()),
         "default_providers": default_providers(config.default_providers),
     }
+    if config.disable_envoy_listener_log is not None:
+        plain["log_listeners"] = not config.disable_envoy_listener_log
     written = {name: value for name, value in plain.items() if value is not None}
     return written | _policies(config) | _edge(config) | _access_log(config, base)
 
@@ -81,7 +87,21 @@ def _policies(config: api.MeshConfig) -> dict[str, Any]:
         written["path_normalization"] = "BASE" if kind is api.Normalization.DEFAULT else str(kind)
     if config.h2_upgrade_policy:
         written["h2_upgrade"] = config.h2_upgrade_policy is H2UpgradePolicy.UPGRADE
-    return written | _of_hosts(config) | _of_proxies(config)
+    return written | _of_hosts(config) | _of_proxies(config) | _tls(config)
+
+
+def _tls(config: api.MeshConfig) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    mesh, others = config.mesh_mtls, config.tls_defaults
+    if mesh is not None:
+        if mesh.min_protocol_version is MeshTlsVersion.TLSV1_3:
+            written["mesh_tls_minimum"] = str(mesh.min_protocol_version)
+        written["mesh_tls_ciphers"] = mesh.cipher_suites
+    if others is not None:
+        known = (curve for curve in others.ecdh_curves if curve in CURVES)
+        written["tls_curves"] = tuple(dict.fromkeys(known))
+        written["tls_ciphers"] = others.cipher_suites
+    return written
 
 
 def _of_hosts(config: api.MeshConfig) -> dict[str, Any]:

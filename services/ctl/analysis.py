@@ -1,21 +1,24 @@
 """Analysis: everything that is wrong with manifests together, and what Istio calls it.
 
 The same rooms that judge a running mesh judge here: each document by itself, what resources say of
-each other, what sidecars cannot listen for. Codes are those of `istioctl analyze`, so that its
-users know and can suppress them; what only Seine finds has a reason and no code. Severities are
-Seine's own, but for what Istio ranks below warnings.
+each other, what sidecars cannot listen for, what is odd about pods and about who injects them.
+Codes are those of `istioctl analyze`, so that its users know and can suppress them; what only Seine
+finds has a reason and no code. Severities are Seine's own, but for what Istio ranks below warnings.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from libs.api import codes, documents
-from libs.api.check import Finding, check_files
+from libs.api.check import Finding, check_files, located
+from libs.api.documents import Document
 from libs.api.problem import Problem, Severity
 from libs.api.resource import Resource
+from libs.inject import analysis as injection
+from libs.inject.analysis.subject import Subject, of_document
 from libs.model.ids import Ref, SpiffeId, parse_ref
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
@@ -49,14 +52,15 @@ class Suppression(Struct, frozen=True):
     """A code (or a reason, or `*`) that is not to be told of some resources."""
 
     code: str
-    resource: str  # `<kind> <namespace>/<name>` or `<kind> <name>.<namespace>`, maybe with *
+    resource: str  # `<kind> <namespace>/<name>` or `<kind> <name>[.<namespace>]`, maybe with *
 
     def covers(self, message: Message) -> bool:
         """Tell whether a message is to be left out."""
         if self.code not in {message.code, message.reason, "*"} or not message.ref:
             return False
         kind, namespace, name = parse_ref(Ref(message.ref))
-        written = (f"{kind} {namespace}/{name}", f"{kind} {name}.{namespace}")
+        bare = f"{kind} {name}"
+        written = (f"{kind} {namespace}/{name}", f"{bare}.{namespace}" if namespace else bare)
         return any(fnmatchcase(one, self.resource) for one in written)
 
 
@@ -84,7 +88,30 @@ def analyze(texts: Mapping[str, str], suppressions: Iterable[Suppression] = ()) 
     placed = _placed(together, found, texts)
     messages = [message(it, codes.of_schema(it)) for it in alone]
     messages += [message(it, codes.of(it)) for it in placed]
-    return without(messages, [*suppressions, *_annotated(resources)])
+    subjects = _subjects(texts)
+    messages += [message(it, codes.of(it)) for it in _injection(subjects, told)]
+    return without(messages, [*suppressions, *_annotated(one for one, _ in subjects)])
+
+
+def _subjects(texts: Mapping[str, str]) -> list[tuple[Subject, Document]]:
+    """Return every document that can be read; of one that is written twice, the first."""
+    found: dict[Ref, tuple[Subject, Document]] = {}
+    for name, text in sorted(texts.items()):
+        for document in documents.read(text, name):
+            subject = of_document(document.raw) if document.raw is not None else None
+            if subject is not None:
+                found.setdefault(subject.ref, (subject, document))
+    return list(found.values())
+
+
+def _injection(
+    subjects: Sequence[tuple[Subject, Document]], told: Container[tuple[Ref, str, str]]
+) -> Iterator[Problem]:
+    """Yield what is odd about pods and who injects them, and was not told yet."""
+    written = {subject.ref: document for subject, document in subjects}
+    for it in injection.findings(subject for subject, _ in subjects):
+        if (it.ref, it.path, it.reason) not in told:
+            yield located(it, written[it.ref])
 
 
 def message(problem: Problem, code: str) -> Message:
@@ -158,9 +185,9 @@ def _placed(
         yield replace(problem, file=file, line=line)
 
 
-def _annotated(resources: Iterable[Resource]) -> Iterator[Suppression]:
-    for resource in resources:
-        kind, namespace, name = parse_ref(resource.ref)
-        for code in resource.metadata.annotations.get(SUPPRESS, "").split(","):
+def _annotated(subjects: Iterable[Subject]) -> Iterator[Suppression]:
+    for one in subjects:
+        kind, namespace, name = parse_ref(one.ref)
+        for code in one.annotations.get(SUPPRESS, "").split(","):
             if code.strip():
                 yield Suppression(code.strip(), f"{kind} {namespace}/{name}")

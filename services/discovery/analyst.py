@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from libs.api.problem import Problem
 from libs.api.resource import Resource
+from libs.inject import analysis as injection
+from libs.inject.analysis.subject import JUDGED, of_resource
 from libs.translate import analysis
 from libs.translate.apply import State, Upsert, apply
 
@@ -29,7 +31,7 @@ class Analyst:
         async with self._one_at_a_time:
             state = self._state()
             if self._known is None or self._known[0] is not state:
-                found = await asyncio.to_thread(analysis.findings, state)
+                found = await asyncio.to_thread(_found, state)
                 self._known = state, tuple(map(self._located, found))
             return self._known[1]
 
@@ -40,6 +42,13 @@ class Analyst:
         """
         state = self._state()
         return await asyncio.to_thread(_foreseen, state, resource)
+
+
+def _found(state: State) -> list[Problem]:
+    """What resources say of each other, and what is odd about pods and who injects them."""
+    every = (it for kind in JUDGED for it in state.resources.get(kind, {}).values())
+    odd = injection.findings(map(of_resource, every), state.settings.root_namespace)
+    return sorted({*analysis.findings(state), *odd})
 
 
 def _foreseen(state: State, resource: Resource) -> tuple[Problem, ...]:

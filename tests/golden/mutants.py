@@ -78,8 +78,8 @@ def mutants(document: Raw, spot: Spot) -> Iterator[Raw]:
         yield _changed(document, spot, change)
 
 
-def pairs(document: Raw, spot: Spot) -> Iterator[tuple[Raw, Raw]]:
-    """Yield documents in which a text beside the spot is another or gone, alone and with the spot.
+def pairs(document: Raw, spot: Spot) -> Iterator[tuple[Raw, Iterator[Raw]]]:
+    """Yield documents in which a text beside the spot is another or gone, and those with both.
 
     Some fields mean nothing without each other, such as the kind and the group of a target.
     """
@@ -88,7 +88,7 @@ def pairs(document: Raw, spot: Spot) -> Iterator[tuple[Raw, Raw]]:
         if isinstance(beside[key], str):
             other = spot._replace(steps=(*spot.steps[:-1], key), annotation=str)
             for alone in mutants(document, other):
-                yield from ((alone, both) for both in mutants(alone, spot))
+                yield alone, mutants(alone, spot)
 
 
 def _changed(document: Raw, spot: Spot, change: Callable[[Any, str | int], None]) -> Raw:

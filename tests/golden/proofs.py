@@ -94,13 +94,13 @@ def good(document: Raw, spot: Spot) -> Iterator[Resource]:
 
 def together(document: Raw, spot: Spot) -> Iterator[Resource]:
     """Yield resources in which two fields are others that mean nothing without each other."""
-    alone: dict[int, bool] = {}
-    for first, both in pairs(document, spot):
-        if id(first) not in alone:
-            alone[id(first)] = check_raw(first)[0] is not None
-        resource = None if alone[id(first)] else check_raw(both)[0]
-        if resource is not None:
-            yield resource
+    for alone, both in pairs(document, spot):
+        if check_raw(alone)[0] is not None:
+            continue  # what the other field does by itself proves nothing of this one
+        for mutant in both:
+            resource, _ = check_raw(mutant)
+            if resource is not None:
+                yield resource
 
 
 def _documents(case: Case) -> list[Raw]:

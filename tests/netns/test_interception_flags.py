@@ -6,8 +6,10 @@ itself: another connection, or the same one laid otherwise, ends elsewhere.
 
 import select
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from ipaddress import ip_address
 
 import pytest
 
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.skipif(bool(REASON), reason=f"network namespaces: {REAS
 OUTBOUND, INBOUND, TUNNEL = 15001, 15006, 15008
 WEB, OTHER = 8080, 9090
 STRANGER = 4242
+CLOSED = 9999
 BOTH = pytest.mark.parametrize("family", [4, 6])
 
 
@@ -78,6 +81,35 @@ def wire() -> Iterator[Wire]:
 def away(family: int, last: int = 7) -> str:
     """Return an address where nobody is: only a redirect can answer."""
     return f"192.0.2.{last}" if family == 4 else f"2001:db8::{last}"
+
+
+def stray(pod: Pod, family: int) -> str:
+    """Send SYN with FIN to a closed port, which is of no connection; say what comes back.
+
+    An honest SYN follows it, whose reset tells that the answer would have been here.
+    """
+    kind = socket.AF_INET if family == 4 else socket.AF_INET6
+    here, there = (pod.host, pod.address) if family == 4 else (pod.host6, pod.address6)
+    ports = []
+    with closing(socket.socket(kind, socket.SOCK_RAW, socket.IPPROTO_TCP)) as raw:
+        raw.settimeout(5)
+        raw.bind((here, 0))
+        for source, flags in ((40001, 0x03), (40002, 0x02)):
+            raw.sendto(segment(here, there, (source, CLOSED), flags), (there, 0))
+        while 40002 not in ports:
+            got = raw.recv(256)
+            ports.append(struct.unpack_from("!H", got, 22 if family == 4 else 2)[0])
+    return "reset" if 40001 in ports else "silence"
+
+
+def segment(here: str, there: str, ports: tuple[int, int], flags: int) -> bytes:
+    """Return a TCP header with its checksum."""
+    head = struct.pack("!HHIIBBHHH", *ports, 1, 0, 5 << 4, flags, 1024, 0, 0)
+    pseudo = ip_address(here).packed + ip_address(there).packed + struct.pack("!II", 20, 6)
+    total = sum(struct.unpack(f"!{len(pseudo + head) // 2}H", pseudo + head))
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    return head[:16] + struct.pack("!H", ~total & 0xFFFF) + head[18:]
 
 
 @BOTH
@@ -218,6 +250,15 @@ def test_groups_decide_whose_connections_are_caught(wire: Wire, family: int) -> 
     wire.pod.lay("--owner-groups", str(STRANGER))
     assert wire.out(family, user=STRANGER) == "outbound"
     assert wire.out(family, user=STRANGER + 1) == "outside"
+
+
+@BOTH
+def test_packets_of_no_connection_are_dropped_on_request(wire: Wire, family: int) -> None:
+    """A stray packet makes the kernel reset what it takes for a stranger's connection."""
+    wire.pod.lay("-d", str(CLOSED))
+    assert stray(wire.pod, family) == "reset"
+    wire.pod.lay("-d", str(CLOSED), "--drop-invalid")
+    assert stray(wire.pod, family) == "silence"
 
 
 @BOTH

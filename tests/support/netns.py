@@ -8,6 +8,7 @@ user and group of a proxy, because the interception rules look at those of whoev
 
 import contextlib
 import ctypes
+import encodings.idna  # noqa: F401  # a thread with the proxy's user may not read its file
 import os
 import shutil
 import signal

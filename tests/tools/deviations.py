@@ -173,6 +173,11 @@ DEVIATIONS = (
     ),
     Deviation(
         "DestinationRule",
+        "`proxyProtocol`, `tunnel` and `retryBudget` hold at ports that have an entry, too",
+        "an entry cannot say them, so it is not meant to take them away",
+    ),
+    Deviation(
+        "DestinationRule",
         "`idleTimeout` and the like at a port hold for connections to that port",
         "Istio's listeners read them at the host only",
     ),

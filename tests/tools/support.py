@@ -27,7 +27,7 @@ SUPPORTED, FLAGGED, REFUSED = "supported", "flagged", "refused"
 UNTESTED = "untested"
 NOTED = "noted"
 STATES = (SUPPORTED, NOTED, FLAGGED, REFUSED, UNTESTED)
-_FOR_PEOPLE: Mapping[tuple[str, str], str] = {
+_NOTED: Mapping[tuple[str, str], str] = {
     ("Sidecar", "spec.ingress[].port.name"): "a name for people, checked as in Istio",
     ("Sidecar", "spec.egress[].port.name"): "a name for people, checked as in Istio",
 }
@@ -119,8 +119,8 @@ def _row(about: Subject, leaf: Leaf, verdicts: list[Verdict]) -> Row:
     refused = any(it.severity is Severity.ERROR and not it.value for it in verdicts)
     if shown and not refused:
         return Row(leaf.path, SUPPORTED, shown + (f"; otherwise: {note}" if note else ""))
-    if (about.title, leaf.path) in _FOR_PEOPLE:
-        return Row(leaf.path, NOTED, _FOR_PEOPLE[about.title, leaf.path])
+    if (about.title, leaf.path) in _NOTED:
+        return Row(leaf.path, NOTED, _NOTED[about.title, leaf.path])
     if verdicts:
         only_some = all(it.value and it.severity is Severity.ERROR for it in verdicts)
         return Row(leaf.path, REFUSED if refused or only_some else FLAGGED, note)

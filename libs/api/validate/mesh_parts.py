@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from libs.api import reasons
-from libs.api.mesh_parts import DefaultTrafficPolicy, LabelSelector, MeshTls, ServiceSettings
+from libs.api.mesh_parts import (
+    DefaultTrafficPolicy,
+    LabelSelector,
+    MeshTls,
+    MeshTlsVersion,
+    ServiceSettings,
+)
 from libs.api.networking.virtual_service import Retry
 from libs.api.path import Path
 from libs.api.report import Report
@@ -53,6 +59,9 @@ def check_mesh_tls(tls: MeshTls | None, path: Path, report: Report) -> None:
 
 def check_tls_defaults(tls: MeshTls | None, path: Path, report: Report) -> None:
     """Warn of curves that are unknown, or there twice."""
+    if tls and tls.min_protocol_version is not MeshTlsVersion.TLS_AUTO:
+        text = "is not read, as in Istio: servers and policies say it themselves"
+        report.warning((path, "minProtocolVersion"), reasons.UNSUPPORTED_FIELD, text)
     seen: set[str] = set()
     for index, curve in enumerate(tls.ecdh_curves if tls else ()):
         if curve not in CURVES or curve in seen:

@@ -5,7 +5,7 @@ change, and `apply` does not look for them. `findings` does, once, for people wh
 """
 
 from libs.api.problem import Problem
-from libs.translate.analysis import gateways, selectors, services, sharing
+from libs.translate.analysis import gateways, ingresses, selectors, services, sharing
 from libs.translate.state import State
 
 
@@ -17,7 +17,8 @@ def findings(state: State) -> list[Problem]:
     """
     found = [*selectors.several(state), *gateways.missing_hosts(state)]
     found += (*gateways.certificates(state), *services.names(state), *services.protocols(state))
+    found += ingresses.passed(state)
     if state.mesh.workloads:
         found += (*selectors.idle(state), *selectors.subsets(state), *sharing.services(state))
-        found += (*gateways.ports(state), *gateways.claims(state))
+        found += (*selectors.unheard(state), *gateways.ports(state), *gateways.claims(state))
     return sorted(set(found))

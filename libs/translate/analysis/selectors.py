@@ -1,4 +1,4 @@
-"""Selectors: what selects nobody, and what selects those whom another resource has."""
+"""Selectors: what selects nobody, nobody with a proxy, or those whom another resource has."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -38,6 +38,30 @@ def idle(state: State) -> Iterator[Problem]:
             text = f"no workload {where} is labelled {labels}"
             severity = Severity.WARNING
             yield Problem(one.ref, one.path, reasons.SELECTS_NOTHING, text, severity)
+
+
+def unheard(state: State) -> Iterator[Problem]:
+    """Yield policies for workloads of which none has a proxy that could follow them.
+
+    While no workload at all is known to have one, nothing is said: proxies may come later.
+    """
+    root, every = state.settings.root_namespace, list(state.mesh.workloads.values())
+    if not any(map(_has_proxy, every)):
+        return
+    for one in _selections(state.mesh):
+        if one.ref.startswith("Gateway/"):
+            continue
+        namespace = "" if one.namespace == root else one.namespace
+        chosen = [it for it in every if covers(one.selector, it, namespace)]
+        if chosen and not any(map(_has_proxy, chosen)):
+            text = f"nobody follows it: {chosen[0].ref} has no proxy"
+            text += ", nor any other of its workloads" if len(chosen) > 1 else ""
+            reason, severity = reasons.POLICY_WITHOUT_PROXY, Severity.WARNING
+            yield Problem(one.ref, one.path, reason, text, severity)
+
+
+def _has_proxy(workload: Workload) -> bool:
+    return workload.mtls or workload.router or workload.entry
 
 
 def covers(selector: Mapping[str, str], workload: Workload, namespace: str) -> bool:

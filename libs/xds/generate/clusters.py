@@ -35,6 +35,7 @@ from libs.xds.generate import (
     narrow,
     provenance,
     sni_clusters,
+    stat_names,
     tls_client,
     typed,
 )
@@ -130,7 +131,7 @@ def _cluster(target: _Target) -> Cluster | None:
     if kind is None:
         return None
     cluster = Cluster(name=str(target.name), type=kind)
-    cluster.alt_stat_name = names.stat_prefix(cluster.name)
+    cluster.alt_stat_name = stat_names.outbound(target.settings, target.service, target.name)
     cluster.common_lb_config.SetInParent()
     if target.service.resolution is Resolution.DYNAMIC_DNS:
         dynamic_dns.resolve(cluster, target.settings, target.scope.families)
@@ -208,6 +209,8 @@ def _server(target: _Target, *, http2: bool) -> tls_client.Server:
         http2=http2,
         sidecar=target.scope.type is ProxyType.SIDECAR,
         selected=target.scoped.selected,
+        curves=target.settings.tls_curves,
+        ciphers=target.settings.tls_ciphers,
     )
 
 

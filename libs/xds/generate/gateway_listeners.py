@@ -15,6 +15,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener as EnvoyListener
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
+from msgspec import structs
 
 from libs.model import hosts
 from libs.model.gateway import ANY_NAMESPACE, Server, ServerTlsMode
@@ -151,7 +152,7 @@ class _Builder:
         if server.tls is None:
             return _Chain(filters, source=bound.ref)
         sni = tuple(host.name for host in server.hosts)
-        socket = tls_gateway.server_tls(server, server.tls)
+        socket = tls_gateway.server_tls(server, server.tls, self._own.settings)
         return _Chain(filters, sni=sni, tls=True, socket=socket, source=bound.ref)
 
     def _http(self, planned: GatewayListener, bound: BoundServer, listener: str) -> list[Filter]:
@@ -191,7 +192,8 @@ class _Builder:
     def _by_cluster(self, bound: BoundServer) -> Iterator[_Chain]:
         for name, policy, scoped in sni_clusters.of_server(self._outbound, bound.server):
             # TLS passes through unread, so no policy could know who calls: the server's own does.
-            filters = [self._proxy(name, {name: 0}, policy)]
+            # Nor is it wrapped again: what the tunnel is for, the caller's own proxy did.
+            filters = [self._proxy(name, {name: 0}, structs.replace(policy, tunnel=None))]
             source = scoped.service.ref
             yield _Chain(filters, sni=(name,), protocols=_MESH_ALPN, tls=True, source=source)
 

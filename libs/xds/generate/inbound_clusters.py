@@ -27,7 +27,7 @@ from libs.model.traffic import ConnectionPool
 from libs.proxy.node import Families, Interception, ProxyType
 from libs.proxy.scope import InboundPort, InboundScope
 from libs.xds import names
-from libs.xds.generate import connection_pool, endpoints
+from libs.xds.generate import connection_pool, endpoints, stat_names
 from libs.xds.types import CLUSTER, NamedResource, resource
 
 PASSTHROUGH_SOURCE = "127.0.0.6"
@@ -56,6 +56,8 @@ def _exposed(scope: InboundScope, port: InboundPort, service: Service) -> NamedR
     cluster = _cluster(names.inbound_cluster(port.port), scope.settings, port.pool)
     _set_protocol(cluster, port, scope.settings)
     cluster.metadata.CopyFrom(_metadata([service]))
+    if scope.settings.inbound_stat_name:
+        cluster.alt_stat_name = stat_names.inbound(scope.settings, service, port)
     if port.endpoint:
         _lead_to(cluster, port.endpoint, port.endpoint_port)
         if scope.interception is not Interception.NONE and _is_redirected(port.endpoint):

@@ -94,7 +94,9 @@ class _Builder:
                 filters=self._http(port) if kind.http else self._tcp(port),
             )
             if tls:
-                chain.transport_socket.CopyFrom(tls_gateway.server_tls(_server(port), tls))
+                chain.transport_socket.CopyFrom(
+                    tls_gateway.server_tls(_server(port), tls, self.scope.settings)
+                )
             elif kind.terminates:
                 chain.transport_socket.CopyFrom(self._http_tls if kind.http else self._tcp_tls)
             yield chain
@@ -121,6 +123,7 @@ class _Builder:
                     cluster=cluster,
                     service_port=port.port if port.ingress else port.service_port,
                     protocol=port.protocol,
+                    retries=self.scope.settings.inbound_retries,
                 ),
                 port=port,
             )

@@ -47,7 +47,7 @@ def tcp_access_logs(
 
 def listener_access_logs(own: InboundScope) -> Sequence[AccessLog]:
     """Return the loggers of a listener: connections that none of its chains takes."""
-    return access_log.unmatched(own.settings.access_log)
+    return access_log.unmatched(own.settings.access_log) if own.settings.log_listeners else ()
 
 
 def _when_done(log: AccessLog) -> AccessLog:

@@ -46,6 +46,8 @@ class Server(Struct, frozen=True, kw_only=True):
     external: bool  # declared by a ServiceEntry: its names count for plain TLS as well
     http2: bool
     sidecar: bool  # the client is a sidecar
+    curves: tuple[str, ...] = ()  # of plain TLS, if the mesh chooses
+    ciphers: tuple[str, ...] = ()
     selected: bool  # the policy chose this client, so it may name a credential
 
 
@@ -138,6 +140,8 @@ def _mesh_context(sni: str, names: Iterable[str], server: Server) -> UpstreamTls
 
 def _origination(policy: ClientTls, server: Server) -> UpstreamTlsContext:
     common = _common()
+    common.tls_params.ecdh_curves.extend(server.curves)
+    common.tls_params.cipher_suites.extend(server.ciphers)
     if server.http2:
         common.alpn_protocols.append("h2")
     names = policy.subject_alt_names or (server.names if server.external else ())

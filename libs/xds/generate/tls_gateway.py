@@ -18,6 +18,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from libs.model.gateway import Server, ServerTls, ServerTlsMode
+from libs.model.settings import MeshSettings
 from libs.xds.generate import sds, typed
 from libs.xds.generate.tls_server import HTTP_ALPN, NAME, TCP_ALPN
 
@@ -31,7 +32,7 @@ _REQUIRING = frozenset({ServerTlsMode.MUTUAL, ServerTlsMode.ISTIO_MUTUAL})
 _ASKING = _REQUIRING | {ServerTlsMode.OPTIONAL_MUTUAL}
 
 
-def server_tls(server: Server, tls: ServerTls) -> TransportSocket:
+def server_tls(server: Server, tls: ServerTls, settings: MeshSettings) -> TransportSocket:
     """Return the transport socket of a server at which TLS ends."""
     mesh = tls.mode is ServerTlsMode.ISTIO_MUTUAL
     common = CommonTlsContext(
@@ -39,8 +40,8 @@ def server_tls(server: Server, tls: ServerTls) -> TransportSocket:
         tls_params=TlsParameters(
             tls_minimum_protocol_version=_VERSIONS[tls.min_version or "TLSV1_2"],
             tls_maximum_protocol_version=_VERSIONS[tls.max_version or "TLSV1_3"],
-            cipher_suites=tls.cipher_suites,
-            ecdh_curves=tls.ecdh_curves,
+            cipher_suites=tls.cipher_suites or settings.tls_ciphers,
+            ecdh_curves=tls.ecdh_curves or settings.tls_curves,
         ),
         tls_certificate_sds_secret_configs=_certificates(tls),
     )

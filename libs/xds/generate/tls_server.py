@@ -35,15 +35,21 @@ _CIPHERS = (
 )
 
 
+_VERSIONS = {
+    "TLSV1_2": TlsParameters.TlsProtocol.TLSv1_2,
+    "TLSV1_3": TlsParameters.TlsProtocol.TLSv1_3,
+}
+
+
 def mesh_tls(settings: MeshSettings, alpn: Sequence[str]) -> TransportSocket:
     """Return the transport socket that speaks mutual TLS with clients of the mesh."""
     versions = TlsParameters.TlsProtocol
     common = CommonTlsContext(
         alpn_protocols=alpn,
         tls_params=TlsParameters(
-            tls_minimum_protocol_version=versions.TLSv1_2,
+            tls_minimum_protocol_version=_VERSIONS[settings.mesh_tls_minimum],
             tls_maximum_protocol_version=versions.TLSv1_3,
-            cipher_suites=_CIPHERS,
+            cipher_suites=settings.mesh_tls_ciphers or _CIPHERS,
         ),
         tls_certificate_sds_secret_configs=[sds.certificate()],
         combined_validation_context=CommonTlsContext.CombinedCertificateValidationContext(

@@ -90,6 +90,9 @@ _UNOBSERVED = Condition(
 )
 
 
+_NOBODY = "it concerns no proxy that was connected then; others have it from when they connected"
+
+
 def _programmed(progress: Progress) -> Condition | None:
     """Return the condition; None if nobody has said anything."""
     shares = progress.shares
@@ -107,7 +110,7 @@ def _programmed(progress: Progress) -> Condition | None:
     if progress.waiting or done < total or not all(it.settled for it in shares):
         return Condition(PROGRAMMED, "Unknown", "Pending", counted)
     if not total:
-        return Condition(PROGRAMMED, "True", PROGRAMMED, "no connected proxy is concerned")
+        return Condition(PROGRAMMED, "True", PROGRAMMED, _NOBODY)
     return Condition(PROGRAMMED, "True", PROGRAMMED, counted)
 
 

@@ -88,9 +88,7 @@ def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "outbound_cluster_stat_name: x",
-        "tlsDefaults: {minProtocolVersion: TLSV1_3}",
-        "meshMTLS: {minProtocolVersion: TLSV1_3}",
+        "proxy_listen_port: 15001",
         "serviceEntryVisibility: {defaultVisibility: PUBLIC}",
     ],
 )

@@ -137,3 +137,36 @@ def test_an_authorizer_that_cannot_be_asked_is_a_problem(provider: str, reason: 
     written = f"  {{action: CUSTOM, provider: {{name: {provider}}}, rules: [{{}}]}}"
     found = translated(MESH + ACCESS.replace("{istio.io/dry-run: 'true'}", "{}") + written).problems
     assert [(it.path, it.reason) for it in found] == [("spec.provider.name", reason)]
+
+
+CUSTOM = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  selector: {{matchLabels: {{{labels}}}}}
+  action: CUSTOM
+  provider: {{name: ask-{provider}}}
+  rules: [{{}}]
+"""
+
+
+def _custom(name: str, provider: str, labels: str = "app: a", namespace: str = "shop") -> str:
+    return CUSTOM.format(name=name, namespace=namespace, labels=labels, provider=provider)
+
+
+def test_two_authorizers_for_one_workload_are_said() -> None:
+    def said(*texts: str) -> set[str]:
+        problems = translated("---".join(texts)).problems
+        return {it.ref for it in problems if it.reason == "ConflictingPolicy"}
+
+    one = _custom("one", "x")
+    both = {f"AuthorizationPolicy/shop/{name}" for name in ("one", "two")}
+    assert said(one, _custom("two", "y")) == both
+    assert said(one, _custom("two", "y", "version: v1")) == both
+    assert said(one, _custom("two", "y", "app: b")) == set()
+    assert said(one, _custom("two", "x")) == set()
+    assert said(one, _custom("two", "y", namespace="bank")) == set()
+    assert said(one, _custom("two", "y", namespace="istio-system")) == {
+        "AuthorizationPolicy/shop/one"
+    }

@@ -136,6 +136,43 @@ def test_services_that_cannot_be_told_apart() -> None:
     assert not analyze({"a.yaml": apart})
 
 
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop%s}
+spec:
+  template:
+    metadata:
+      annotations: {sidecar.istio.io/logLevel: loud}
+    spec: {containers: [{name: app}]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+"""
+
+
+def test_what_is_odd_about_pods_is_told_with_its_place() -> None:
+    invalid, alpha = [
+        (it.code, it.severity, it.ref, it.line)
+        for it in analyze({"a.yaml": DEPLOYMENT % ""}, [parse("IST0102=Namespace shop")])
+    ]
+    assert invalid == ("IST0125", "error", "Deployment/shop/web", 8)
+    assert alpha == ("IST0136", "info", "Deployment/shop/web", 8)
+
+
+def test_documents_that_the_mesh_does_not_read_may_suppress_too() -> None:
+    text = DEPLOYMENT % (SUPPRESSED % "IST0125, IST0136")
+    assert _codes(text) == ["IST0102"]
+    assert _codes(text, "IST0102=Namespace shop") == []
+    assert _codes(text, "IST0102=Namespace other") == ["IST0102"]
+
+
+def test_what_is_wrong_with_a_pod_is_told_once() -> None:
+    text = POD.replace("namespace: shop", "annotations: {proxy.istio.io/config: 'concurrency: a'}")
+    assert _codes(text) == ["IST0125"]
+
+
 def test_the_sample_has_no_errors() -> None:
     folder = ROOT / "examples" / "bookshop" / "manifests"
     texts = {str(path): path.read_text() for path in folder.glob("*.yaml")}

@@ -59,3 +59,20 @@ async def test_an_analysis_is_made_once_a_state() -> None:
     turns = iter([states[0], states[1]])
     analyst = Analyst(lambda: next(turns), lambda problem: problem)
     assert [len(await analyst.findings()) for _ in states] == [1, 0]
+
+
+async def test_pods_without_their_proxy_are_noticed_too() -> None:
+    text = """
+        apiVersion: v1
+        kind: Namespace
+        metadata: {name: shop, labels: {istio-injection: enabled}}
+        ---
+        apiVersion: v1
+        kind: Pod
+        metadata: {name: a, namespace: shop, labels: {%s}}
+        spec: {containers: [{name: app}]}
+    """
+    (found,) = await _analyst(translated(text % "").state).findings()
+    assert (found.ref, found.reason) == ("Pod/shop/a", "MissingProxy")
+    injected = translated(text % "security.istio.io/tlsMode: istio").state
+    assert await _analyst(injected).findings() == ()

@@ -107,6 +107,28 @@ TOKENS = RESOURCE % (
 )
 TOKENS = TOKENS.replace("namespace: shop", "namespace: istio-system")
 CLAIMS = "headers: {'@request.auth.claims.group': {exact: a}}"
+PROXIED = "security.istio.io/tlsMode: istio, "
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: i, namespace: shop, annotations: {kubernetes.io/ingress.class: %s}}
+spec:
+  rules:
+  - http:
+      paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]
+---
+"""
+
+
+def routes(subset: str) -> str:
+    """Return a VirtualService for the host web, and a DestinationRule with its subset."""
+    target = f"{{host: web{', subset: s' if subset else ''}}}"
+    spec = f"hosts: [web], http: [{{route: [{{destination: {target}}}]}}]"
+    rule = RESOURCE % ("networking", "DestinationRule", "d", 1, f"host: web, subsets: [{subset}]")
+    return RESOURCE % ("networking", "VirtualService", "v", 1, spec) + rule
+
+
+V1 = "{name: s, labels: {version: v1}}"
 EDGE_SERVICE = SERVICE % ("edge", "edge", "istio: edge", "name: http, port: 80, targetPort: 8080")
 WEB_SERVICE = SERVICE % ("web", "shop", "app: web", "name: http, port: 80")
 
@@ -182,6 +204,14 @@ def found(text: str) -> list[tuple[str, str, str]]:
             + service("other", "name: http, port: 81, targetPort: 8080"),
             ("IST0137", "Service/shop/other", "spec.ports[0].port"),
         ),
+        (
+            WEB + POD % ("b", "shop", PROXIED + "app: b") + policy("app: web"),
+            ("IST0167", "PeerAuthentication/shop/p", "spec.selector.matchLabels"),
+        ),
+        (
+            WEB_SERVICE + INGRESS % "istio" + routes(V1),
+            ("IST0140", "VirtualService/shop/v", "spec.hosts[0]"),
+        ),
         (ALIAS % "db", ("IST0150", "Service/shop/alias", "spec.ports[0].name")),
     ],
 )
@@ -222,6 +252,11 @@ def test_what_is_noticed(text: str, expected: tuple[str, str, str]) -> None:
         WEB + WEB_SERVICE + service("other", "name: tcp, port: 80", namespace="other"),
         WEB + service("web", "{name: http, port: 80}, {name: http-more, port: 81, targetPort: 80}"),
         ALIAS % "tcp-db",
+        POD % ("web", "shop", PROXIED + "app: web") + policy("app: web"),
+        WEB + POD % ("web", "other", PROXIED + "app: web") + policy("app: web", "istio-system"),
+        WEB_SERVICE + INGRESS % "istio" + routes(""),
+        WEB_SERVICE + INGRESS % "nginx" + routes(V1),
+        WEB_SERVICE + routes(V1),
     ],
 )
 def test_what_is_not(text: str) -> None:

@@ -14,6 +14,7 @@ from services.discovery.status.subjects import Conditions, Subject
 
 REF = Ref("VirtualService/shop/routes")
 NOW = 86_400.0
+NOBODY = "it concerns no proxy that was connected then; others have it from when they connected"
 
 
 def subject(*before: dict[str, object], generation: int = 2) -> Subject:
@@ -85,7 +86,7 @@ def test_what_it_names_and_is_not_there_is_unresolved(severity: Severity) -> Non
             Progress((share(1, pending=1, refusals=("a.shop: no such cluster",)), share(4))),
             ("False", "Rejected", "1 of 7 proxies refuse it: a.shop: no such cluster"),
         ),
-        (Progress((share(),)), ("True", "Programmed", "no connected proxy is concerned")),
+        (Progress((share(),)), ("True", "Programmed", NOBODY)),
         (
             Progress((), (Standing(connected=3, synced=2),)),
             ("Unknown", "Pending", "2 of 3 proxies acknowledged"),
