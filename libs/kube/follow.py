@@ -44,6 +44,7 @@ from libs.kube.list import PAGE, Item, Name, Page, count, pages, whole
 from libs.kube.watch import EventType, Session, watch
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.tasks import pause
 
 logger = logging.getLogger(__name__)
 
@@ -285,10 +286,10 @@ class Follower:
         """Compare how many objects there are with how many are known."""
         while True:
             await self._clock.sleep(self._patience.count * (0.5 + chance()))
-            for pause in (1.0, 2.0, 4.0):
+            for seconds in (1.0, 2.0, 4.0):
                 if await self._is_counted():
                     break
-                await self._clock.sleep(pause)  # events may be on their way
+                await self._clock.sleep(seconds)  # events may be on their way
             else:
                 raise _RelistError(Happening.MISCOUNTED)
 
@@ -357,12 +358,7 @@ class Follower:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, or until somebody says that it is worth another try."""
-        async with asyncio.TaskGroup() as group:
-            sleeping = group.create_task(self._clock.sleep(seconds))
-            waiting = group.create_task(self._retry.wait())
-            await asyncio.wait({sleeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            sleeping.cancel()
-            waiting.cancel()
+        await pause(seconds, self._retry, self._clock)
         self._retry.clear()
 
     def _set(self, state: State, error: KubeError | None = None) -> None:
