@@ -3,7 +3,8 @@
 RpcError
  ├─ CredentialError    the caller's credential is missing, ambiguous or malformed
  ├─ NotReadyError      this process has no certificate yet
- └─ CaError            the CA did not give a certificate
+ ├─ CaError            the CA did not give a certificate
+ └─ GoneError          the caller has ended the call
 """
 
 
@@ -21,3 +22,7 @@ class NotReadyError(RpcError):
 
 class CaError(RpcError):
     """Try again later: the CA was away, busy, or refused; its status is in the message."""
+
+
+class GoneError(RpcError):
+    """Nothing more can be written: end what served the call, in silence."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -22,7 +23,7 @@ from libs.kube.errors import KubeError, TokenRefusedError
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
 from libs.proxy.errors import NodeError
-from libs.rpc import peer
+from libs.rpc import peer, writing
 from libs.rpc.errors import CredentialError
 from libs.rpc.peer import Context
 from libs.runtime.clock import Clock
@@ -119,7 +120,8 @@ class AdsService:
 
     async def _mapped(self, work: Any, context: Context) -> None:  # noqa: ANN401  # a coroutine
         try:
-            await work
+            with writing.ends_when_gone():
+                await work
         except Exception as error:  # one bad stream must not end the process
             code, text = _status(error)
             if code is grpc.StatusCode.INTERNAL:
@@ -140,11 +142,12 @@ class AdsService:
         context: Context,
     ) -> None:
         self._check_room()
+        write = partial(writing.write, context)
         identity = await self._authenticate(context)
         first = await self._first(requests)
         if first.type_url == asking.DEBUG and self._pages is not None:
             everything = _preceded(first, requests)
-            await asking.answer(everything, context.write, pages=self._pages, reader=identity)
+            await asking.answer(everything, write, pages=self._pages, reader=identity)
             return
         caller = self._peer(first, identity, context)
         connection = Connection(
@@ -153,9 +156,9 @@ class AdsService:
         # Before anything else: a status cannot follow a first write that is cut off.
         await context.send_initial_metadata(())
         with self._registered(connection):
-            writing = connection.write_all(context.write, stall_seconds=self._limits.stall)
+            sending = connection.write_all(write, stall_seconds=self._limits.stall)
             releasing = connection.release_overdue(warming_seconds=self._limits.warming)
-            async with background(writing), background(releasing):
+            async with background(sending), background(releasing):
                 await connection.on_request(first)
                 self._plane.connect(connection)
                 async for request in requests:

@@ -20,6 +20,8 @@ from libs.kube.errors import KubeError
 from libs.model.ids import Ref, ref
 from libs.protos.credentials.v1 import credentials_pb2, credentials_pb2_grpc
 from libs.protos.credentials.v1.credentials_pb2 import Credential, SecretName, Wanted
+from libs.rpc import writing
+from libs.rpc.writing import ends_when_gone
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.tasks import background
 
@@ -165,7 +167,7 @@ class CredentialService(credentials_pb2_grpc.CredentialsServicer):
     ) -> None:
         """Tell the caller what it wants, and whenever that changes."""
         follower = _Follower(self._book, self._may)
-        with self._book.followed(follower.wake):
+        with self._book.followed(follower.wake), ends_when_gone():
             async with background(_tell(follower, context), self._look_again(follower)):
                 async for wanted in request_iterator:
                     if len(wanted.names) > MAX_NAMES:
@@ -185,7 +187,7 @@ async def _tell(follower: _Follower, context: Context) -> None:
         await follower.wake.wait()
         follower.wake.clear()
         async for credential in follower.news():
-            await context.write(credential)
+            await writing.write(context, credential)
 
 
 def _names(wanted: Wanted) -> frozenset[_Wanted]:

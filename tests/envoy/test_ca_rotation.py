@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from libs.kube.client import Client
+from libs.kube.errors import KubeError
 from libs.pki import bundle, keys
 from libs.rpc.tls import Material
 from libs.runtime.clock import SystemClock
@@ -74,7 +75,7 @@ async def mesh(folder: Path, ca: ClusterCa, address: str) -> AsyncIterator[KubeM
 
     async def kubelet() -> None:
         while True:
-            with contextlib.suppress(Exception):  # not there yet
+            with contextlib.suppress(KubeError):  # not there yet
                 found.root_file.write_text(await root_map(client, "shop"))
                 ca.roots = found.root_file.read_bytes()
             await CLOCK.sleep(0.5)
@@ -129,10 +130,12 @@ class Caller:
         """Return why Envoy and the caller do not believe each other; empty if they do."""
         try:
             reader, writer = await asyncio.open_connection(self._address, PORT, ssl=self.context)
-            writer.write(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n")
-            # With TLS 1.3 a server's refusal of a certificate comes after the handshake.
-            answered = await asyncio.wait_for(reader.read(100), 5)
-            writer.close()
+            try:
+                writer.write(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n")
+                # With TLS 1.3 a server's refusal of a certificate comes after the handshake.
+                answered = await asyncio.wait_for(reader.read(100), 5)
+            finally:
+                writer.close()
         except (ssl.SSLError, ConnectionError) as error:
             return f"{type(error).__name__}: {error}"[:120]
         return "" if answered.startswith(b"HTTP/1.1") else "no answer"

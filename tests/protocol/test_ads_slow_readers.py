@@ -5,6 +5,7 @@ import gc
 from pathlib import Path
 
 import grpc
+import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from msgspec import structs
 from prometheus_client import REGISTRY
@@ -65,16 +66,21 @@ async def _push_until_gone(running: RunningPlane, honest: ConnectedProxy) -> Non
             assert all(len(one._bodies) <= 2 for one in waiting)
 
 
-async def test_streams_that_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
+async def test_streams_that_come_and_go_leave_nothing_behind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with running_plane(tmp_path) as running:
         running.change(_world(1000))
         await _come_and_go(running, 5)
+        await _calls_ended()
         tasks, files = len(asyncio.all_tasks()), _open_files()
         await _come_and_go(running, 40)
+        await _calls_ended()
         gc.collect()
 
         assert len(asyncio.all_tasks()) <= tasks
         assert _open_files() <= files
+        assert "stream failed" not in caplog.text
         assert not len(running.plane.connections)
         assert not running.plane.pusher.waiting
 
@@ -87,6 +93,13 @@ async def _come_and_go(running: RunningPlane, times: int) -> None:
             running.change(_world(2000 + number, before=running.mesh))
     async with asyncio.timeout(10):
         while len(running.plane.connections):
+            await settle()
+
+
+async def _calls_ended() -> None:
+    """Wait until gRPC has ended the tasks of all calls but the one that waits for the next."""
+    async with asyncio.timeout(10):
+        while sum(task.get_name() == "rpc_task" for task in asyncio.all_tasks()):
             await settle()
 
 
