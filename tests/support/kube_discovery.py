@@ -154,13 +154,21 @@ def folder_of(body: dict[str, Any]) -> str:
 
 
 async def until_ready_says(
-    bound: discovery_app.Bound, status: int, text: str = "", seconds: float = 30
+    bound: discovery_app.Bound,
+    status: int,
+    text: str = "",
+    *,
+    without: str | None = None,
+    seconds: float = 30,
 ) -> str:
-    """Return what /ready says once it has `text` in it; nothing tells when, but asking."""
+    """Return what /ready says once it has `text`, and not `without`, in it.
+
+    Nothing tells when, but asking.
+    """
     async with asyncio.timeout(seconds):
         while True:
             found, said = await readiness(bound)
-            if found == status and text in said:
+            if found == status and text in said and (without is None or without not in said):
                 return said
             await asyncio.sleep(0.05)
 
