@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter, LogTypeFilter
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 
-from libs.model.providers import FileLog, OpenTelemetryLog
+from libs.model.providers import FileLog, GrpcLog, OpenTelemetryLog
 from libs.model.service import Service
 from libs.model.telemetry import Log, SideTelemetry
 from libs.proxy.scope import InboundScope
@@ -76,6 +76,8 @@ def _of(own: InboundScope, log: Log) -> Sequence[AccessLog]:
     provider = known.get(log.provider, FileLog(name=log.provider))
     if isinstance(provider, FileLog):
         return access_log.files(access_log.of_provider(provider, own.settings.access_log))
+    if isinstance(provider, GrpcLog):
+        return [access_log.streamed(provider)]
     return [access_log.sent(provider)] if isinstance(provider, OpenTelemetryLog) else []
 
 
