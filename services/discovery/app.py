@@ -44,6 +44,7 @@ from services.discovery.feed import Feed
 from services.discovery.files import Batch
 from services.discovery.ingest import Ingest
 from services.discovery.key_fetcher import KeyFetcher
+from services.discovery.numbering import Numbering
 from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
 from services.discovery.servicer import MeshFeed
@@ -101,6 +102,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
         out = await stack.enter_async_context(outgoing.opened(reach))
         fetcher = KeyFetcher(out.get, clock, source.put)
+        numbering = Numbering(clock)
         audience = _Audience(
             feed, problems, credentials, earlier=earlier, statuses=statuses, readiness=readiness
         )
@@ -110,6 +112,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             clock,
             complete=opened.complete,
             prepare=partial(_with_keys, fetcher, source),
+            numbering=numbering,
         )
         analyst = Analyst(lambda: ingest.state, ingest.located)
         await stack.enter_async_context(
@@ -118,7 +121,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 svid.run(),
                 fetcher.run(),
                 *opened.work,
-                *_saving(earlier, opened, audience.fall_back),
+                *_saving(earlier, opened, partial(audience.fall_back, numbering)),
                 *([statuses.run()] if statuses else []),
             )
         )
@@ -162,9 +165,9 @@ class _Audience:
         self._credentials.publish(step.state.resources.get("Secret", {}))
         self._readiness.set("configuration")
 
-    def fall_back(self, mesh: Mesh, problem: Problem) -> None:
+    def fall_back(self, numbering: Numbering, mesh: Mesh, problem: Problem) -> None:
         """Tell of the mesh of an earlier life."""
-        self._feed.publish(mesh, Delta())
+        self._feed.publish(mesh, Delta(change=numbering()))
         self._problems.publish((problem,))
         self._readiness.set("configuration")
 
