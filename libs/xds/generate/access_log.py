@@ -32,7 +32,7 @@ from envoy.extensions.access_loggers.open_telemetry.v3.logs_service_pb2 import (
 from libs.model.providers import FileLog, GrpcLog, OpenTelemetryLog
 from libs.model.telemetry import AccessLog as Wanted
 from libs.xds.generate import typed
-from libs.xds.names import ClusterName
+from libs.xds.names import LOG_SERVICE_CLUSTER, ClusterName
 
 NAME = "envoy.access_loggers.file"
 OPEN_TELEMETRY = "envoy.access_loggers.open_telemetry"
@@ -94,9 +94,11 @@ def files(wanted: Wanted) -> list[AccessLog]:
     return [AccessLog(name=NAME, typed_config=typed.pack(_file(wanted)))]
 
 
-def unmatched(wanted: Wanted) -> list[AccessLog]:
+def unmatched(wanted: Wanted, *, service: bool = False) -> list[AccessLog]:
     """Return the loggers of a listener itself: connections that no filter chain takes."""
     logs = files(wanted)
+    if service:
+        logs.append(_of_connections(_common(LOG_SERVICE_CLUSTER, "listener_envoy_accesslog")))
     for log in logs:
         flags = ResponseFlagFilter(flags=["NR"])
         log.filter.CopyFrom(AccessLogFilter(response_flag_filter=flags))
@@ -128,6 +130,16 @@ def sent(provider: OpenTelemetryLog) -> AccessLog:
     for name, text in provider.labels:
         config.attributes.values.add(key=name).value.string_value = text
     return AccessLog(name=OPEN_TELEMETRY, typed_config=typed.pack(config))
+
+
+def to_service(*, http: bool) -> AccessLog:
+    """Return the logger that sends entries to the log service that bootstraps name."""
+    if not http:
+        return _of_connections(_common(LOG_SERVICE_CLUSTER, "tcp_envoy_accesslog"))
+    config = HttpGrpcAccessLogConfig(
+        common_config=_common(LOG_SERVICE_CLUSTER, "http_envoy_accesslog")
+    )
+    return AccessLog(name=HTTP_GRPC, typed_config=typed.pack(config))
 
 
 def streamed(provider: GrpcLog) -> AccessLog:

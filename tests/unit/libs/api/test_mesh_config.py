@@ -88,7 +88,7 @@ def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "proxy_listen_port: 15001",
+        "certificates: [{dnsNames: [a]}]",
         "serviceEntryVisibility: {defaultVisibility: PUBLIC}",
     ],
 )
@@ -100,10 +100,17 @@ def test_what_is_not_done_yet_is_said(text: str) -> None:
     ("good", "bad", "found"),
     [
         (
-            "outboundTrafficPolicy: {mode: ALLOW_ANY}",
-            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}",
-            ".outboundTrafficPolicy.mode UnsupportedField",
+            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: ISTIO_MUTUAL}}",
+            "outboundTrafficPolicy: {mode: ALLOW_ANY, tls: {mode: ISTIO_MUTUAL}}",
+            ".outboundTrafficPolicy.tls NoEffect",
         ),
+        (
+            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}",
+            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS, "
+            "tls: {mode: SIMPLE, credentialName: a}}",
+            ".outboundTrafficPolicy.tls.credentialName ConflictingFields",
+        ),
+        ("proxyHttpPort: 0", "proxyHttpPort: 65536", ".proxyHttpPort InvalidPort"),
         (
             "meshMTLS: {minProtocolVersion: TLSV1_2}",
             "meshMTLS: {ecdhCurves: [P-256]}",
