@@ -31,12 +31,12 @@ from libs.rpc.kept import Handling, Kept
 from libs.rpc.limits import Limits as ServerLimits
 from libs.rpc.server import Port
 from libs.rpc.svid import Functions, Svid
-from libs.runtime import http
+from libs.runtime import collector, http
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.xds.generate import GENERATORS
-from services.config_push import authn, collector, metrics, stored, trust
+from services.config_push import authn, metrics, stored, trust
 from services.config_push.ads import AdsService, StreamLimits
 from services.config_push.authn import Authenticate, Prove, TokenKeys, TokenRules
 from services.config_push.credentials import CredentialDesk

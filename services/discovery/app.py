@@ -46,6 +46,7 @@ from services.discovery.feed import Feed
 from services.discovery.files import Batch
 from services.discovery.ingest import Ingest
 from services.discovery.key_fetcher import KeyFetcher
+from services.discovery.numbering import Numbering
 from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
 from services.discovery.servicer import MeshFeed
@@ -103,6 +104,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
         out = await stack.enter_async_context(outgoing.opened(reach))
         fetcher = KeyFetcher(out.get, clock, source.put)
+        numbering = Numbering(clock)
         audience = _Audience(
             feed, problems, credentials, earlier=earlier, statuses=statuses, readiness=readiness
         )
@@ -112,6 +114,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             clock,
             complete=opened.complete,
             prepare=partial(_with_keys, fetcher, source),
+            numbering=numbering,
         )
         analyst = Analyst(lambda: ingest.state, ingest.located)
         await stack.enter_async_context(
@@ -120,7 +123,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 svid.run(),
                 fetcher.run(),
                 *opened.work,
-                *_saving(earlier, opened, audience.fall_back),
+                *_saving(earlier, opened, partial(audience.fall_back, numbering)),
                 *([statuses.run()] if statuses else []),
             )
         )
@@ -164,9 +167,9 @@ class _Audience:
         self._credentials.publish(step.state.resources.get("Secret", {}))
         self._readiness.set("configuration")
 
-    def fall_back(self, mesh: Mesh, problem: Problem) -> None:
+    def fall_back(self, numbering: Numbering, mesh: Mesh, problem: Problem) -> None:
         """Tell of the mesh of an earlier life."""
-        self._feed.publish(mesh, Delta())
+        self._feed.publish(mesh, Delta(change=numbering()))
         self._problems.publish((problem,))
         self._readiness.set("configuration")
 
