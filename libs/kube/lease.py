@@ -6,6 +6,8 @@
 A holder renews every `retry` seconds and gives up by itself `deadline` after its last renewal
 began, which is before anybody else may take over: `duration` after they saw it. Others trust their
 own monotonic clock and what they see change, never the times in the object, so clocks may differ.
+A renewal is one request, over what was written last: an API server that takes three seconds to
+answer takes nobody's turn away.
 
 A process that was stopped for a while does not know it before its timers run. So a leader asks
 `check` before each write, and writes with the resourceVersion that it read, which the API server
@@ -60,12 +62,15 @@ class Lease:
         """Take `holder`: a name that no other process ever has, such as the pod's with its uid."""
         self._client = client
         self._folder = _PATH.format(namespace)
+        self._path = f"{self._folder}/{name}"
         self._name = name
         self._holder = holder
         self._clock = clock
         self._terms = terms or Terms()
         self._seen: tuple[object, float] = (None, 0.0)
         self._until = 0.0  # of the monotonic clock
+        self._written: Mapping[str, Any] | None = None
+        """The object as we wrote it last, if nobody is known to have written since."""
 
     @property
     def held(self) -> bool:
@@ -147,19 +152,28 @@ class Lease:
         return taken
 
     async def _write_if_free(self, now: float) -> bool:
-        path = f"{self._folder}/{self._name}"
+        if self._written is not None:
+            try:
+                await self._put(self._written)
+            except (ConflictError, NotFoundError):
+                self._written = None  # somebody wrote or deleted it: look
+            else:
+                return True
         try:
-            found = await self._client.get(path)
+            found = await self._client.get(self._path)
         except NotFoundError:
             body = {"metadata": {"name": self._name}, "spec": self._spec({})}
-            await self._client.request("POST", self._folder, body=body)
+            self._written = await self._client.request("POST", self._folder, body=body)
             return True
-        spec: Mapping[str, Any] = found.get("spec") or {}
-        if not self._free(spec, now):
+        if not self._free(found.get("spec") or {}, now):
             return False
-        found["spec"] = self._spec(spec)
-        await self._client.request("PUT", path, body=found)
+        await self._put(found)
         return True
+
+    async def _put(self, found: Mapping[str, Any]) -> None:
+        """Write ourselves over `found`, if that is what is there."""
+        body = {**found, "spec": self._spec(found.get("spec") or {})}
+        self._written = await self._client.request("PUT", self._path, body=body)
 
     def _free(self, spec: Mapping[str, Any], now: float) -> bool:
         """Tell whether the lease is ours, nobody's, or its holder's time is over."""
@@ -187,17 +201,16 @@ class Lease:
 
     async def _release(self) -> None:
         """Let go at once, so that nobody has to wait; when that fails the others wait."""
-        held, self._until = self.held, 0.0
+        held, self._until, self._written = self.held, 0.0, None
         if not held:
             return
-        path = f"{self._folder}/{self._name}"
         try:
             async with asyncio.timeout(self._terms.retry):
-                found = await self._client.get(path)
+                found = await self._client.get(self._path)
                 if found["spec"].get("holderIdentity") != self._holder:
                     return
                 found["spec"] = {**found["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
-                await self._client.request("PUT", path, body=found)
+                await self._client.request("PUT", self._path, body=found)
         except (KubeError, TimeoutError) as error:
             logger.warning("lease not released", extra={"lease": self._name, "reason": str(error)})
 
