@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test explore e2e check fmt golden protos crds rbac tools lock bench docs clean
+.PHONY: help setup demo dev test explore e2e check fmt golden protos crds rbac tools lock bench docs faults clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -83,6 +83,9 @@ lock: setup ## Compile requirements/*.txt anew from pyproject.toml
 
 bench: setup ## Print the cost of generating and pushing configuration, with percentiles
 	$(BIN)/python -m tests.load
+
+faults: setup ## Run every recipe of tests/faults at full length (20 minutes) and print a table
+	$(BIN)/python -m tests.faults $(ARGS)
 
 clean: ## Remove everything that the targets above made
 	rm -rf $(VENV) typings .run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -6,8 +6,9 @@
 A holder renews every `retry` seconds and gives up by itself `deadline` after its last renewal
 began, which is before anybody else may take over: `duration` after they saw it. Others trust their
 own monotonic clock and what they see change, never the times in the object, so clocks may differ.
-A renewal is one request, over what was written last: an API server that takes three seconds to
-answer takes nobody's turn away.
+Moments count on the safe side: one's own turn from before the write was sent, what others did from
+when one had read of it. A renewal is one request, over what was written last, so an API server that
+takes three seconds for each answer takes nobody's turn away.
 
 A process that was stopped for a while does not know it before its timers run. So a leader asks
 `check` before each write, and writes with the resourceVersion that it read, which the API server
@@ -68,7 +69,11 @@ class Lease:
         self._clock = clock
         self._terms = terms or Terms()
         self._seen: tuple[object, float] = (None, 0.0)
-        self._until = 0.0  # of the monotonic clock
+        self._until = 0.0  # of the monotonic clock, as the next
+        self._wrote = 0.0
+        """When the last write was sent."""
+        self._tried = 0.0
+        """When the last attempt began."""
         self._written: Mapping[str, Any] | None = None
         """The object as we wrote it last, if nobody is known to have written since."""
 
@@ -126,7 +131,7 @@ class Lease:
 
     async def _renew(self) -> None:
         while True:
-            await self._pause()
+            await self._pause(since=self._tried)
             self.check()
             left = self._until - self._clock.monotonic()
             try:
@@ -138,9 +143,9 @@ class Lease:
 
     async def _attempt(self) -> bool:
         """Take or renew the lease if that is possible; tell whether it is held."""
-        started = self._clock.monotonic()
+        self._tried = self._clock.monotonic()
         try:
-            taken = await self._write_if_free(started)
+            taken = await self._write_if_free()
         except ConflictError:
             return False  # somebody was faster
         except KubeError as error:
@@ -148,10 +153,10 @@ class Lease:
                 "lease cannot be asked", extra={"lease": self._name, "reason": str(error)}
             )
             return self.held
-        self._until = started + self._terms.deadline if taken else 0.0
+        self._until = self._wrote + self._terms.deadline if taken else 0.0
         return taken
 
-    async def _write_if_free(self, now: float) -> bool:
+    async def _write_if_free(self) -> bool:
         if self._written is not None:
             try:
                 await self._put(self._written)
@@ -163,9 +168,10 @@ class Lease:
             found = await self._client.get(self._path)
         except NotFoundError:
             body = {"metadata": {"name": self._name}, "spec": self._spec({})}
+            self._wrote = self._clock.monotonic()
             self._written = await self._client.request("POST", self._folder, body=body)
             return True
-        if not self._free(found.get("spec") or {}, now):
+        if not self._free(found.get("spec") or {}):
             return False
         await self._put(found)
         return True
@@ -173,10 +179,12 @@ class Lease:
     async def _put(self, found: Mapping[str, Any]) -> None:
         """Write ourselves over `found`, if that is what is there."""
         body = {**found, "spec": self._spec(found.get("spec") or {})}
+        self._wrote = self._clock.monotonic()
         self._written = await self._client.request("PUT", self._path, body=body)
 
-    def _free(self, spec: Mapping[str, Any], now: float) -> bool:
+    def _free(self, spec: Mapping[str, Any]) -> bool:
         """Tell whether the lease is ours, nobody's, or its holder's time is over."""
+        now = self._clock.monotonic()
         mark = (spec.get("holderIdentity"), spec.get("renewTime"), spec.get("leaseTransitions"))
         if mark != self._seen[0]:
             self._seen = (mark, now)
@@ -214,8 +222,9 @@ class Lease:
         except (KubeError, TimeoutError) as error:
             logger.warning("lease not released", extra={"lease": self._name, "reason": str(error)})
 
-    async def _pause(self) -> None:
-        await self._clock.sleep(self._terms.retry * (0.9 + 0.2 * chance()))
+    async def _pause(self, since: float | None = None) -> None:
+        gone = 0.0 if since is None else self._clock.monotonic() - since
+        await self._clock.sleep(self._terms.retry * (0.9 + 0.2 * chance()) - gone)
 
 
 def _micro_time(seconds: float) -> str:
