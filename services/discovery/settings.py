@@ -50,6 +50,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Name of the cluster."""
     system_namespace: str = "istio-system"
     """Root namespace: its policies hold for the mesh, its ConfigMap `istio` has the settings."""
+    revision: str = "default"
+    """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`."""
+    shared_mesh_config: str = ""
+    """ConfigMap of the root namespace that lies beneath that one, for what revisions share."""
     keys_from_loopback: bool = False
     """Whether the keys of issuers (jwksUri) may be fetched from this machine itself."""
     keys_from_private: bool = True
