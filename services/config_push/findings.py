@@ -159,6 +159,10 @@ def _patch(place: _Place, row: _Row) -> Patch:
     )
 
 
+def _misses(patch: Patch) -> bool:
+    return bool(patch.proxies) and not patch.applied
+
+
 class Findings:
     """The latest list, and everyone who watches it."""
 
@@ -166,6 +170,8 @@ class Findings:
         self, connections: Connections, clock: Clock, *, patched: Callable[[], bool]
     ) -> None:
         """`patched` tells whether there are patches at all: mostly there are none."""
+        self.moved: Callable[[], None] = lambda: None
+        """Called whenever the list has changed."""
         self._connections = connections
         self._patched = patched
         self._clock = clock
@@ -177,6 +183,10 @@ class Findings:
     def latest(self) -> PatchList:
         """The latest list."""
         return self._latest
+
+    def of(self, ref: Ref) -> list[Patch]:
+        """Return the patches of a resource that do not do what they say."""
+        return [it for it in self._latest.patches if it.ref == ref and (it.findings or _misses(it))]
 
     def note(self) -> None:
         """Look again: something was sent, answered, or somebody has left."""
@@ -192,6 +202,7 @@ class Findings:
                 self._latest = now
                 self._changed.set()
                 self._changed = asyncio.Event()
+                self.moved()
             await self._clock.sleep(ROUND_SECONDS)
 
     def _watched(self) -> Iterator[Watched]:

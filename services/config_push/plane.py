@@ -44,6 +44,8 @@ class Plane:
             shared=shared,
         )
         self.findings = Findings(self.connections, clock, patched=self._is_patched)
+        self.findings.moved = self.book.note_patches
+        self.book.patches = self.findings.of
         self.credentials: CredentialDesk | None = None
         self._latest: Mesh | None = None
         self._on_mesh: list[Callable[[Mesh], None]] = []

@@ -26,6 +26,7 @@ HIT = f"""{{applyTo: CLUSTER, match: {{cluster: {{name: "{WEB_CLUSTER}"}}}},
     patch: {{operation: MERGE, value: {{connect_timeout: %s}}}}}}"""
 MISS = "{applyTo: CLUSTER, match: {cluster: {name: nobody}}, patch: {operation: REMOVE}}"
 BOOT = "{applyTo: BOOTSTRAP, patch: {operation: MERGE, value: {stats_flush_interval: 7s}}}"
+REF = "EnvoyFilter/shop/p"
 SECONDS = 20
 
 
@@ -170,3 +171,25 @@ async def test_lists_follow_who_is_connected_and_what_is_refused(tmp_path: Path)
                 running.change(mesh(patch_set(f"[{HIT % '3s'}]"), before=running.mesh))
                 await until(running, lambda said: not said.patches[0].findings)
         await until(running, lambda said: not said.patches)
+
+
+async def test_the_latest_receipt_of_an_envoyfilter_says_what_became_of_its_patches(
+    tmp_path: Path,
+) -> None:
+    async with running_plane(tmp_path) as running:
+        book = running.plane.book
+        running.change(mesh(WEB, endpoints(WEB, "10.0.0.1"), patch_set(f"[{HIT % '1s'}]")), REF)
+        async with running.proxy() as proxy:
+            await connected(proxy)
+            following = contextlib.aclosing(book.follow())
+            running.change(mesh(patch_set(f"[{MISS}]"), before=running.mesh), REF)
+            async with asyncio.timeout(SECONDS), following as receipts:
+                async for receipt in receipts:
+                    if receipt.patches:
+                        break
+            first, second = book.receipts(REF)
+            assert not first.patches
+            assert [(one.ref, one.applied) for one in second.patches] == [(REF, 0)]
+            running.change(mesh(patch_set(f"[{HIT % '3s'}]"), before=running.mesh), REF)
+            await until(running, lambda said: said.patches[0].applied == 1)
+            assert not any(receipt.patches for receipt in book.receipts(REF))
