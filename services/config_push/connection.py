@@ -127,8 +127,12 @@ class Connection:
 
     @property
     def of_agent(self) -> bool:
-        """The stream is an agent's own, for the names of its DNS proxy: its Envoy has another."""
-        return self.session.watches.keys() == {NAME_TABLE}
+        """The stream is an agent's own: its Envoy has another, on which it asks for clusters first.
+
+        An agent asks for the names of its DNS proxy, or for who it is to a registry of images.
+        """
+        watches = self.session.watches.keys()
+        return bool(watches) and watches <= {NAME_TABLE, SECRET}
 
     @property
     def before(self) -> Mapping[str, ResourceSet]:
