@@ -48,6 +48,7 @@ from libs.api.validate.hosts import is_label
 from libs.api.validate.localities import check_localities, check_zones
 from libs.api.validate.mesh_parts import (
     check_default_policy,
+    check_entry_visibility,
     check_inbound_retries,
     check_label_selectors,
     check_mesh_tls,
@@ -179,14 +180,9 @@ NOT_READ = frozenset(
         "caCertificates",
         "certificates",
         "configSources",
-        "enableEnvoyAccessLogService",
         "enableTracing",
         "hboneIdleTimeout",
         "hboneListenPort",
-        "proxyHttpPort",
-        "proxyInboundListenPort",
-        "proxyListenPort",
-        "serviceEntryVisibility",
         "serviceScopeConfigs",
         "serviceSettings",
         "verifyCertificateAtClient",
@@ -220,12 +216,13 @@ def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
 def _warn(raw: Raw, report: Report) -> None:
     """Warn of each field that has no effect yet."""
     for name, value in raw.items():
-        if value is not None and _camel(name) in NOT_READ:
+        if value is not None and camel(name) in NOT_READ:
             text = f"{name[:100]} is not supported yet, and has no effect"
             report.warning((_PLACE, name), reasons.UNSUPPORTED_FIELD, text)
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """Return the spelling of manifests of a field that may be written in snake case."""
     first, *rest = name[:100].split("_")
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
@@ -275,11 +272,14 @@ def _check_policies(config: MeshConfig, report: Report) -> None:
     check_tls_defaults(config.tls_defaults, (_PLACE, "tlsDefaults"), report)
     place = (_PLACE, "defaultTrafficPolicy")
     check_default_policy(config.default_traffic_policy, place, report)
+    place = (_PLACE, "serviceEntryVisibility")
+    check_entry_visibility(config.service_entry_visibility, place, report)
     check_service_settings(config.service_settings, (_PLACE, "serviceSettings"), report)
     check_label_selectors(config.discovery_selectors, (_PLACE, "discoverySelectors"), report)
     for field_name, port in (
         ("proxyListenPort", config.proxy_listen_port),
         ("proxyInboundListenPort", config.proxy_inbound_listen_port),
+        ("proxyHttpPort", config.proxy_http_port or None),  # 0: no such port
     ):
         if port is not None:
             check_port(port, (_PLACE, field_name), report)
@@ -288,13 +288,15 @@ def _check_policies(config: MeshConfig, report: Report) -> None:
 def _check_outbound(policy: OutboundTrafficPolicy | None, path: Path, report: Report) -> None:
     if policy is None:
         return
-    if policy.mode is OutboundMode.ALLOW_ANY_DYNAMIC_DNS:
-        text = "is not supported yet: hosts that nobody declared are refused"
-        report.warning((path, "mode"), reasons.UNSUPPORTED_FIELD, text)
-    if policy.tls:
-        check_client_tls(policy.tls, (path, "tls"), report, namespace="")
-        text = "is not supported yet, and has no effect"
-        report.warning((path, "tls"), reasons.UNSUPPORTED_FIELD, text)
+    if not policy.tls:
+        return
+    check_client_tls(policy.tls, (path, "tls"), report, namespace="")
+    if policy.tls.credential_name:
+        text = "Secrets are given to chosen workloads only, by a DestinationRule: name files"
+        report.error(((path, "tls"), "credentialName"), reasons.CONFLICTING_FIELDS, text)
+    if policy.mode is not OutboundMode.ALLOW_ANY_DYNAMIC_DNS:
+        text = "counts in mode ALLOW_ANY_DYNAMIC_DNS only"
+        report.warning((path, "tls"), reasons.NO_EFFECT, text)
 
 
 def _check_trust_domain(domain: str, path: Path, report: Report) -> None:

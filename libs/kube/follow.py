@@ -7,7 +7,8 @@ has, whatever happens on the way:
 
 - A stream that ends is resumed at the last version, bookmarks included.
 - A version that is too old (410, as an answer or in the stream) means a new list.
-- A stream that is silent for longer than bookmarks take is half open, and is resumed.
+- Streams are short: the server says a last word and ends them after 36 to 45 s, and the connection
+  carries the next one. So one that is silent for longer is half open, whatever keeps it so.
 - Objects are counted now and then. If there are more or fewer than known, some event was missed.
 - A version that goes backwards means that etcd was restored: what is known may never have been.
   Watching on from a version that is still to come would be to wait for ever, in silence.
@@ -90,10 +91,14 @@ class State(StrEnum):
 
 
 class Patience(Struct, frozen=True, kw_only=True):
-    """All times, in seconds. A bookmark comes about every minute."""
+    """All times, in seconds.
 
-    session: int = 300  # up to twice that: when a watch is renewed
-    silence: float = 100.0
+    Servers send bookmarks each minute and two seconds before a watch ends. The former would be too
+    rare a sign of life, so `silence` counts on the latter: it is longer than any session.
+    """
+
+    session: int = 36  # up to a quarter more: when a watch is renewed
+    silence: float = 50.0
     count: float = 120.0
     refresh: float = 1800.0
     absent: float = 30.0
@@ -256,7 +261,7 @@ class Follower:
             raise _first(errors) from errors
 
     async def _watch(self) -> None:
-        seconds = int(self._patience.session * (1 + chance()))
+        seconds = int(self._patience.session * (1 + chance() / 4))
         started = self._clock.monotonic()
         session = Session(seconds, self._patience.silence)
         stream = watch(

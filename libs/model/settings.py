@@ -6,7 +6,24 @@ from libs.model.ids import Ref
 from libs.model.providers import Provider
 from libs.model.proxy_settings import ProxySettings
 from libs.model.telemetry import AccessLog, DefaultProviders
-from libs.model.traffic import Keepalive, LocalityBalancing, Retries, TrafficPolicy
+from libs.model.traffic import ClientTls, Keepalive, LocalityBalancing, Retries, TrafficPolicy
+
+
+class Selector(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Labels, and conditions on labels (key, operator, values), all of which have to be met."""
+
+    labels: dict[str, str] = {}
+    expressions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+
+
+class EntryVisibility(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Who sees ServiceEntries at most: `*` everybody, `.` their own namespace, `~` nobody.
+
+    The first policy counts whose selectors all cover the namespace; None covers none.
+    """
+
+    default: str = "*"
+    policies: tuple[tuple[str, tuple[Selector | None, ...]], ...] = ()
 
 
 class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -19,7 +36,14 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     cluster_id: str = "Kubernetes"
     mesh_id: str = "cluster.local"
     root_namespace: str = "istio-system"
+    config_map: str = "istio"  # in the root namespace: what the mesh's users have set is there
     allow_any_outbound: bool = True
+    # Requests to hosts that nobody declared go where DNS says, and over this TLS.
+    dynamic_dns: bool = False
+    dynamic_dns_tls: ClientTls | None = None
+    outbound_port: int = 15001  # where what the application sends arrives at its proxy
+    inbound_port: int = 15006
+    http_proxy_port: int = 0  # where the application may ask its proxy as one; 0: nowhere
     passthrough_inbound: bool = True
     auto_mtls: bool = True
     connect_timeout: int = 10_000
@@ -32,7 +56,10 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     service_export_to: tuple[str, ...] = ("*",)
     routing_export_to: tuple[str, ...] = ("*",)
     host_policy_export_to: tuple[str, ...] = ("*",)
+    entry_visibility: EntryVisibility | None = None
+    strict_hosts: bool = False  # what is said of others' hosts holds at home only
     access_log: AccessLog = AccessLog()
+    log_service: bool = False  # what is logged is also sent to the bootstrap's log service
     log_listeners: bool = True  # connections that no filter chain takes
     mesh_tls_minimum: str = "TLSV1_2"  # of servers' mutual TLS
     mesh_tls_ciphers: tuple[str, ...] = ()
@@ -50,3 +77,8 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     ingress: str = "STRICT"  # which Ingresses count: STRICT, DEFAULT or OFF
     ingress_class: str = "istio"
     ingress_selector: str = "ingressgateway"
+
+    @property
+    def own_ports(self) -> frozenset[int]:
+        """Ports on which proxies themselves listen."""
+        return frozenset({self.outbound_port, self.inbound_port, 15021, 15090})

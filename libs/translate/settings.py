@@ -19,10 +19,12 @@ from libs.model.settings import MeshSettings
 from libs.model.telemetry import AccessLog
 from libs.model.traffic import TrafficPolicy
 from libs.proxy import settings as proxy_settings
+from libs.translate import entry_visibility
 from libs.translate.http_routes import retries
 from libs.translate.providers import default_providers, providers
 from libs.translate.state import Derived
 from libs.translate.traffic_policy import (
+    client_tls,
     connection_pool,
     keepalive,
     locality_balancing,
@@ -36,7 +38,7 @@ def derive(view: View, resource: ConfigMap) -> Derived:
     """Return the settings that the mesh's ConfigMap gives; nothing for any other ConfigMap."""
     base = view.default_settings
     metadata = resource.metadata
-    if (metadata.namespace, metadata.name) != (base.root_namespace, api.NAME):
+    if (metadata.namespace, metadata.name) != (base.root_namespace, base.config_map):
         return Derived()
     config, _ = api.read(resource)
     if config is None:
@@ -64,6 +66,10 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
         "routing_export_to": config.default_virtual_service_export_to,
         "host_policy_export_to": config.default_destination_rule_export_to,
         "prometheus_merge": config.enable_prometheus_merge,
+        "log_service": config.enable_envoy_access_log_service,
+        "outbound_port": config.proxy_listen_port or None,
+        "inbound_port": config.proxy_inbound_listen_port or None,
+        "http_proxy_port": config.proxy_http_port,
         "providers": providers(config.extension_providers or ()),
         "default_providers": default_providers(config.default_providers),
     }
@@ -78,7 +84,10 @@ def _policies(config: api.MeshConfig) -> dict[str, Any]:
     written: dict[str, Any] = {}
     if config.outbound_traffic_policy:
         mode = config.outbound_traffic_policy.mode
-        written["allow_any_outbound"] = mode is api.OutboundMode.ALLOW_ANY
+        written["allow_any_outbound"] = mode is not api.OutboundMode.REGISTRY_ONLY
+        if mode is api.OutboundMode.ALLOW_ANY_DYNAMIC_DNS:
+            written["dynamic_dns"] = True
+            written["dynamic_dns_tls"] = client_tls(config.outbound_traffic_policy.tls)
     if config.inbound_traffic_policy:
         inbound = config.inbound_traffic_policy.mode
         written["passthrough_inbound"] = inbound is api.InboundMode.PASSTHROUGH
@@ -108,6 +117,8 @@ def _of_hosts(config: api.MeshConfig) -> dict[str, Any]:
     """What hosts' own policies may leave open."""
     written: dict[str, Any] = {}
     zones = zone_balancing(config.zone_aware_lb_setting)
+    if config.service_entry_visibility:
+        written["entry_visibility"] = entry_visibility.read(config.service_entry_visibility)
     if zones or config.locality_lb_setting:
         written["locality"] = zones or locality_balancing(config.locality_lb_setting)
     if defaults := config.default_traffic_policy:

@@ -30,6 +30,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Whom to trust (PEM)."""
     token_file: Path
     """This service's token for the CA; read again at each use."""
+    certificate_dir: Path | None = None
+    """Folder that outlives the process, in memory: this service's certificate is kept there, for a
+    start while the CA, or the API server that it asks, is away. Not set: nowhere."""
     redis_url: str = ""
     """Shared cache (`redis://`, `rediss://`, `unix://`) for starts while the API server is away;
     empty: none."""
@@ -47,6 +50,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Name of the cluster."""
     system_namespace: str = "istio-system"
     """Root namespace: its policies hold for the mesh, its ConfigMap `istio` has the settings."""
+    revision: str = "default"
+    """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`."""
+    shared_mesh_config: str = ""
+    """ConfigMap of the root namespace that lies beneath that one, for what revisions share."""
     keys_from_loopback: bool = False
     """Whether the keys of issuers (jwksUri) may be fetched from this machine itself."""
     keys_from_private: bool = True

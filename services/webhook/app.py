@@ -18,7 +18,7 @@ from libs.kube.follow import Change, Sink
 from libs.pki import bundle, verify
 from libs.rpc import channel
 from libs.rpc.svid import Svid
-from libs.runtime import http
+from libs.runtime import collector, http
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
@@ -85,6 +85,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             )
         )
         readiness.set("port")
+        collector.settle()
         yield Bound(https=https, monitoring=monitoring)
 
 
@@ -125,7 +126,12 @@ async def _injection(
     def conflict(namespace: str, text: str) -> None:
         events.tell(Notice(Regarding("Namespace", namespace, ""), "ConflictingLabels", text))
 
-    knowledge = Knowledge(settings.system_namespace, settings.revision, conflict)
+    knowledge = Knowledge(
+        settings.system_namespace,
+        settings.revision,
+        conflict,
+        shared_mesh_config=settings.shared_mesh_config,
+    )
     judge = PodJudge(knowledge, events, _cluster(settings, svid))
     activation = Activation(client, _validated(settings), clock)
     followed_too = [

@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from libs.kube.client import Client
 from libs.kube.collection import Collection
 from libs.kube.errors import NotFoundError
-from libs.kube.follow import Follower, Happening, State
+from libs.kube.follow import Follower, Happening, Patience, State
 from libs.runtime.backoff import Backoff
 from libs.runtime.tasks import background
 from tests.support.kube_accounts import client_of
+from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_follow import MAPS, QUICK, Seen, following
 from tests.support.kube_machine import Machine, machine
 from tests.support.kube_proxy import (
@@ -27,6 +28,7 @@ from tests.support.kube_proxy import (
     running,
     through,
 )
+from tests.support.tcp_gate import gate
 
 PATH = MAPS.paths[0]
 ALL_AT_ONCE = 25
@@ -190,17 +192,64 @@ async def test_410_on_the_second_page_leads_to_one_whole_list(
             assert len(seen.objects) == 120
 
 
+SHORT = replace(QUICK, session=2, silence=4.0)
+"""As `Patience` has it, twelve times as quick."""
+
+
 async def test_a_half_open_stream_is_noticed(admin: Client, proxy: Proxy, tmp_path: Path) -> None:
-    patience = replace(QUICK, silence=1.0)
+    """Something on the way keeps it open, and says nothing any more."""
     async with (
         Client(through(proxy, tmp_path)) as client,
-        following(client, patience=patience) as (seen, _),
+        following(client, patience=SHORT) as (seen, _),
     ):
         await proxy.opened()
         proxy.silence()
         await _put(admin, "unheard", "1")
         await _agree(seen, admin)
+        assert seen.happened[Happening.BROKEN] >= 1
         assert seen.happened[Happening.LISTED] == 1
+
+
+async def test_a_network_that_swallows_everything_is_noticed(
+    kubernetes: Machine, admin: Client, tmp_path: Path
+) -> None:
+    """Requests hang as well; when the network is back, so is everything that was missed."""
+    async with gate(kubernetes.server.port) as before:
+        server = ApiServer(before.port, kubernetes.server.token, kubernetes.server.authority)
+        async with (
+            client_of(server, tmp_path) as client,
+            following(client, patience=SHORT) as (seen, _),
+        ):
+            before.hold()
+            await _put(admin, "unheard", "1")
+            await seen.until(lambda: seen.happened[Happening.BROKEN] > 0)
+            assert "unheard" not in seen.data  # the negative control
+            before.cut()
+            before.release()
+            await _agree(seen, admin)
+
+
+async def test_the_next_stream_comes_over_the_connection_of_the_last(
+    kubernetes: Machine, admin: Client, tmp_path: Path
+) -> None:
+    """So that short streams cost a request each, and no handshake."""
+    async with gate(kubernetes.server.port) as before:
+        server = ApiServer(before.port, kubernetes.server.token, kubernetes.server.authority)
+        async with (
+            client_of(server, tmp_path) as client,
+            following(client, patience=replace(QUICK, session=1)) as (seen, _),
+        ):
+            await seen.until(lambda: seen.happened[Happening.WATCHED] == 5)
+            await _put(admin, "after", "1")
+            await _agree(seen, admin)
+            assert seen.happened[Happening.LISTED] == 1
+            assert seen.happened[Happening.BROKEN] == 0
+            assert before.connections == 1
+
+
+def test_a_half_open_stream_is_noticed_within_a_minute() -> None:
+    usual = Patience()
+    assert 1.25 * usual.session < usual.silence < 60
 
 
 async def test_a_missed_event_is_noticed_by_counting(

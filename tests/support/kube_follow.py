@@ -16,7 +16,8 @@ from libs.runtime.backoff import Backoff
 from libs.runtime.tasks import background
 
 QUICK = Patience(
-    silence=30.0,
+    session=300,
+    silence=330.0,
     count=3600.0,
     refresh=3600.0,
     absent=0.4,

@@ -56,7 +56,7 @@ class Proxy:
             stream.cut(inside=inside)
 
     def silence(self) -> None:
-        """Let all open streams be open, and swallow what comes."""
+        """Let all open streams be open, and swallow what comes, their ends included."""
         for stream in self._streams:
             stream.silent = True
 
@@ -133,8 +133,8 @@ class _Stream:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(self._read())
-            while (line := await self._lines.get()) is not None:
-                if not self.silent:
+            while (line := await self._lines.get()) is not None or self.silent:
+                if line is not None and not self.silent:
                     self.last = line
                     await self._out.write(line)
             reading.cancel()
