@@ -40,6 +40,9 @@ DISCOVERY_CACHE = Counter(
 STATUS_WRITES = Counter(
     "seine_discovery_status_writes", "Writes of resources' conditions.", ["outcome"]
 )
+STATUS_LOOKS = Counter(
+    "seine_discovery_status_looks", "Looks at all proxies, because there are others than before."
+)
 STATUS_REPLICAS = Gauge(
     "seine_discovery_status_replicas", "Replicas of config-push that the leader follows."
 )
