@@ -1,7 +1,8 @@
 """Secret: Kubernetes' kind, of which the mesh reads certificates, keys and roots, and little else.
 
-Of the type for that alone it reads who one is to registries of images, too. The contents show in nothing that prints the object. Values are base64 here as they are in manifests
-and over the API, and are only decoded for whoever may have them.
+Of the type for that alone it reads who one is to registries of images, too. The contents show in
+nothing that prints the object. Values are base64 here as they are in manifests and over the API,
+and are only decoded for whoever may have them.
 """
 
 import binascii
