@@ -1,7 +1,7 @@
 """Wiring of config-push: own certificate, replica, push loop, two ADS ports, debug pages, cache."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from libs.kube.client import Client
 from libs.kube.errors import UnreachableError
 from libs.kube.tokens import Reviewer
 from libs.model import wire
-from libs.model.ids import SpiffeId
+from libs.model.ids import Ref, SpiffeId
 from libs.model.mesh import Mesh
 from libs.pki import bundle, csr, files, verify
 from libs.pki.errors import PkiError
@@ -25,6 +25,7 @@ from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.credentials.v1.credentials_pb2 import Credential, Wanted
 from libs.protos.feed.v1 import feed_pb2_grpc
 from libs.protos.feed.v1.feed_pb2 import MeshUpdate, SubscribeRequest
+from libs.protos.receipts.v1.receipts_pb2 import Standing
 from libs.rpc import ca_client, channel, interceptors, server
 from libs.rpc.health import Health
 from libs.rpc.kept import Handling, Kept
@@ -41,6 +42,8 @@ from services.config_push.ads import AdsService, StreamLimits
 from services.config_push.authn import Authenticate, Prove, TokenKeys, TokenRules
 from services.config_push.credentials import CredentialDesk
 from services.config_push.debug import DebugPages, Readers
+from services.config_push.findings_service import METHODS as FINDINGS
+from services.config_push.findings_service import READER, FindingsService
 from services.config_push.guard import Guarded
 from services.config_push.passing import Line, Passing
 from services.config_push.plane import Plane
@@ -49,7 +52,7 @@ from services.config_push.receipts_service import METHODS, ReceiptsService
 from services.config_push.replica import Replica
 from services.config_push.settings import Settings
 from services.config_push.shared import SharedSets
-from services.config_push.standing import standing
+from services.config_push.standing import Concerns, standing
 from services.config_push.trust import TrustService
 
 SUBSCRIBER = "config-push"
@@ -85,7 +88,8 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 readiness=parts.readiness,
             )
         )
-        own_work = (parts.svid.run(), parts.line.run(), parts.plane.pusher.run())
+        plane = parts.plane
+        own_work = (parts.svid.run(), parts.line.run(), plane.pusher.run(), plane.findings.run())
         await stack.enter_async_context(background(*own_work))
         await parts.svid.ready()
         parts.believe(await stack.enter_async_context(_kubernetes(settings)))
@@ -110,6 +114,7 @@ class _Parts:
         self._prove: Prove = _not_yet
         self._rules = _token_rules(settings)
         self._worker = ThreadWorker()
+        self._concerns = Concerns()
         self._cache = _cache(settings, clock)
         self._shared = SharedSets(self._cache, stored.form()) if self._cache else None
         self._warm = WarmMesh(self._cache, clock=clock, owner=SUBSCRIBER) if self._cache else None
@@ -180,6 +185,13 @@ class _Parts:
             self._prove = authn.by_keys(
                 self._rules, trust_domain=self.trust_domain, clock=self.clock
             )
+
+    def stands(self, refs: Collection[Ref]) -> Standing:
+        """Return how the proxies stand; see `standing.Stand`."""
+        found = standing(self.plane.connections, self.replica.taken_over)
+        if refs:
+            found.resources.extend(self._concerns.standings(self.plane.connections, refs))
+        return found
 
     async def prove(self, token: str) -> SpiffeId:
         """Return whom a token proves; see `authn.Prove`."""
@@ -299,12 +311,11 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
     authenticate = authn.by_certificate(trust_domain=parts.trust_domain)
     ads = parts.ads(authenticate)
     health = Health()
-    receipts = ReceiptsService(
-        parts.plane.book, lambda: standing(parts.plane.connections, parts.replica.taken_over)
-    )
+    receipts = ReceiptsService(parts.plane.book, parts.stands)
     allow = interceptors.allow(
         {
             **dict.fromkeys(METHODS, settings.receipt_readers),
+            **dict.fromkeys(FINDINGS, READER),
             **dict.fromkeys(trust.METHODS, (CA_ACCOUNT,)),
         },
         trust_domain=parts.trust_domain,
@@ -319,6 +330,7 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
             ads.register,
             parts.passing.by_certificate(authenticate),
             receipts.register,
+            FindingsService(parts.plane.findings).register,
             TrustService(parts.plane.connections).register,
             health.register,
         ],

@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from libs.runtime.metrics import Total
 from libs.xds.types import (
+    BOOTSTRAP,
     CLUSTER,
     ENDPOINT,
     EXTENSION,
@@ -24,6 +25,7 @@ TYPE_NAMES: Mapping[str, str] = {
     SECRET: "sds",
     EXTENSION: "ecds",
     NAME_TABLE: "nds",
+    BOOTSTRAP: "bootstrap",
 }
 
 
@@ -95,6 +97,9 @@ CACHE_WRITES_DROPPED = Counter(
 )
 CREDENTIAL_RESTARTS = Counter(
     "seine_push_credential_restarts", "Times that following credentials ended and began again."
+)
+FINDINGS_LEFT_OUT = Gauge(
+    "seine_push_findings_left_out", "Patches of EnvoyFilters that are too many to be told of."
 )
 RECEIPTS_OPEN = Gauge("seine_push_receipts_open", "Changes that some proxy has not answered.")
 

@@ -40,6 +40,12 @@ DISCOVERY_CACHE = Counter(
 STATUS_WRITES = Counter(
     "seine_discovery_status_writes", "Writes of resources' conditions.", ["outcome"]
 )
+STATUS_LOOKS = Counter(
+    "seine_discovery_status_looks", "Looks at all proxies, because there are others than before."
+)
+FINDINGS_REPLICAS = Gauge(
+    "seine_discovery_findings_replicas", "Replicas of config-push whose findings are followed."
+)
 STATUS_REPLICAS = Gauge(
     "seine_discovery_status_replicas", "Replicas of config-push that the leader follows."
 )

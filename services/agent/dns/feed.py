@@ -16,6 +16,7 @@ from libs.protos.istio.nds.v1.nds_pb2 import NameTable
 from libs.protos.xds.v1 import relay_pb2
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
+from services.agent.own_stream import introduction
 from services.agent.relay import METHODS, UNAVAILABLE, Outcome, outcome, request_headers
 from services.agent.streams.client import DialError, Target, dial
 from services.agent.streams.connection import Connection, Headers, Stream, StreamLostError
@@ -92,20 +93,13 @@ class Feed:
 
     async def _follow(self, connection: Connection, headers: Headers) -> Outcome:
         stream = await connection.open(headers)
-        await stream.write(pack(self._introduction()))
+        asked = relay_pb2.DeltaRequest(type_url=TYPE_URL)
+        await stream.write(pack(introduction(self._node, asked, self._versions)))
         unpacker = Unpacker(MAX_TABLE)
         while data := await stream.read():
             for body in unpacker.feed(data):
                 await self._take(stream, relay_pb2.DeltaResponse.FromString(body))
         return outcome(stream)
-
-    def _introduction(self) -> bytes:
-        introduced = relay_pb2.Introduction(initial_resource_versions=self._versions)
-        introduced.node.id = self._node["id"]
-        introduced.node.cluster = self._node["cluster"]
-        introduced.node.metadata.update(self._node["metadata"])
-        asked = relay_pb2.DeltaRequest(type_url=TYPE_URL)
-        return introduced.SerializeToString() + asked.SerializeToString()
 
     async def _take(self, stream: Stream, response: relay_pb2.DeltaResponse) -> None:
         """Use a response and say so."""

@@ -31,13 +31,7 @@ class Statuses:
             clock=clock,
         )
         self._writer = StatusWriter(client, clock, self._lease.check)
-        self._replicas = Replicas(
-            connect,
-            self._writer.progress,
-            clock,
-            unsettled=self._writer.unsettled,
-            look_again=self._writer.note_waiting,
-        )
+        self._replicas = Replicas(connect, self._writer.progress, clock, interest=self._writer)
 
     @property
     def subjects(self) -> Subjects:

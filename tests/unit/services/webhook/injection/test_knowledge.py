@@ -52,14 +52,43 @@ async def test_the_mesh_s_settings() -> None:
     assert told.of.settings.mesh.trust_domain is None
 
 
+async def test_settings_of_a_revision_lie_above_those_that_revisions_share() -> None:
+    of = Knowledge(SYSTEM, "canary", lambda *_: None, shared_mesh_config="shared")
+    fields = [collection.field_selector for collection, _ in of.sources]
+    assert fields[2:4] == ["metadata.name=istio-canary", "metadata.name=shared"]
+    take = of.sources[2][1]
+
+    async def say(name: str, text: str | None) -> str | None:
+        raw = None if text is None else {"data": {"mesh": text}}
+        await take([_change(SYSTEM, name, raw)])
+        return of.settings.mesh.trust_domain
+
+    assert await say("shared", "trustDomain: shared.example") == "shared.example"
+    assert await say("istio-canary", "trustDomain: own.example") == "own.example"
+    assert await say("shared", "trustDomain: [") == "own.example"
+    assert await say("istio-canary", None) == "shared.example"
+    assert await say("shared", None) is None
+
+
 async def test_the_injector_s_settings() -> None:
     told = Told()
     await told.text(3, "config", "policy: disabled")
     assert told.of.settings.config.policy is Policy.DISABLED
     await told.text(3, "config", "policy: perhaps")
     assert told.of.settings.config.policy is Policy.DISABLED
+    assert told.of.settings.config.refused == {}
+    await told.text(3, "config", "policy: enabled\ntemplates: {x: '{{ range .X }}'}")
+    assert told.of.settings.config.policy is Policy.DISABLED
+    assert "write the entries out" in told.of.settings.config.refused["x"]
     await told.text(3, "config", None)
     assert told.of.settings.config.policy is Policy.ENABLED
+
+
+async def test_of_settings_that_were_wrong_from_the_beginning_what_can_be_read_counts() -> None:
+    told = Told()
+    await told.text(3, "config", "policy: disabled\ntemplates: {x: '{{ range .X }}'}")
+    assert told.of.settings.config.policy is Policy.DISABLED
+    assert told.of.settings.config.templates == {}
 
 
 async def test_proxy_configs() -> None:
