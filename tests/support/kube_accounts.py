@@ -41,7 +41,7 @@ async def define(client: Client, definition: Any) -> None:  # noqa: ANN401  # YA
 async def _is_there(client: Client, path: str) -> bool:
     try:
         await client.get(path)
-    except (NotFoundError, BusyError):  # the storage of a new kind needs a moment
+    except (BusyError, NotFoundError):  # a storage that is made anew says that it is busy
         return False
     return True
 
