@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test explore e2e check fmt golden protos crds rbac tools lock bench docs faults clean
+.PHONY: help setup demo dev test explore e2e endure check fmt golden protos crds rbac tools lock bench docs faults clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ explore: setup ## Try N (30) times as many random examples and walks as `make te
 
 e2e: setup ## Test the mesh on a kind cluster of its own (needs docker, kind, kubectl and skaffold)
 	$(IMAGES) $(BIN)/python -m pytest tests/e2e --e2e --cluster-name seine-e2e $(addprefix --kind-image ,$(SEINE_KIND_NODE_IMAGE)) $(ARGS)
+
+endure: ## The same with a hundred pod starts, ten rollouts and a minute without a control plane
+	$(MAKE) e2e ARGS="--long $(ARGS)"
 
 check: setup ## Format, lint, types, import contracts, generated files: changes nothing
 	$(BIN)/ruff format --check .

@@ -105,6 +105,7 @@ async def _thousand(proxy: Proxy, seen: Seen, admin: Client, *, note: Note) -> N
         if number % 25 == 0:
             chance.choice(FAULTS).happens(proxy)
         await change(admin, f"m{chance.randrange(700)}", chance)
+    proxy.relent()
     await agree(seen, admin, 120)
     wanted = await there(admin)
     missed, phantom = wanted.keys() - seen.data.keys(), seen.data.keys() - wanted.keys()
@@ -115,7 +116,7 @@ async def _thousand(proxy: Proxy, seen: Seen, admin: Client, *, note: Note) -> N
 async def _silent(proxy: Proxy, seen: Seen, admin: Client, *, note: Note, seconds: float) -> None:
     """Every stream that there is says nothing for ever; new ones do."""
     broken = seen.happened[Happening.BROKEN]
-    await proxy.opened()
+    await proxy.opened(60)
     proxy.silence()
     started = CLOCK.monotonic()
     await put(admin, "unheard", "1")
