@@ -84,7 +84,8 @@ DEVIATIONS = (
     ),
     Deviation(
         "metrics",
-        "messages of gRPC are not counted",
+        "messages of gRPC are not counted "
+        "([ADR 36](../adr/0036-messages-of-grpc-are-not-counted.md))",
         "Envoy shows both of their numbers as one text only",
     ),
     Deviation(
