@@ -84,7 +84,8 @@ DEVIATIONS = (
     ),
     Deviation(
         "metrics",
-        "messages of gRPC are not counted",
+        "messages of gRPC are not counted "
+        "([ADR 36](../adr/0036-messages-of-grpc-are-not-counted.md))",
         "Envoy shows both of their numbers as one text only",
     ),
     Deviation(
@@ -117,8 +118,8 @@ DEVIATIONS = (
     ),
     Deviation(
         "Gateway",
-        "with AUTO_PASSTHROUGH, only services whose endpoints the mesh knows are reached",
-        "a server outside cannot end the caller's mesh TLS",
+        "with AUTO_PASSTHROUGH, ServiceEntries with DYNAMIC_DNS are not reached",
+        "whoever asks chooses the host, and the router would call it for them",
     ),
     Deviation(
         "Gateway",
