@@ -244,4 +244,14 @@ DEVIATIONS = (
         "Lua comes by itself, as Wasm does",
         "a new script drains no connection",
     ),
+    Deviation(
+        "EnvoyFilter",
+        "patches of the bootstrap hold without `BOOTSTRAP_XDS_AGENT`; it only switches them off",
+        "in Istio they do nothing, and nobody says so, unless each proxy has that variable",
+    ),
+    Deviation(
+        "EnvoyFilter",
+        "a proxy starts without patches of its bootstrap that Envoy does not take",
+        "in Istio it never starts",
+    ),
 )
