@@ -200,6 +200,7 @@ async def _hears_of(material: tls.Material, port: int, name: str) -> None:
         await found.until(lambda: _key(name) in found.mesh.services)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kept", [True, False])
 async def test_a_restart_needs_no_certificate_from_a_ca_that_cannot_ask_anybody(
     kubernetes: Machine, apps: Apps, cache: dict[str, object], tmp_path: Path, kept: bool

@@ -101,7 +101,7 @@ async def _comes_to_be(
         return _injected(await webhook.create(space, given, dry_run=True)) is expected
 
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await _until(holds)
     except TimeoutError:
         return False
@@ -198,7 +198,7 @@ async def test_a_bundle_that_somebody_breaks_is_mended(webhook: RunningWebhook) 
         except ApiError as error:
             assert "caBundle" in error.message  # noqa: PT017 - the server does not take nonsense
             continue
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await _until(lambda: _equals(webhook.bundle(), good))
     await webhook.works()
 

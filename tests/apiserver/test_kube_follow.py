@@ -30,6 +30,9 @@ from tests.support.kube_proxy import (
 )
 from tests.support.tcp_gate import gate
 
+pytestmark = pytest.mark.timeout(300)
+"""On a busy machine an API server takes long to start again."""
+
 
 @pytest.fixture(scope="module")
 def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:

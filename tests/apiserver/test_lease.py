@@ -59,7 +59,7 @@ class Ledger:
 
     async def turn(self) -> str:
         """Return who leads next."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.changed.wait()
         self.changed.clear()
         return self.turns[-1]
@@ -102,7 +102,7 @@ async def test_a_silent_leader_stops_before_it_is_replaced(client: Client) -> No
         group.create_task(lead_and_go_deaf())
         while not deaf.deaf:
             await CLOCK.sleep(0)
-        async with asyncio.timeout(10), lease(client, "deaf", "new").leading():
+        async with asyncio.timeout(60), lease(client, "deaf", "new").leading():
             begun = CLOCK.monotonic()
     sys.stdout.write(f"lease: the silent one stopped {begun - stopped[0]:.2f} s before the next\n")
     assert stopped[0] < begun
@@ -137,7 +137,7 @@ class _Deaf:
 async def test_a_deleted_lease_is_made_again(client: Client) -> None:
     async with lease(client, "gone", "a").leading():
         await client.request("DELETE", f"{PATH}/gone")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     found = await client.get(f"{PATH}/gone")
@@ -160,7 +160,7 @@ async def test_a_wrong_clock_in_the_object_means_nothing(client: Client) -> None
     }
     await client.request("POST", PATH, body=body)
     started = CLOCK.monotonic()
-    async with asyncio.timeout(10), lease(client, "skewed", "a").leading():
+    async with asyncio.timeout(60), lease(client, "skewed", "a").leading():
         waited = CLOCK.monotonic() - started
     assert waited >= 1.0
 

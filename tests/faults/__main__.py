@@ -1,11 +1,12 @@
 """`make faults`: every recipe of this folder at full length, all at once, and a table at the end.
 
 Most of the time they wait: for a silence of ten minutes to end, or an outage of five. Each runs in
-a process of its own, with an API server of its own. `--short` is what `make test` runs.
+a process of its own, with an API server of its own. tests/apiserver/test_faults.py runs them short.
 """
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -36,20 +37,25 @@ def _one(name: str, *, short: bool) -> None:
         asyncio.run(RECIPES[name](Path(folder), SHORT if short else LONG, note))
 
 
-async def _other(name: str, *, short: bool) -> tuple[list[Figure], int]:
+async def other(name: str, *, short: bool) -> tuple[list[Figure], int]:
     """Run one recipe in a process of its own; return its figures and how it ended."""
     command = [sys.executable, "-m", "tests.faults", "--one", name, *(["--short"] * short)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     figures = []
     assert process.stdout is not None
-    async for line in process.stdout:
-        figures.append(msgspec.json.decode(line, type=Figure))
-        print(f"{figures[-1].recipe}: {figures[-1].fault}: {figures[-1].value}", flush=True)
-    return figures, await process.wait()
+    try:
+        async for line in process.stdout:
+            figures.append(msgspec.json.decode(line, type=Figure))
+            print(f"{figures[-1].recipe}: {figures[-1].fault}: {figures[-1].value}", flush=True)
+        return figures, await process.wait()
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)  # so that it ends what it has started
+            await process.wait()
 
 
 async def _all(names: list[str], *, short: bool) -> int:
-    found = await asyncio.gather(*(_other(name, short=short) for name in names))
+    found = await asyncio.gather(*(other(name, short=short) for name in names))
     figures = [figure for each, _ in found for figure in each]
     print(f"\n{table(figures)}")
     failed = [name for name, (_, code) in zip(names, found, strict=True) if code]

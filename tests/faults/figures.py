@@ -36,7 +36,7 @@ class Length(Struct, frozen=True, kw_only=True):
 
 
 LONG = Length(silent=600, outage=300, rotating=600, stopped=60, quick=False)
-SHORT = Length(silent=8, outage=8, rotating=20, stopped=25, quick=True)
+SHORT = Length(silent=8, outage=8, rotating=20, stopped=15, quick=True)
 
 Note = Callable[[Figure], None]
 

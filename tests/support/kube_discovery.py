@@ -44,7 +44,7 @@ class Subscriber:
     def texts(self, reason: str) -> list[str]:
         return [it.text for it in self._problems if it.reason == reason]
 
-    async def until(self, holds: Callable[[], object], seconds: float = 30) -> None:
+    async def until(self, holds: Callable[[], object], seconds: float = 60) -> None:
         """Return once `holds`."""
         try:
             async with asyncio.timeout(seconds):

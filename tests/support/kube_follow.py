@@ -56,7 +56,7 @@ class Seen:
         """What ConfigMaps hold, by name."""
         return {name.name: one.get("data") for name, one in self.objects.items()}
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 20) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = 60) -> None:
         """Return once `holds`."""
         async with asyncio.timeout(seconds):
             while not holds():
@@ -70,7 +70,7 @@ async def following(
     collection: Collection = MAPS,
     patience: Patience = QUICK,
     *,
-    seconds: float = 60,
+    seconds: float = 240,
 ) -> AsyncIterator[tuple[Seen, Follower]]:
     """Follow a collection while the block runs, which starts when all is synced.
 

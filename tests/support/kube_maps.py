@@ -43,7 +43,7 @@ async def there(client: Client) -> dict[str, Any]:
     return {it["metadata"]["name"]: it.get("data") for it in items}
 
 
-async def agree(seen: Seen, client: Client, seconds: float = 20) -> None:
+async def agree(seen: Seen, client: Client, seconds: float = 60) -> None:
     wanted = await there(client)
     await seen.until(lambda: seen.data == wanted, seconds)
 

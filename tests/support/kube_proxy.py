@@ -75,7 +75,7 @@ class Proxy:
             if stream.last:
                 stream.inject(stream.last)
 
-    async def opened(self, seconds: float = 20) -> None:
+    async def opened(self, seconds: float = 60) -> None:
         """Return once there is a stream."""
         async with asyncio.timeout(seconds):
             await self._open.wait()
