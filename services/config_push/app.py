@@ -34,12 +34,13 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.xds.generate import GENERATORS
-from services.config_push import authn, collector, metrics, stored, trust
+from services.config_push import authn, collector, machines, metrics, stored, trust
 from services.config_push.ads import AdsService, StreamLimits
 from services.config_push.authn import Authenticate, Prove, TokenKeys, TokenRules
 from services.config_push.credentials import CredentialDesk
 from services.config_push.debug import DebugPages, Readers
 from services.config_push.guard import Guarded
+from services.config_push.machines import MachinesService
 from services.config_push.passing import Line, Passing
 from services.config_push.plane import Plane
 from services.config_push.push import ThreadWorker
@@ -292,6 +293,7 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
         {
             **dict.fromkeys(METHODS, settings.receipt_readers),
             **dict.fromkeys(trust.METHODS, (CA_ACCOUNT,)),
+            **dict.fromkeys(machines.METHODS, machines.READERS),
         },
         trust_domain=parts.trust_domain,
         namespace=settings.system_namespace,
@@ -306,6 +308,7 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
             parts.passing.by_certificate(authenticate),
             receipts.register,
             TrustService(parts.plane.connections).register,
+            MachinesService(parts.plane.machines).register,
             health.register,
         ],
         port,

@@ -13,6 +13,7 @@ from services.config_push.classes import Classes, Generator
 from services.config_push.connection import Applied, Connection
 from services.config_push.connections import Connections
 from services.config_push.credentials import CredentialDesk
+from services.config_push.machines import MachineBook
 from services.config_push.push import Pusher, Round, Shared, Worker
 from services.config_push.receipts import ReceiptBook
 
@@ -32,6 +33,7 @@ class Plane:
         shared: Shared | None = None,
     ) -> None:
         self.connections = Connections()
+        self.machines = MachineBook(clock)
         self.responses = Responses(control_plane=CONTROL_PLANE)
         self.book = ReceiptBook(clock=clock, history=history)
         self.pusher = Pusher(

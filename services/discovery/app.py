@@ -44,6 +44,7 @@ from services.discovery.feed import Feed
 from services.discovery.files import Batch
 from services.discovery.ingest import Ingest
 from services.discovery.key_fetcher import KeyFetcher
+from services.discovery.machines.wiring import registration
 from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
 from services.discovery.servicer import MeshFeed
@@ -89,6 +90,8 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         opened = await stack.enter_async_context(sources.opened(settings, clock))
         source = opened.source
         statuses = _statuses(settings, opened, svid, clock=clock)
+        connect = partial(_to_config_push, settings, svid)
+        machines = registration(settings, opened, statuses, connect=connect, clock=clock)
         pages = debug.routes(feed, problems)
         monitoring = await stack.enter_async_context(
             http.serve(
@@ -104,9 +107,14 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         audience = _Audience(
             feed, problems, credentials, earlier=earlier, statuses=statuses, readiness=readiness
         )
+
+        def publish(step: Step) -> None:
+            machines.publish(step.state)
+            audience.publish(step, fetcher)
+
         ingest = Ingest(
             _mesh_settings(settings),
-            lambda step: audience.publish(step, fetcher),
+            publish,
             clock,
             complete=opened.complete,
             prepare=partial(_with_keys, fetcher, source),
@@ -119,7 +127,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 fetcher.run(),
                 *opened.work,
                 *_saving(earlier, opened, audience.fall_back),
-                *([statuses.run()] if statuses else []),
+                statuses.run() if statuses else machines.run(),
             )
         )
         await svid.ready()
@@ -180,19 +188,23 @@ def _statuses(settings: Settings, opened: Opened, svid: Svid, *, clock: Clock) -
     if opened.client is None or opened.tell is None:
         return None
 
-    @asynccontextmanager
-    async def connect(address: str) -> AsyncIterator[grpc.aio.Channel]:
-        await svid.ready()
-        name = f"seine-config-push.{settings.system_namespace}.svc"
-        credentials = svid.channel_credentials()
-        async with channel.connect(address, credentials=credentials, server_name=name) as found:
-            yield found
-
+    connect = partial(_to_config_push, settings, svid)
     statuses = Statuses(
         opened.client, clock, system_namespace=settings.system_namespace, connect=connect
     )
     opened.tell(statuses.subjects.take)
     return statuses
+
+
+@asynccontextmanager
+async def _to_config_push(
+    settings: Settings, svid: Svid, address: str
+) -> AsyncIterator[grpc.aio.Channel]:
+    await svid.ready()
+    name = f"seine-config-push.{settings.system_namespace}.svc"
+    credentials = svid.channel_credentials()
+    async with channel.connect(address, credentials=credentials, server_name=name) as found:
+        yield found
 
 
 def _saving(earlier: EarlierLife | None, opened: Opened, serve: Serve) -> list[Work]:

@@ -47,6 +47,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Name of the cluster."""
     system_namespace: str = "istio-system"
     """Root namespace: its policies hold for the mesh, its ConfigMap `istio` has the settings."""
+    config_push_addresses: tuple[str, ...] = ()
+    """`host:port` of config-pushes, over mutual TLS, to ask which machines are connected; in a
+    cluster besides those behind the Service `seine-config-push`."""
+    machines_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
+    """How long a machine that nobody has any more keeps its WorkloadEntry."""
     keys_from_loopback: bool = False
     """Whether the keys of issuers (jwksUri) may be fetched from this machine itself."""
     keys_from_private: bool = True
