@@ -5,19 +5,29 @@ spelling mistakes; a policy that names one of those is told that it has no effec
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated
-
-from msgspec import Meta
+from collections.abc import Iterator, Sequence
 
 from libs.api import reasons
 from libs.api.path import Path
+from libs.api.provider_kinds import (
+    Datadog,
+    FileLog,
+    HttpGrpcLog,
+    OpenTelemetryLog,
+    OpenTelemetryTracing,
+    Port,
+    SkyWalking,
+    TcpGrpcLog,
+    Text,
+    TracingGrpc,
+    TracingHeader,
+    TracingHttp,
+    Zipkin,
+)
 from libs.api.report import Report
 from libs.api.resource import Message
 from libs.api.scalars import Duration, JsonObject, UInt32
-
-Text = Annotated[str, Meta(min_length=1)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
+from libs.api.validate.durations import check_duration
 
 
 class RequestBody(Message, frozen=True):
@@ -59,68 +69,6 @@ class GrpcAuthorizer(Message, frozen=True):
     include_request_body_in_check: RequestBody | None = None
 
 
-class Zipkin(Message, frozen=True):
-    """A collector of spans."""
-
-    service: Text
-    port: Port
-    max_tag_length: UInt32 = 0
-    enable64bit_trace_id: bool = False
-    path: str = ""
-
-
-class TracingHeader(Message, frozen=True):
-    """A header of the collector's requests."""
-
-    name: Text
-    value: str = ""
-    env_name: str = ""
-
-
-class TracingHttp(Message, frozen=True):
-    """How spans are sent over HTTP."""
-
-    path: str = ""
-    timeout: Duration | None = None
-    headers: tuple[TracingHeader, ...] = ()
-
-
-class OpenTelemetryTracing(Message, frozen=True):
-    """A collector of spans."""
-
-    service: Text
-    port: Port
-    max_tag_length: UInt32 = 0
-    http: TracingHttp | None = None
-    grpc: JsonObject | None = None
-    resource_detectors: JsonObject | None = None
-    dynatrace_sampler: JsonObject | None = None
-
-
-class LogFormat(Message, frozen=True):
-    """How a line is written: as text, or as fields."""
-
-    text: str = ""
-    labels: dict[str, str] = {}
-
-
-class FileLog(Message, frozen=True):
-    """A file of access logs."""
-
-    path: str = ""
-    log_format: LogFormat | None = None
-    omit_empty_values: bool = False
-
-
-class OpenTelemetryLog(Message, frozen=True):
-    """A collector of access logs."""
-
-    service: Text
-    port: Port
-    log_name: str = ""
-    log_format: LogFormat | None = None
-
-
 class ExtensionProvider(Message, frozen=True):
     """One provider; exactly one of the kinds is set."""
 
@@ -131,37 +79,30 @@ class ExtensionProvider(Message, frozen=True):
     opentelemetry: OpenTelemetryTracing | None = None
     envoy_file_access_log: FileLog | None = None
     envoy_otel_als: OpenTelemetryLog | None = None
+    envoy_http_als: HttpGrpcLog | None = None
+    envoy_tcp_als: TcpGrpcLog | None = None
+    datadog: Datadog | None = None
+    skywalking: SkyWalking | None = None
     prometheus: JsonObject | None = None
     # Istio's, and not the mesh's.
-    datadog: JsonObject | None = None
-    envoy_http_als: JsonObject | None = None
-    envoy_tcp_als: JsonObject | None = None
     lightstep: JsonObject | None = None
     opencensus: JsonObject | None = None
     sds: JsonObject | None = None
-    skywalking: JsonObject | None = None
     stackdriver: JsonObject | None = None
 
 
-FOREIGN = (
-    "datadog",
-    "envoy_http_als",
-    "envoy_tcp_als",
-    "lightstep",
-    "opencensus",
-    "sds",
-    "skywalking",
-    "stackdriver",
-)
-"""Kinds that nothing here can be sent to."""
+FOREIGN = {
+    "lightstep": "Envoy has no such tracer any more, and Istio's has no effect either: "
+    "Lightstep takes OpenTelemetry",
+    "opencensus": "Envoy has no such tracer any more, and Istio's has no effect either: "
+    "write opentelemetry",
+    "sds": "is for credentials that gateways fetch from elsewhere; here only the mesh gives them",
+    "stackdriver": "needs a filter that Envoy as it is released does not have: write opentelemetry",
+}
+"""Kinds that nothing here can be sent to, and why."""
 
+_Timed = TracingHttp | TracingGrpc
 _KINDS = tuple(name for name in ExtensionProvider.__struct_fields__ if name != "name")
-_UNREAD = (
-    ("opentelemetry", "grpc"),
-    ("opentelemetry", "resource_detectors"),
-    ("opentelemetry", "dynatrace_sampler"),
-    ("envoy_file_access_log", "omit_empty_values"),
-)
 
 
 def check_providers(providers: Sequence[ExtensionProvider], path: Path, report: Report) -> None:
@@ -181,18 +122,57 @@ def check_providers(providers: Sequence[ExtensionProvider], path: Path, report: 
 
 
 def _check_effect(provider: ExtensionProvider, kind: str, path: Path, report: Report) -> None:  # noqa: PLR0917
-    if kind in FOREIGN:
-        text = "providers of this kind are not supported, and have no effect"
-        report.warning(path, reasons.UNSUPPORTED_FIELD, text)
-    if provider.opentelemetry and provider.opentelemetry.http:
-        for index, header in enumerate(provider.opentelemetry.http.headers):
-            if header.env_name:
-                place = ((((path, "http"), "headers"), index), "envName")
-                text = "is not read: the control plane keeps its environment to itself"
-                report.warning(place, reasons.UNSUPPORTED_FIELD, text)
-    for owner, name in _UNREAD:
-        if owner == kind and getattr(getattr(provider, kind), name):
-            report.warning((path, _camel(name)), reasons.UNSUPPORTED_FIELD, "has no effect yet")
+    if why := FOREIGN.get(kind):
+        report.warning(path, reasons.UNSUPPORTED_FIELD, f"has no effect: {why}")
+    if provider.opentelemetry and kind == "opentelemetry":
+        _check_open_telemetry(provider.opentelemetry, path, report)
+    if provider.zipkin and kind == "zipkin":
+        check_duration(provider.zipkin.timeout, (path, "timeout"), report)
+        _check_headers(provider.zipkin.headers, (path, "headers"), report)
+
+
+def _check_open_telemetry(it: OpenTelemetryTracing, path: Path, report: Report) -> None:
+    if it.http and it.grpc:
+        text = "http and grpc exclude each other: spans are sent over http"
+        report.warning((path, "grpc"), reasons.NO_EFFECT, text)
+    for place, service in _transports(it, path):
+        check_duration(service.timeout, (place, "timeout"), report)
+    for place, headers in _headers(it, path):
+        _check_headers(headers, place, report)
+    sampler, place = it.dynatrace_sampler, (path, "dynatraceSampler")
+    if sampler and sampler.http_service:
+        _check_service(sampler.http_service, (place, "httpService"), report)
+    elif sampler and not it.http:
+        text = "needs httpService where spans are not sent over http: who else could be asked?"
+        report.error(place, reasons.MISSING_FIELD, text)
+
+
+def _transports(it: OpenTelemetryTracing, path: Path) -> Iterator[tuple[Path, _Timed]]:
+    if it.http:
+        yield (path, "http"), it.http
+    if it.grpc:
+        yield (path, "grpc"), it.grpc
+    sampler = it.dynatrace_sampler
+    if sampler and sampler.http_service and sampler.http_service.http:
+        place = (((path, "dynatraceSampler"), "httpService"), "http")
+        yield place, sampler.http_service.http
+
+
+def _headers(
+    it: OpenTelemetryTracing, path: Path
+) -> Iterator[tuple[Path, Sequence[TracingHeader]]]:
+    for place, service in _transports(it, path):
+        if isinstance(service, TracingHttp):
+            yield (place, "headers"), service.headers
+        else:
+            yield (place, "initialMetadata"), service.initial_metadata
+
+
+def _check_headers(headers: Sequence[TracingHeader], path: Path, report: Report) -> None:
+    for index, header in enumerate(headers):
+        if header.env_name:
+            text = "is not read: the control plane keeps its environment to itself"
+            report.warning(((path, index), "envName"), reasons.UNSUPPORTED_FIELD, text)
 
 
 def _check_service(kind: object, path: Path, report: Report) -> None:

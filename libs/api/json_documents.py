@@ -5,6 +5,7 @@ reading them ends in data or in a Problem.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -38,23 +39,17 @@ _DEEP = f"more than {MAX_DEPTH} mappings and lists in each other"
 
 
 def _measured(root: Raw) -> tuple[Raw | None, list[Problem]]:
-    level: list[object] = [root]
+    level: list[Any] = [root]
     nodes = 0
     for _ in range(MAX_DEPTH):
-        level = [child for one in level for child in _children(one)]
-        nodes += len(level)
+        inside = [one.values() if isinstance(one, dict) else one for one in level]
+        nodes += sum(map(len, inside))
         if nodes > MAX_NODES:
             return _refused(reasons.TOO_LARGE, f"more than {MAX_NODES} values")
+        level = [child for one in inside for child in one if isinstance(child, dict | list)]
         if not level:
             return root, []
     return _refused(reasons.TOO_DEEP, _DEEP)
-
-
-def _children(node: object) -> list[object]:
-    """Return the children of a node that are values, or have some themselves."""
-    if isinstance(node, dict):
-        return list(node.values())
-    return node if isinstance(node, list) else []
 
 
 def _refused(reason: str, text: str) -> tuple[None, list[Problem]]:

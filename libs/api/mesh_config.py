@@ -179,13 +179,9 @@ NOT_READ = frozenset(
         "caCertificates",
         "certificates",
         "configSources",
-        "enableEnvoyAccessLogService",
         "enableTracing",
         "hboneIdleTimeout",
         "hboneListenPort",
-        "proxyHttpPort",
-        "proxyInboundListenPort",
-        "proxyListenPort",
         "serviceEntryVisibility",
         "serviceScopeConfigs",
         "serviceSettings",
@@ -280,6 +276,7 @@ def _check_policies(config: MeshConfig, report: Report) -> None:
     for field_name, port in (
         ("proxyListenPort", config.proxy_listen_port),
         ("proxyInboundListenPort", config.proxy_inbound_listen_port),
+        ("proxyHttpPort", config.proxy_http_port or None),  # 0: no such port
     ):
         if port is not None:
             check_port(port, (_PLACE, field_name), report)
@@ -288,13 +285,15 @@ def _check_policies(config: MeshConfig, report: Report) -> None:
 def _check_outbound(policy: OutboundTrafficPolicy | None, path: Path, report: Report) -> None:
     if policy is None:
         return
-    if policy.mode is OutboundMode.ALLOW_ANY_DYNAMIC_DNS:
-        text = "is not supported yet: hosts that nobody declared are refused"
-        report.warning((path, "mode"), reasons.UNSUPPORTED_FIELD, text)
-    if policy.tls:
-        check_client_tls(policy.tls, (path, "tls"), report, namespace="")
-        text = "is not supported yet, and has no effect"
-        report.warning((path, "tls"), reasons.UNSUPPORTED_FIELD, text)
+    if not policy.tls:
+        return
+    check_client_tls(policy.tls, (path, "tls"), report, namespace="")
+    if policy.tls.credential_name:
+        text = "Secrets are given to chosen workloads only, by a DestinationRule: name files"
+        report.error(((path, "tls"), "credentialName"), reasons.CONFLICTING_FIELDS, text)
+    if policy.mode is not OutboundMode.ALLOW_ANY_DYNAMIC_DNS:
+        text = "counts in mode ALLOW_ANY_DYNAMIC_DNS only"
+        report.warning((path, "tls"), reasons.NO_EFFECT, text)
 
 
 def _check_trust_domain(domain: str, path: Path, report: Report) -> None:

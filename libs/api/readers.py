@@ -9,8 +9,9 @@ Null means absent, as it does to the API server and in protobuf's JSON.
 
 import base64
 import binascii
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from enum import Enum
@@ -62,7 +63,7 @@ class StructReader:
         self._struct = struct
         self._fields: dict[str, tuple[str, Reader]] = {}
         self._required = {
-            field.encode_name: field.name for field in fields(struct) if field.required
+            field.name: field.encode_name for field in fields(struct) if field.required
         }
         self._strict = struct.__struct_config__.forbid_unknown_fields
         self._ignored = _TOP_LEVEL if issubclass(struct, Resource) else frozenset()
@@ -74,29 +75,30 @@ class StructReader:
 
     def __call__(self, value: object, path: Path, report: Report) -> object:
         """Read one mapping."""
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict | Mapping):  # the first is a quick answer
             return _wrong(value, path, report, "a mapping")
-        found: dict[str, object] = {}
+        known, found, readable = self._fields, dict[str, object](), True
         for key, inner in value.items():
             if inner is None:
                 continue
-            entry = self._fields.get(key)
+            entry = known.get(key)
             if entry is None:
                 self._unknown(key, path, report)
                 continue
             name, reader = entry
             if name in found:
                 report.error((path, key), reasons.DUPLICATE_KEY, "is there in both spellings")
-            found[name] = reader(inner, (path, key), report)
-        return self._make(found, path, report)
+            found[name] = made = reader(inner, (path, key), report)
+            readable = readable and made is not INVALID
+        if not self._required.keys() <= found.keys():
+            return self._missing(found, path, report)
+        return self._struct(**found) if readable else INVALID
 
-    def _make(self, found: dict[str, object], path: Path, report: Report) -> object:
-        missing = [written for written, name in self._required.items() if name not in found]
-        for written in missing:
-            report.error((path, written), reasons.MISSING_FIELD, f"{written} is required")
-        if missing or INVALID in found.values():
-            return INVALID
-        return self._struct(**found)
+    def _missing(self, found: Container[str], path: Path, report: Report) -> object:
+        for name, written in self._required.items():
+            if name not in found:
+                report.error((path, written), reasons.MISSING_FIELD, f"{written} is required")
+        return INVALID
 
     def _unknown(self, key: str, path: Path, report: Report) -> None:
         if not self._strict or key in self._ignored or report.full:
@@ -266,22 +268,26 @@ def _list(item: Reader) -> Reader:
     def read(value: object, path: Path, report: Report) -> object:
         if not isinstance(value, list | tuple):
             return _wrong(value, path, report, "a list")
-        found = tuple(item(inner, (path, at), report) for at, inner in enumerate(value))
-        return INVALID if INVALID in found else found
+        found = [item(inner, (path, at), report) for at, inner in enumerate(value)]
+        return INVALID if _among(found) else tuple(found)
 
     return read
 
 
+def _among(found: Iterable[object]) -> bool:
+    """Tell whether something could not be read; `in` would compare every Struct field by field."""
+    return any(one is INVALID for one in found)
+
+
 def _map(key_type: type, inner_reader: Reader) -> Reader:
     def read(value: object, path: Path, report: Report) -> object:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict | Mapping):
             return _wrong(value, path, report, "a mapping")
         found: dict[object, object] = {}
         for key, inner in value.items():
-            found[_key(key, key_type, (path, key), report)] = inner_reader(
-                inner, (path, key), report
-            )
-        return INVALID if INVALID in found or INVALID in found.values() else found
+            place = (path, key)
+            found[_key(key, key_type, place, report)] = inner_reader(inner, place, report)
+        return INVALID if INVALID in found or _among(found.values()) else found
 
     return read
 
@@ -297,9 +303,13 @@ def _key(key: str, key_type: type, path: Path, report: Report) -> object:  # noq
 
 def _within(inner: Reader, meta: Meta) -> Reader:
     """Return a reader that also checks the bounds of `meta`."""
+    low = -math.inf if meta.ge is None else meta.ge
+    high = math.inf if meta.le is None else meta.le
 
     def read(value: object, path: Path, report: Report) -> object:
         found = inner(value, path, report)
+        if type(found) is int and low <= found <= high:
+            return found  # as nearly all are
         if found is not INVALID and (text := _outside(found, meta)):
             report.error(path, reasons.OUT_OF_RANGE, text)
             return INVALID

@@ -86,6 +86,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
     mounts: Mapping[str, Any] = {}
     rewrite_probes: bool | None = None
     native: bool | None = None
+    stop_after_drain: bool | None = None
     bind_low_ports: bool = False
     status_port: int | None = None
     readiness_delay: int | None = None
@@ -123,6 +124,7 @@ def read(annotations: Mapping[str, str], report: Report) -> Wishes:
         mounts=reader.read(sidecar + "userVolumeMount", _object) or {},
         rewrite_probes=reader.read(sidecar + "rewriteAppHTTPProbers", _boolean),
         native=reader.read(sidecar + "nativeSidecar", _boolean),
+        stop_after_drain=reader.read(words.STOP_AFTER_DRAIN, _boolean),
         bind_low_ports=reader.read(sidecar + "capNetBindService", _boolean) or False,
         status_port=reader.read("status.sidecar.istio.io/port", _port),
         readiness_delay=reader.read(_READINESS + "initialDelaySeconds", _seconds),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from libs.api.report import Report
-from libs.inject import order, overlay, probes, record, scraping, words
+from libs.inject import order, overlay, probes, record, scraping, stopping, words
 from libs.inject.merge import merged
 from libs.inject.scene import PROMETHEUS_PORT, READY_PORT, Scene
 from libs.model.workload import canonical_service
@@ -18,8 +18,9 @@ def assembled(scene: Scene, report: Report) -> dict[str, Any]:
         return _noted(scene, laid.pod, record.Notes(scene.cluster.revision, laid.overrides))
     turned = _rewritten(scene, laid.pod["spec"], report)
     scraped = _scraped(scene, report)
+    stops = _stopping(scene, turned.spec)
     spec = _with_variables(
-        turned.spec, {probes.VARIABLE: turned.variable, scraping.VARIABLE: scraped.variable}
+        stops.spec, {probes.VARIABLE: turned.variable, scraping.VARIABLE: scraped.variable}
     )
     spec = order.ordered(spec, scene)
     added = {
@@ -27,7 +28,7 @@ def assembled(scene: Scene, report: Report) -> dict[str, Any]:
         "annotations": {**_annotations(scene), **scraped.annotations},
     }
     pod = merged({**laid.pod, "spec": spec}, {"metadata": added})
-    notes = record.Notes(scene.cluster.revision, laid.overrides, scraped.said)
+    notes = record.Notes(scene.cluster.revision, laid.overrides, scraped.said, stops.containers)
     return _noted(scene, pod, notes)
 
 
@@ -51,6 +52,17 @@ def _rewritten(scene: Scene, spec: dict[str, Any], report: Report) -> probes.Rew
     if not wanted or scene.wishes.status_port == 0:
         return probes.Rewritten(spec, {})
     return probes.rewritten(spec, scene.status_port, report)
+
+
+def _stopping(scene: Scene, spec: dict[str, Any]) -> stopping.Stopping:
+    values = scene.settings.config.values.sidecar_injector_webhook
+    wished = scene.wishes.stop_after_drain
+    if not scene.native or not (values.stop_after_drain if wished is None else wished):
+        return stopping.Stopping(spec)
+    drain = scene.proxy.termination_drain_duration
+    seconds = stopping.DRAIN_SECONDS if drain is None else drain / 1000
+    own = {*words.OWN_CONTAINERS, *overlay.own_containers(scene.settings.config)}
+    return stopping.delayed(spec, seconds, own)
 
 
 def _scraped(scene: Scene, report: Report) -> scraping.Scraping:

@@ -57,6 +57,8 @@ def flags(scene: Scene) -> list[str]:
     for flag, text in optional.items():
         if text:
             found += [flag, text]
+    if scene.settings.config.values.global_.native_nftables:
+        found.append("--native-nftables")
     return found
 
 

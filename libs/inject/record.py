@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from libs.inject import probes, scraping, words
+from libs.inject import probes, scraping, stopping, words
 
 Pod = Mapping[str, Any]
 _LISTS = ("initContainers", "containers", "volumes", "imagePullSecrets")
@@ -27,6 +27,7 @@ class _Status(Struct, rename="camel"):
     volumes: list[str] | None = None
     image_pull_secrets: list[str] | None = None
     scraping: dict[str, str] | None = None
+    stopping: list[str] | None = None
 
     def names(self, field: str) -> list[str]:
         written = {
@@ -54,6 +55,7 @@ def original(pod: Pod, own_containers: Collection[str] = ()) -> dict[str, Any]:
         return dict(pod)
     proxy = _environment(_proxy(pod.get("spec") or {}))
     spec = probes.restored(pod.get("spec") or {}, proxy.get(probes.VARIABLE, ""))
+    spec = stopping.restored(spec, status.stopping or ())
     spec = _without(spec, status, {*words.OWN_CONTAINERS, *own_containers})
     spec = _with_overrides(spec, annotations.get(words.OVERRIDES))
     kept = scraping.restored(annotations, status.scraping)
@@ -126,6 +128,8 @@ class Notes(Struct, frozen=True):
     overrides: Mapping[str, list[Any]]
     scraping: Mapping[str, str] | None = None
     """Annotations for Prometheus before they were turned; None if they were not."""
+    stopping: tuple[str, ...] = ()
+    """Containers that sleep before they are told to end."""
 
 
 def note(before: Pod, after: Pod, notes: Notes) -> dict[str, str]:
@@ -139,6 +143,8 @@ def note(before: Pod, after: Pod, notes: Notes) -> dict[str, str]:
     status["revision"] = notes.revision
     if notes.scraping is not None:
         status["scraping"] = notes.scraping
+    if notes.stopping:
+        status["stopping"] = notes.stopping
     found = {words.STATUS: _json(status), words.REVISION: notes.revision}
     kept = {field: entries for field, entries in overrides.items() if entries}
     return found | ({words.OVERRIDES: _json(kept)} if kept else {})

@@ -76,6 +76,7 @@ class Global(Part, frozen=True):
     network: str = ""
     logging: Logging = Logging()
     multi_cluster: MultiCluster = MultiCluster()
+    native_nftables: bool = False
     proxy: Proxy = Proxy()
     proxy_init: ProxyInit = field(default=ProxyInit(), name="proxy_init")
 
@@ -84,6 +85,8 @@ class SidecarInjectorWebhook(Part, frozen=True):
     """How the injector behaves."""
 
     rewrite_app_http_probe: bool = field(default=True, name="rewriteAppHTTPProbe")
+    stop_after_drain: bool = True
+    """Our own: whether applications sleep before they are told to end."""
 
 
 class Cni(Part, frozen=True):

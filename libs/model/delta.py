@@ -9,8 +9,8 @@ from libs.model.mesh import Key, Table
 class Delta(Struct, frozen=True):
     """The difference between one mesh and the next.
 
-    `change` numbers the change: it is what receipts speak of. `observed` is the wall-clock time, in
-    seconds, at which its first cause was seen. `generations` says which state of each cause it was,
+    `change` numbers the change (see `libs.model.changes`): it is what receipts speak of, and 0 until
+    discovery has numbered it. `observed` is the wall-clock time, in seconds, at which its first cause was seen. `generations` says which state of each cause it was,
     in the order of `causes`: Kubernetes' `metadata.generation`, 0 where there is none.
     """
 

@@ -78,7 +78,7 @@ _DEFAULT_SETTINGS = MeshSettings()
 
 
 class Mesh(Struct, frozen=True, gc=True):
-    """All that is known and wanted. `version` counts the changes since the process started."""
+    """All that is known and wanted. `version` counts what led to it in this process."""
 
     version: int = 0
     tables: Mapping[Table, Rows] = {}

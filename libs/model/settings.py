@@ -6,7 +6,7 @@ from libs.model.ids import Ref
 from libs.model.providers import Provider
 from libs.model.proxy_settings import ProxySettings
 from libs.model.telemetry import AccessLog, DefaultProviders
-from libs.model.traffic import Keepalive, LocalityBalancing, Retries, TrafficPolicy
+from libs.model.traffic import ClientTls, Keepalive, LocalityBalancing, Retries, TrafficPolicy
 
 
 class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -20,6 +20,12 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     mesh_id: str = "cluster.local"
     root_namespace: str = "istio-system"
     allow_any_outbound: bool = True
+    # Requests to hosts that nobody declared go where DNS says, and over this TLS.
+    dynamic_dns: bool = False
+    dynamic_dns_tls: ClientTls | None = None
+    outbound_port: int = 15001  # where what the application sends arrives at its proxy
+    inbound_port: int = 15006
+    http_proxy_port: int = 0  # where the application may ask its proxy as one; 0: nowhere
     passthrough_inbound: bool = True
     auto_mtls: bool = True
     connect_timeout: int = 10_000
@@ -33,6 +39,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     routing_export_to: tuple[str, ...] = ("*",)
     host_policy_export_to: tuple[str, ...] = ("*",)
     access_log: AccessLog = AccessLog()
+    log_service: bool = False  # what is logged is also sent to the bootstrap's log service
     log_listeners: bool = True  # connections that no filter chain takes
     mesh_tls_minimum: str = "TLSV1_2"  # of servers' mutual TLS
     mesh_tls_ciphers: tuple[str, ...] = ()
@@ -50,3 +57,8 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     ingress: str = "STRICT"  # which Ingresses count: STRICT, DEFAULT or OFF
     ingress_class: str = "istio"
     ingress_selector: str = "ingressgateway"
+
+    @property
+    def own_ports(self) -> frozenset[int]:
+        """Ports on which proxies themselves listen."""
+        return frozenset({self.outbound_port, self.inbound_port, 15021, 15090})

@@ -12,6 +12,7 @@ class AccessLog(Struct, frozen=True, gc=False, omit_defaults=True):
     path: str = ""
     format: str = ""
     json: bool = False
+    omit_empty: bool = False  # what has no value is left out
 
 
 class TracingRule(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

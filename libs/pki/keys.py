@@ -57,6 +57,11 @@ def load(pem: bytes) -> PrivateKey:
     return cast("PrivateKey", key)
 
 
+def of_private(pem: bytes) -> PublicKey:
+    """Return the public half of a private key; raises as `load`."""
+    return accepted(load(pem).public_key())
+
+
 def load_public(pem: bytes) -> PublicKey:
     """Return the public key in `pem`.
 

@@ -98,6 +98,20 @@ def chain(
         _issued_by(child, parent)
 
 
+def held(key: bytes, certificates: bytes, roots: bytes, *, now: float) -> None:
+    """Check that a certificate somebody kept is good now and goes with the key; all are PEM.
+
+    Raises:
+        CertificateError: it is not, or has another key.
+        UnusableKeyError: the key is none.
+
+    """
+    own = bundle.parse(certificates)
+    chain(own, bundle.parse(roots), now=now)
+    if keys.spki(keys.of_certificate(own[0])) != keys.spki(keys.of_private(key)):
+        _refuse("it is for another key")
+
+
 def may_sign(certificate: x509.Certificate) -> None:
     """Check that a certificate may sign those of workloads.
 

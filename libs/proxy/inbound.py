@@ -38,9 +38,6 @@ from libs.proxy.telemetry import effective
 UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
 """The label of services whose ports gateways must not take for their own."""
 
-_PROXY_PORTS = frozenset({15001, 15006, 15021, 15090})
-"""Listeners of the proxy itself: a service on one of these ports would send it into a loop."""
-
 R = TypeVar(
     "R", Service, AccessPolicy, TokenPolicy, TelemetryPolicy, PatchSet, Extension, HostPolicy
 )
@@ -334,8 +331,9 @@ def _ingress(inputs: _Inputs, workload: Workload, sidecar: Sidecar) -> Iterator[
 
 def _ports(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:
     exposed: dict[int, tuple[Service, ServicePort] | None] = {}
+    # A service on a port that the proxy itself listens on would send it into a loop.
     for service, port, target in _served(inputs, workload):
-        if target not in _PROXY_PORTS:
+        if target not in inputs.settings.own_ports:
             exposed.setdefault(target, (service, port))
     for named in inputs.peers.ports(workload.namespace, workload.labels):
         exposed.setdefault(named, None)

@@ -68,7 +68,7 @@ def client_of(
         namespace=proxy.namespace,
         dns_domain=proxy.dns_domain,
         interception=proxy.interception,
-        http_proxy_port=proxy.http_proxy_port,
+        http_proxy_port=proxy.http_proxy_port or outlook.settings.http_proxy_port,
         outbound_address=proxy.outbound_address if explicit else "",
         unprivileged=(explicit or router) and proxy.unprivileged,
         labels=tuple(sorted((k, v) for k, v in proxy.labels.items() if k in chosen_by)),
@@ -102,7 +102,7 @@ def outbound_scope(
         interception=proxy.interception,
         services=_scoped(outlook, found, client),
         routings=routings,
-        http_proxy_port=proxy.http_proxy_port,
+        http_proxy_port=client.http_proxy_port,
         outbound_address=client.outbound_address,
         unprivileged=client.unprivileged,
         gateways=gateways,
@@ -110,6 +110,7 @@ def outbound_scope(
         dns_capture=proxy.dns_capture,
         egress=tuple(map(_egress, views)) if divided else (),
         allow_any=_allows_any(sidecar, outlook.settings),
+        dynamic_dns=_resolves_any(sidecar, outlook.settings),
         egress_proxy=sidecar.egress_proxy if sidecar else None,
         sidecar=sidecar.ref if sidecar else Ref(""),
     )
@@ -135,6 +136,10 @@ def _allows_any(sidecar: Sidecar | None, settings: MeshSettings) -> bool:
     if sidecar is None or sidecar.allow_any is None:
         return settings.allow_any_outbound
     return sidecar.allow_any
+
+
+def _resolves_any(sidecar: Sidecar | None, settings: MeshSettings) -> bool:
+    return settings.dynamic_dns and (sidecar is None or sidecar.allow_any is None)
 
 
 def _divides(views: Iterable[ListenerView], seen: Mapping[str, Service]) -> bool:

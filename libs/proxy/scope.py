@@ -123,6 +123,7 @@ class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     # Only where a Sidecar says more than which services there are; else everything is one listener.
     egress: tuple[EgressView, ...] = ()
     allow_any: bool = True  # what nobody declared may be called
+    dynamic_dns: bool = False  # and requests to it go where DNS says
     egress_proxy: Destination | None = None  # and by way of this
     sidecar: Ref = Ref("")
     gateways: tuple[GatewayListener, ...] = ()  # of a router; its routings are bound to them

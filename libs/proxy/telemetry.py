@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import structs
 
-from libs.model.providers import FileLog, OpenTelemetry, OpenTelemetryLog, Prometheus, Zipkin
+from libs.model.providers import FileLog, Logger, OpenTelemetry, Prometheus, Provider, Tracer
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import (
     Log,
@@ -42,11 +42,7 @@ def effective(
 
 def reachable(telemetry: Telemetry, settings: MeshSettings, hosts: frozenset[str]) -> Telemetry:
     """Return telemetry without what would go to services that the proxy does not see."""
-    lost = {
-        it.name
-        for it in settings.providers
-        if isinstance(it, Zipkin | OpenTelemetry | OpenTelemetryLog) and it.host not in hosts
-    }
+    lost = {it.name for it in settings.providers if not _servers(it) <= hosts}
     if not lost:
         return telemetry
     return structs.replace(
@@ -54,6 +50,14 @@ def reachable(telemetry: Telemetry, settings: MeshSettings, hosts: frozenset[str
         client=_without(telemetry.client, lost),
         server=_without(telemetry.server, lost),
     )
+
+
+def _servers(provider: Provider) -> frozenset[str]:
+    """Return the hosts that what is told goes to."""
+    if isinstance(provider, FileLog) or not isinstance(provider, Tracer | Logger):
+        return frozenset()
+    sampler = provider.sampler if isinstance(provider, OpenTelemetry) else None
+    return frozenset({provider.host, sampler.host} if sampler else {provider.host})
 
 
 def _without(side: SideTelemetry, lost: set[str]) -> SideTelemetry:
@@ -118,7 +122,7 @@ def _tracing(side: str, chain: Sequence[TelemetryPolicy], settings: MeshSettings
             propagate=_over(merged.propagate, rule.propagate),
         )
     kinds = {it.name: it for it in settings.providers}
-    known = (it for it in providers if isinstance(kinds.get(it), Zipkin | OpenTelemetry))
+    known = (it for it in providers if isinstance(kinds.get(it), Tracer))
     provider = next(known, None)
     if provider is None:
         return None
@@ -150,7 +154,7 @@ def _logs(side: str, chain: Sequence[TelemetryPolicy], settings: MeshSettings) -
     return tuple(
         Log(name, expression)
         for name, expression in active.items()
-        if name in {"", FILE} or isinstance(kinds.get(name), FileLog | OpenTelemetryLog)
+        if name in {"", FILE} or isinstance(kinds.get(name), Logger)
     )
 
 

@@ -2,8 +2,8 @@
 
 Each renewal makes a fresh key. It is due at half of the certificate's life ± 5 %, so that replicas
 that started together do not come back together. A failed attempt is repeated with backoff while the
-old certificate still serves. Making keys and reading certificates are functions passed in: this
-room knows no cryptography.
+old certificate still serves; at the start, that of the process before, if it was kept. Making keys
+and reading certificates are functions passed in: this room knows no cryptography.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import grpc
 from msgspec import Struct
 
 from libs.rpc.errors import CaError
+from libs.rpc.kept import Kept
 from libs.rpc.tls import Keychain, Material
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock, SystemClock
@@ -34,6 +35,8 @@ class Functions(Struct, frozen=True):
     """Returns `(not before, not after)` of a leaf in PEM: `libs.pki.bundle.validity`."""
     sign: Callable[[bytes], Awaitable[Sequence[str]]]
     """Asks the CA: `functools.partial(libs.rpc.ca_client.sign, address)`."""
+    kept: Kept | None = None
+    """Where the certificate outlives the process, if anywhere."""
 
 
 class Svid:
@@ -85,6 +88,7 @@ class Svid:
     async def run(self) -> None:
         """Obtain and renew until cancelled."""
         attempt = 0
+        self._use_kept()
         while True:
             try:
                 material = await self._obtain()
@@ -119,10 +123,22 @@ class Svid:
             not_after=not_after,
         )
 
+    def _use_kept(self) -> None:
+        """Go on with the certificate of the process before; another is asked for all the same."""
+        kept = self._functions.kept.load() if self._functions.kept else None
+        if kept is not None:
+            self._show(kept)
+            logger.info("kept certificate in use", extra={"not_after": round(kept.not_after)})
+
     def _use(self, material: Material) -> None:
+        self._show(material)
+        if self._functions.kept is not None:
+            self._functions.kept.keep(material)
+        logger.info("certificate obtained", extra={"not_after": round(material.not_after)})
+
+    def _show(self, material: Material) -> None:
         self._keychain.replace(material)
         self._obtained.set()
-        logger.info("certificate obtained", extra={"not_after": round(material.not_after)})
         for callback in self._callbacks:
             callback(material)
 

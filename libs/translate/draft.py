@@ -173,7 +173,6 @@ class Draft:
             removed=frozenset(key for key, row in moved.items() if row is None),
             causes=causes,
             generations=tuple(map(self._generation, causes)),
-            change=mesh.version,
             observed=min(self._observed[cause] for cause in self._causes),
         )
 

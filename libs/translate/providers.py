@@ -1,9 +1,10 @@
 """Extension providers: from MeshConfig to the model, each kind in its own form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from libs.api import extension_providers as api
 from libs.api import mesh_parts as mesh
+from libs.api import provider_kinds as kinds
 from libs.model import providers as model
 from libs.model.telemetry import DefaultProviders
 
@@ -35,12 +36,24 @@ def _of(one: api.ExtensionProvider) -> Iterator[model.Provider]:
         yield _zipkin(one.name, one.zipkin)
     if one.opentelemetry:
         yield _opentelemetry(one.name, one.opentelemetry)
+    if one.skywalking:
+        yield _skywalking(one.name, one.skywalking)
+    if one.datadog:
+        yield _datadog(one.name, one.datadog)
+    yield from _logs(one)
+    if one.prometheus is not None:
+        yield model.Prometheus(name=one.name)
+
+
+def _logs(one: api.ExtensionProvider) -> Iterator[model.Logger]:
     if one.envoy_file_access_log:
         yield _file(one.name, one.envoy_file_access_log)
     if one.envoy_otel_als:
         yield _log(one.name, one.envoy_otel_als)
-    if one.prometheus is not None:
-        yield model.Prometheus(name=one.name)
+    if one.envoy_http_als:
+        yield _requests(one.name, one.envoy_http_als)
+    if one.envoy_tcp_als:
+        yield _connections(one.name, one.envoy_tcp_als)
 
 
 def _http(name: str, it: api.HttpAuthorizer) -> model.Authorizer:
@@ -82,7 +95,7 @@ def _grpc(name: str, it: api.GrpcAuthorizer) -> model.Authorizer:
     )
 
 
-def _zipkin(name: str, it: api.Zipkin) -> model.Zipkin:
+def _zipkin(name: str, it: kinds.Zipkin) -> model.Zipkin:
     return model.Zipkin(
         name=name,
         host=_host(it.service),
@@ -90,34 +103,75 @@ def _zipkin(name: str, it: api.Zipkin) -> model.Zipkin:
         path=it.path or "/api/v2/spans",
         max_tag_length=it.max_tag_length,
         long_trace_ids=not it.enable64bit_trace_id,
+        timeout=it.timeout or 5_000,
+        headers=_headers(it.headers),
+        w3c=it.trace_context_option is kinds.TraceContext.USE_B3_WITH_W3C_PROPAGATION,
     )
 
 
-def _opentelemetry(name: str, it: api.OpenTelemetryTracing) -> model.OpenTelemetry:
-    http = it.http or api.TracingHttp()
+def _opentelemetry(name: str, it: kinds.OpenTelemetryTracing) -> model.OpenTelemetry:
+    http, grpc = it.http or kinds.TracingHttp(), it.grpc or kinds.TracingGrpc()
+    detectors = it.resource_detectors or kinds.ResourceDetectors()
+    semantic = it.service_attribute_enrichment is kinds.Enrichment.OTEL_SEMANTIC_CONVENTIONS
     return model.OpenTelemetry(
         name=name,
         host=_host(it.service),
         port=it.port,
         path=(http.path or "/v1/traces") if it.http else "",
-        timeout=http.timeout or 10_000,
-        headers=tuple((header.name, header.value) for header in http.headers if header.value),
+        timeout=(http.timeout if it.http else grpc.timeout) or 10_000,
+        headers=_headers(http.headers if it.http else grpc.initial_metadata),
         max_tag_length=it.max_tag_length,
+        environment=detectors.environment is not None or semantic,
+        dynatrace=detectors.dynatrace is not None,
+        semantic=semantic,
+        sampler=_sampler(it.dynatrace_sampler, it) if it.dynatrace_sampler else None,
     )
 
 
-def _file(name: str, it: api.FileLog) -> model.FileLog:
-    layout = it.log_format or api.LogFormat()
+def _sampler(it: kinds.DynatraceSampler, owner: kinds.OpenTelemetryTracing) -> model.Sampler:
+    """Return the sampler, which asks whoever gets the spans unless another is named."""
+    asked: kinds.DynatraceApi | kinds.OpenTelemetryTracing = it.http_service or owner
+    http = asked.http or kinds.TracingHttp()
+    own_path = http.path if it.http_service else ""
+    return model.Sampler(
+        tenant=it.tenant,
+        cluster_id=it.cluster_id,
+        root_spans_per_minute=it.root_spans_per_minute,
+        host=_host(asked.service),
+        port=asked.port,
+        path=own_path or "/api/v2/samplingConfiguration",
+        timeout=http.timeout or 10_000,
+        headers=_headers(http.headers),
+    )
+
+
+def _headers(written: Iterable[kinds.TracingHeader]) -> model.Headers:
+    return tuple((header.name, header.value) for header in written if header.value)
+
+
+def _skywalking(name: str, it: kinds.SkyWalking) -> model.SkyWalking:
+    return model.SkyWalking(name=name, host=_host(it.service), port=it.port, token=it.access_token)
+
+
+def _datadog(name: str, it: kinds.Datadog) -> model.Datadog:
+    return model.Datadog(
+        name=name, host=_host(it.service), port=it.port, max_tag_length=it.max_tag_length
+    )
+
+
+def _file(name: str, it: kinds.FileLog) -> model.FileLog:
+    layout = it.log_format or kinds.LogFormat()
     return model.FileLog(
         name=name,
         path=it.path or "/dev/stdout",
         text=layout.text,
         labels=tuple(layout.labels.items()),
+        omit_empty=it.omit_empty_values,
     )
 
 
-def _log(name: str, it: api.OpenTelemetryLog) -> model.OpenTelemetryLog:
-    layout = it.log_format or api.LogFormat()
+def _log(name: str, it: kinds.OpenTelemetryLog) -> model.OpenTelemetryLog:
+    layout = it.log_format or kinds.LogFormat()
     return model.OpenTelemetryLog(
         name=name,
         host=_host(it.service),
@@ -125,6 +179,30 @@ def _log(name: str, it: api.OpenTelemetryLog) -> model.OpenTelemetryLog:
         log_name=it.log_name,
         text=layout.text,
         labels=tuple(layout.labels.items()),
+    )
+
+
+def _requests(name: str, it: kinds.HttpGrpcLog) -> model.GrpcLog:
+    return model.GrpcLog(
+        name=name,
+        host=_host(it.service),
+        port=it.port,
+        http=True,
+        log_name=it.log_name or "http_envoy_accesslog",
+        filter_state=it.filter_state_objects_to_log,
+        request_headers=it.additional_request_headers_to_log,
+        response_headers=it.additional_response_headers_to_log,
+        response_trailers=it.additional_response_trailers_to_log,
+    )
+
+
+def _connections(name: str, it: kinds.TcpGrpcLog) -> model.GrpcLog:
+    return model.GrpcLog(
+        name=name,
+        host=_host(it.service),
+        port=it.port,
+        log_name=it.log_name or "tcp_envoy_accesslog",
+        filter_state=it.filter_state_objects_to_log,
     )
 
 

@@ -23,6 +23,7 @@ from libs.translate.http_routes import retries
 from libs.translate.providers import default_providers, providers
 from libs.translate.state import Derived
 from libs.translate.traffic_policy import (
+    client_tls,
     connection_pool,
     keepalive,
     locality_balancing,
@@ -64,6 +65,10 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
         "routing_export_to": config.default_virtual_service_export_to,
         "host_policy_export_to": config.default_destination_rule_export_to,
         "prometheus_merge": config.enable_prometheus_merge,
+        "log_service": config.enable_envoy_access_log_service,
+        "outbound_port": config.proxy_listen_port or None,
+        "inbound_port": config.proxy_inbound_listen_port or None,
+        "http_proxy_port": config.proxy_http_port,
         "providers": providers(config.extension_providers or ()),
         "default_providers": default_providers(config.default_providers),
     }
@@ -78,7 +83,10 @@ def _policies(config: api.MeshConfig) -> dict[str, Any]:
     written: dict[str, Any] = {}
     if config.outbound_traffic_policy:
         mode = config.outbound_traffic_policy.mode
-        written["allow_any_outbound"] = mode is api.OutboundMode.ALLOW_ANY
+        written["allow_any_outbound"] = mode is not api.OutboundMode.REGISTRY_ONLY
+        if mode is api.OutboundMode.ALLOW_ANY_DYNAMIC_DNS:
+            written["dynamic_dns"] = True
+            written["dynamic_dns_tls"] = client_tls(config.outbound_traffic_policy.tls)
     if config.inbound_traffic_policy:
         inbound = config.inbound_traffic_policy.mode
         written["passthrough_inbound"] = inbound is api.InboundMode.PASSTHROUGH

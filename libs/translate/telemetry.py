@@ -1,13 +1,13 @@
 """Telemetry: one row for each resource; what they come to is decided in `libs.proxy`."""
 
 from collections.abc import Iterator
-from typing import cast
+from typing import cast, get_args
 
 from libs.api import reasons
 from libs.api.problem import Problem, Severity
 from libs.api.telemetry import telemetry as api
 from libs.model.mesh import Key, Table
-from libs.model.providers import FileLog, OpenTelemetry, OpenTelemetryLog, Prometheus, Zipkin
+from libs.model.providers import FileLog, Logger, Prometheus, Tracer
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import LogRule, MetricsRule, TelemetryPolicy, TracingRule
 from libs.translate.attachments import attached
@@ -31,7 +31,7 @@ _METRICS = {
     api.IstioMetric.TCP_RECEIVED_BYTES: "tcp_received_bytes_total",
 }
 _BUILT_IN = {"prometheus": Prometheus, "envoy": FileLog}
-_TRACERS, _LOGS = (Zipkin, OpenTelemetry), (FileLog, OpenTelemetryLog)
+_TRACERS, _LOGS = get_args(Tracer), get_args(Logger)
 _ISTIO_ONLY = ("upstream_peer", "downstream_peer", "node.metadata", "filter_state")
 
 

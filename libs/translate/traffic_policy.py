@@ -16,7 +16,7 @@ def policy(written: api.TrafficPolicy | None) -> model.TrafficPolicy | None:
         load_balancing=_load_balancing(written.load_balancer),
         connection_pool=connection_pool(written.connection_pool),
         outlier_detection=outlier_detection(written.outlier_detection),
-        tls=_tls(written.tls),
+        tls=client_tls(written.tls),
         ports={it.port.number: _port_policy(it) for it in written.port_level_settings if it.port},
         proxy_protocol=written.proxy_protocol.version if written.proxy_protocol else "",
         tunnel=_tunnel(written.tunnel),
@@ -48,7 +48,7 @@ def _port_policy(written: api.PortTrafficPolicy) -> model.TrafficPolicy:
         load_balancing=_load_balancing(written.load_balancer),
         connection_pool=connection_pool(written.connection_pool),
         outlier_detection=outlier_detection(written.outlier_detection),
-        tls=_tls(written.tls),
+        tls=client_tls(written.tls),
     )
 
 
@@ -178,7 +178,8 @@ def outlier_detection(written: api.OutlierDetection | None) -> model.OutlierDete
     )
 
 
-def _tls(written: api.ClientTls | None) -> model.ClientTls | None:
+def client_tls(written: api.ClientTls | None) -> model.ClientTls | None:
+    """Return how TLS is spoken as a client, or None if nothing is said of it."""
     if written is None:
         return None
     return model.ClientTls(

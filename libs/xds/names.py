@@ -6,13 +6,12 @@ from libs.proxy.cluster_name import parse_cluster as parse_cluster  # noqa: PLC0
 
 PASSTHROUGH_CLUSTER = "PassthroughCluster"
 BLACK_HOLE_CLUSTER = "BlackHoleCluster"
+DYNAMIC_DNS_CLUSTER = "AllowAnyDynamicDNSCluster"
+LOG_SERVICE_CLUSTER = "envoy_accesslog_service"  # of the bootstrap, if the agent is told of one
 INBOUND_PASSTHROUGH_CLUSTER = "InboundPassthroughCluster"
 VIRTUAL_OUTBOUND = "virtualOutbound"
 VIRTUAL_INBOUND = "virtualInbound"
 HTTP_PROXY_ROUTE = "http_proxy"
-
-OUTBOUND_PORT = 15001
-INBOUND_PORT = 15006
 
 
 def inbound_cluster(port: int) -> str:

@@ -18,7 +18,8 @@ from libs.kube.tokens import Reviewer
 from libs.model import wire
 from libs.model.ids import SpiffeId
 from libs.model.mesh import Mesh
-from libs.pki import bundle, csr, verify
+from libs.pki import bundle, csr, files, verify
+from libs.pki.errors import PkiError
 from libs.pki.seal import CacheSealer
 from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.credentials.v1.credentials_pb2 import Credential, Wanted
@@ -26,15 +27,16 @@ from libs.protos.feed.v1 import feed_pb2_grpc
 from libs.protos.feed.v1.feed_pb2 import MeshUpdate, SubscribeRequest
 from libs.rpc import ca_client, channel, interceptors, server
 from libs.rpc.health import Health
+from libs.rpc.kept import Handling, Kept
 from libs.rpc.limits import Limits as ServerLimits
 from libs.rpc.server import Port
 from libs.rpc.svid import Functions, Svid
-from libs.runtime import http
+from libs.runtime import collector, http
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.xds.generate import GENERATORS
-from services.config_push import authn, collector, machines, metrics, stored, trust
+from services.config_push import authn, machines, metrics, stored, trust
 from services.config_push.ads import AdsService, StreamLimits
 from services.config_push.authn import Authenticate, Prove, TokenKeys, TokenRules
 from services.config_push.credentials import CredentialDesk
@@ -236,8 +238,20 @@ def _own_certificate(settings: Settings, clock: Clock) -> Svid:
         make_request=csr.make_with_key,
         validity=bundle.validity,
         sign=partial(ca_client.sign, ca),
+        kept=_kept(settings, clock),
     )
     return Svid(functions, clock=clock)
+
+
+def _kept(settings: Settings, clock: Clock) -> Kept | None:
+    """Return where the certificate outlives this process."""
+    if settings.certificate_dir is None:
+        return None
+
+    def check(key: bytes, chain: bytes, roots: bytes) -> None:
+        verify.held(key, chain, roots, now=clock.now())
+
+    return Kept(settings.certificate_dir, Handling(files.write_private, check, PkiError))
 
 
 async def _subscribe(settings: Settings, svid: Svid) -> AsyncIterator[MeshUpdate]:

@@ -17,8 +17,10 @@ from google.protobuf.json_format import MessageToDict
 from msgspec import Struct
 
 from libs.kube.errors import KubeError, TokenRefusedError
+from libs.model import changes
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
+from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from libs.xds import outcomes
 from libs.xds.stream.watch import Watch
 from libs.xds.types import (
@@ -157,7 +159,7 @@ class DebugPages:
     async def _receipts(self, query: Query, reads: str) -> bytes:
         _only_system(reads)
         found = self._book.receipts(query.get("ref", ""))
-        return _json([MessageToDict(one, preserving_proto_field_name=True) for one in found])
+        return _json([_receipt(one) for one in found])
 
     async def _patches(self, _: Query, reads: str) -> bytes:
         """What became of each patch of an EnvoyFilter, at all proxies that are connected here."""
@@ -259,6 +261,11 @@ def _state(watch: Watch) -> str:
     if not ledger.sent:
         return "NOT SENT"
     return "STALE" if ledger.waiting else "SYNCED"
+
+
+def _receipt(receipt: Receipt) -> dict[str, object]:
+    found = MessageToDict(receipt, preserving_proto_field_name=True)
+    return {**found, "change": changes.name(receipt.change)}
 
 
 def _rejections(connection: Connection) -> dict[str, object]:

@@ -33,6 +33,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """PEM file of the roots that the CA is verified with."""
     token_file: Path
     """File of this service's own token; read again at each use."""
+    certificate_dir: Path | None = None
+    """Folder that outlives the process, in memory: this service's certificate is kept there, for a
+    start while the CA, or the API server that it asks, is away. Not set: nowhere."""
     ca_mtls_address: str = ""
     """`host:port` where the CA takes requests that are passed on; empty: its host, port 15013."""
     kubeconfig: str = ""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from google.protobuf.json_format import MessageToDict
 
+from libs.model import changes
 from libs.protos.receipts.v1.receipts_pb2 import ListRequest, Receipt, WatchRequest
 from libs.protos.receipts.v1.receipts_pb2_grpc import ReceiptsStub
 from libs.runtime.localmesh import LocalMesh
@@ -33,9 +34,10 @@ def run(state: Path | None, ref: str, form: Format, *, watch: bool) -> int:
 
 def described(receipt: Receipt) -> dict[str, object]:
     """Return a receipt as JSON data, zeros included."""
-    return MessageToDict(
+    found = MessageToDict(
         receipt, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    return {**found, "change": changes.name(receipt.change)}
 
 
 async def _list(local: LocalMesh, ref: str) -> Sequence[Receipt]:
@@ -66,7 +68,7 @@ def _row(receipt: Receipt) -> list[str]:
     when = datetime.fromtimestamp(receipt.observed, UTC).astimezone().strftime("%H:%M:%S")
     rejected = f"[red]{receipt.rejected}[/]" if receipt.rejected else "0"
     return [
-        str(receipt.change),
+        changes.name(receipt.change),
         when if receipt.observed else "at start",
         output.clean(", ".join(receipt.causes[:4]) + (" …" if len(receipt.causes) > 4 else "")),
         f"{receipt.sent}/{receipt.connected}",
@@ -82,6 +84,6 @@ def _print_rejections(found: Sequence[Receipt]) -> None:
         for rejection in receipt.rejections:
             sources = ", ".join(rejection.sources) or rejection.type_url
             output.say(
-                f"[red]change {receipt.change}: {output.clean(rejection.proxy)} rejected "
-                f"{output.clean(sources)}[/]: {output.clean(rejection.text)}"
+                f"[red]change {changes.name(receipt.change)}: {output.clean(rejection.proxy)} "
+                f"rejected {output.clean(sources)}[/]: {output.clean(rejection.text)}"
             )

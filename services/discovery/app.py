@@ -17,12 +17,14 @@ from libs.kube.domain import DEFAULT, cluster_domain
 from libs.model.delta import Delta
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
-from libs.pki import bundle, csr, verify
+from libs.pki import bundle, csr, files, verify
+from libs.pki.errors import PkiError
 from libs.pki.seal import CacheSealer
 from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.feed.v1 import feed_pb2_grpc
 from libs.rpc import ca_client, channel, interceptors, server
 from libs.rpc.health import Health
+from libs.rpc.kept import Handling, Kept
 from libs.rpc.server import Port
 from libs.rpc.svid import Functions, Svid
 from libs.runtime import http
@@ -45,6 +47,7 @@ from services.discovery.files import Batch
 from services.discovery.ingest import Ingest
 from services.discovery.key_fetcher import KeyFetcher
 from services.discovery.machines.wiring import registration
+from services.discovery.numbering import Numbering
 from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
 from services.discovery.servicer import MeshFeed
@@ -104,6 +107,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
         out = await stack.enter_async_context(outgoing.opened(reach))
         fetcher = KeyFetcher(out.get, clock, source.put)
+        numbering = Numbering(clock)
         audience = _Audience(
             feed, problems, credentials, earlier=earlier, statuses=statuses, readiness=readiness
         )
@@ -118,6 +122,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             clock,
             complete=opened.complete,
             prepare=partial(_with_keys, fetcher, source),
+            numbering=numbering,
         )
         analyst = Analyst(lambda: ingest.state, ingest.located)
         await stack.enter_async_context(
@@ -126,7 +131,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 svid.run(),
                 fetcher.run(),
                 *opened.work,
-                *_saving(earlier, opened, audience.fall_back),
+                *_saving(earlier, opened, partial(audience.fall_back, numbering)),
                 statuses.run() if statuses else machines.run(),
             )
         )
@@ -170,9 +175,9 @@ class _Audience:
         self._credentials.publish(step.state.resources.get("Secret", {}))
         self._readiness.set("configuration")
 
-    def fall_back(self, mesh: Mesh, problem: Problem) -> None:
+    def fall_back(self, numbering: Numbering, mesh: Mesh, problem: Problem) -> None:
         """Tell of the mesh of an earlier life."""
-        self._feed.publish(mesh, Delta())
+        self._feed.publish(mesh, Delta(change=numbering()))
         self._problems.publish((problem,))
         self._readiness.set("configuration")
 
@@ -268,8 +273,20 @@ def _own_certificate(settings: Settings, clock: Clock) -> Svid:
         make_request=csr.make_with_key,
         validity=bundle.validity,
         sign=partial(ca_client.sign, ca),
+        kept=_kept(settings, clock),
     )
     return Svid(functions, clock=clock)
+
+
+def _kept(settings: Settings, clock: Clock) -> Kept | None:
+    """Return where the certificate outlives this process."""
+    if settings.certificate_dir is None:
+        return None
+
+    def check(key: bytes, chain: bytes, roots: bytes) -> None:
+        verify.held(key, chain, roots, now=clock.now())
+
+    return Kept(settings.certificate_dir, Handling(files.write_private, check, PkiError))
 
 
 def _own_trust_domain(svid: Svid) -> str:

@@ -86,13 +86,11 @@ class EarlierLife:
 
 
 def difference(before: Mesh, after: Mesh, last: Delta) -> Delta:
-    """Return which rows differ; causes and times are those of the `last` change."""
+    """Return which rows differ; number, causes and time are those of the `last` change."""
     changed: set[Key] = set()
     removed: set[Key] = set()
     for table in Table:
         old, new = before.rows(table), after.rows(table)
         changed.update(Key(table, key) for key, row in new.items() if old.get(key) != row)
         removed.update(Key(table, key) for key in old.keys() - new.keys())
-    return replace(
-        last, changed=frozenset(changed), removed=frozenset(removed), change=after.version
-    )
+    return replace(last, changed=frozenset(changed), removed=frozenset(removed))

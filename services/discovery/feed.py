@@ -32,6 +32,7 @@ class Feed:
     def __init__(self, *, max_pending: int = MAX_PENDING) -> None:
         self._max_pending = max_pending
         self._mesh = Mesh()
+        self._change = 0
         self._versions: dict[Key, int] = {}
         self._loaded = asyncio.Event()
         self._pending: set[_Pending] = set()
@@ -49,6 +50,7 @@ class Feed:
     def publish(self, mesh: Mesh, delta: Delta) -> None:
         """Make `mesh` the latest and tell every subscriber. The first call opens the feed."""
         self._mesh = mesh
+        self._change = delta.change or self._change
         self._versions.update(dict.fromkeys(delta.changed, delta.change))
         for key in delta.removed:
             self._versions.pop(key, None)
@@ -69,7 +71,7 @@ class Feed:
         await self._loaded.wait()
         with self._subscribed() as pending:
             sequence = count(1)
-            for update in _snapshot(self._mesh, dict(self._versions)):
+            for update in _snapshot(self._mesh, dict(self._versions), self._change):
                 yield _numbered(update, next(sequence))
             while True:
                 for update in await pending.get():
@@ -134,14 +136,14 @@ class _Pending:
         return change
 
 
-def _snapshot(mesh: Mesh, versions: Versions) -> Iterator[MeshUpdate]:
+def _snapshot(mesh: Mesh, versions: Versions, change: int) -> Iterator[MeshUpdate]:
     """Encodes as it goes, so that a large mesh does not stop the event loop."""
     rows = (
-        _row(mesh, Key(table, key), versions.get(Key(table, key), mesh.version))
+        _row(mesh, Key(table, key), versions.get(Key(table, key), change))
         for table in sorted(mesh.tables)
         for key in sorted(mesh.rows(table))
     )
-    yield from _updates(rows, MeshUpdate(snapshot=True, change=mesh.version))
+    yield from _updates(rows, MeshUpdate(snapshot=True, change=change))
 
 
 def _row(mesh: Mesh, key: Key, version: int) -> Row:

@@ -9,9 +9,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from msgspec.structs import replace
+
 from libs.api import reasons
 from libs.api.check import Complete, as_written
 from libs.api.problem import Problem, Severity
+from libs.model import changes
 from libs.model.ids import Ref, parse_ref
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
@@ -21,6 +24,7 @@ from services.discovery import metrics
 from services.discovery.files import Batch, FileText
 from services.discovery.manifests import Manifests
 from services.discovery.memory import collection_held_back
+from services.discovery.numbering import Numbering
 from services.discovery.reading import Reading, read, unreadable
 from services.discovery.selection import Selection
 
@@ -47,12 +51,14 @@ class Ingest:
         *,
         complete: Complete = as_written,
         prepare: Prepare | None = None,
+        numbering: Numbering | None = None,
     ) -> None:
         self._state: State = initial(settings)
         self._publish = publish
         self._clock = clock
         self._complete = complete
         self._prepare = prepare
+        self._number = numbering or Numbering(clock)
         self._manifests = Manifests()
         self._selection = Selection(settings.root_namespace)
         self._bugs: frozenset[str] = frozenset()
@@ -79,6 +85,7 @@ class Ingest:
 
     async def _next(self, batch: Batch) -> Step:
         step = await asyncio.to_thread(self._take, batch)
+        step = step._replace(delta=replace(step.delta, change=self._number()))
         self._state = step.state
         _log(batch, step)
         self._report(step.problems)
@@ -141,7 +148,7 @@ def _log(batch: Batch, step: Step) -> None:
         "configuration taken in",
         extra={
             "files": len(batch.files),
-            "change": step.delta.change,
+            "change": changes.name(step.delta.change),
             "rows": len(step.delta.keys),
             "problems": len(step.problems),
         },

@@ -30,6 +30,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Whom to trust (PEM)."""
     token_file: Path
     """This service's token for the CA; read again at each use."""
+    certificate_dir: Path | None = None
+    """Folder that outlives the process, in memory: this service's certificate is kept there, for a
+    start while the CA, or the API server that it asks, is away. Not set: nowhere."""
     redis_url: str = ""
     """Shared cache (`redis://`, `rediss://`, `unix://`) for starts while the API server is away;
     empty: none."""

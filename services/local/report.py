@@ -26,7 +26,7 @@ class Reporter:
         self._observer = observer
         self._clock = clock
         self._problems: frozenset[Problem] = frozenset()
-        self._receipts: set[tuple[int, float]] = set()
+        self._receipts: set[int] = set()
         self._from: float | None = None
         self._ending = False
         self._told_lost = 0
@@ -46,10 +46,9 @@ class Reporter:
 
     def receipt(self, receipt: Receipt) -> None:
         """Tell of a change once it is settled."""
-        identity = (receipt.change, receipt.observed)
-        if not receipt.settled or identity in self._receipts:
+        if not receipt.settled or receipt.change in self._receipts:
             return
-        self._receipts.add(identity)
+        self._receipts.add(receipt.change)
         self._observer.settled()
         # What discovery read while nobody followed it comes without a time, but it is news too.
         caught_up = not receipt.observed and receipt.sent > 0

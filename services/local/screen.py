@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from libs.api.problem import Problem, Severity
+from libs.model import changes
 from libs.model.ids import parse_ref
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from services.local.accesslog import NO_RULE
@@ -78,8 +79,9 @@ class Screen:
         took = f", [bold]{receipt.milliseconds:.0f} ms[/]" if receipt.observed else ""
         rejected = f"[bold red]{receipt.rejected} rejected[/]" if receipt.rejected else "0 rejected"
         self.event(
-            f"[bold]change {receipt.change}[/] {escape(causes)}: sent to {receipt.sent} of "
-            f"{receipt.connected} proxies, {receipt.acknowledged} acknowledged, {rejected}{took}",
+            f"[bold]change {changes.name(receipt.change)}[/] {escape(causes)}: sent to "
+            f"{receipt.sent} of {receipt.connected} proxies, "
+            f"{receipt.acknowledged} acknowledged, {rejected}{took}",
             sign="[green]✓[/]" if not receipt.rejected else "[bold red]✗[/]",
         )
         for rejection in receipt.rejections:

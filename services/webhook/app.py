@@ -18,7 +18,7 @@ from libs.kube.follow import Change, Sink
 from libs.pki import bundle, verify
 from libs.rpc import channel
 from libs.rpc.svid import Svid
-from libs.runtime import http
+from libs.runtime import collector, http
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
@@ -85,6 +85,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             )
         )
         readiness.set("port")
+        collector.settle()
         yield Bound(https=https, monitoring=monitoring)
 
 

@@ -12,9 +12,14 @@ from redis.asyncio import Redis
 from libs.api import reasons
 from libs.kube.client import Client
 from libs.pki.seal import CacheSealer
+from libs.protos.feed.v1 import feed_pb2_grpc
+from libs.rpc import channel, tls
+from libs.runtime.tasks import background
 from tests.support import kube_accounts as kube
-from tests.support.control_plane_apps import Apps, running_apps
+from tests.support.control_plane_apps import SYSTEM, Apps, running_apps
+from tests.support.kube_ca import ClusterCa, cluster_ca
 from tests.support.kube_discovery import (
+    Subscriber,
     apply,
     delete,
     metric,
@@ -24,6 +29,7 @@ from tests.support.kube_discovery import (
     until_ready_says,
 )
 from tests.support.kube_machine import Machine, machine
+from tests.support.kubeconfig import write_kubeconfig
 from tests.support.redis_server import RedisServer
 
 SERVICE = """
@@ -161,3 +167,66 @@ async def test_without_an_earlier_life_a_restart_is_not_ready_until_the_server_i
         assert "Connect" in said
         await asyncio.to_thread(kubernetes.start_apiserver)
         await until_ready_says(bound, 200, seconds=60)
+
+
+async def _of_cluster(ca: ClusterCa, client: Client, folder: Path) -> dict[str, object]:
+    """Settings of a discovery that has its certificate from a CA which asks the API server.
+
+    Its token is one about which the CA was not told lately.
+    """
+    token = folder / "discovery.token"
+    token.write_text(await kube.pod_token(client, SYSTEM, "discovery-1", by="seine-discovery"))
+    roots = folder / "cluster-roots.pem"
+    roots.write_bytes(ca.roots)
+    return {
+        "ca_address": f"127.0.0.1:{ca.bound.token}",
+        "ca_root_file": roots,
+        "token_file": token,
+    }
+
+
+async def _hears_of(material: tls.Material, port: int, name: str) -> None:
+    """Return once a subscriber with this certificate has a Service from the feed."""
+    found = Subscriber()
+    credentials = tls.Keychain(material).channel_credentials()
+    async with (
+        channel.connect(
+            f"127.0.0.1:{port}",
+            credentials=credentials,
+            server_name=f"seine-discovery.{SYSTEM}.svc",
+        ) as opened,
+        background(found.follow_mesh(feed_pb2_grpc.MeshFeedStub(opened))),
+    ):
+        await found.until(lambda: _key(name) in found.mesh.services)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_restart_needs_no_certificate_from_a_ca_that_cannot_ask_anybody(
+    kubernetes: Machine, apps: Apps, cache: dict[str, object], tmp_path: Path, kept: bool
+) -> None:
+    """Without a folder that outlives the process, the circle stays closed: the control."""
+    config = str(write_kubeconfig(kubernetes.server, tmp_path / "ca.kubeconfig"))
+    own = tmp_path / "of-the-pod"
+    async with (
+        kube.client_of(kubernetes.server, tmp_path) as client,
+        cluster_ca(tmp_path, client, config) as ca,
+    ):
+        await _shop(client, "web")
+        reader = await ca.enrol(SYSTEM, "seine-config-push", "push-1")
+        wanted = await _of_cluster(ca, client, tmp_path) | cache
+        wanted |= {"certificate_dir": own} if kept else {}
+        async with on_cluster(apps, kubernetes.server, **wanted) as bound:
+            await until_ready_says(bound, 200)
+            await _until_kept(cache)
+        wanted |= await _of_cluster(ca, client, tmp_path)
+        await asyncio.to_thread(kubernetes.stop_apiserver)
+        again = on_cluster(apps, kubernetes.server, **wanted)
+        if not kept:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(8), again:
+                    pytest.fail("it has a certificate that nobody can have given it")
+            return
+        async with again as bound:
+            await until_ready_says(bound, 200)
+            await _hears_of(reader, bound.feed, "web")
+    assert (own / "certificate.json").stat().st_mode & 0o777 == 0o600

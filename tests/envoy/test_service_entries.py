@@ -111,6 +111,22 @@ async def test_a_wildcards_hosts_are_resolved_when_they_are_asked_for(client: Cl
     assert await client.ask("app.elsewhere.example.com") == 502
 
 
+MESH = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "outboundTrafficPolicy: {mode: %s}"}
+"""
+
+
+@pytest.mark.parametrize(("mode", "status"), [("ALLOW_ANY_DYNAMIC_DNS", 200), ("ALLOW_ANY", 502)])
+async def test_hosts_that_nobody_declared(client: Client, mode: str, status: int) -> None:
+    known = entry("e", http(client, f"hosts: [a.example.com], resolution: STATIC, {here(client)}"))
+    await client.apply(known, MESH % mode)
+    assert await client.ask("a.example.com") == 200
+    assert await client.ask(f"app.localhost:{client.application}") == status
+
+
 async def test_a_unix_socket(client: Client) -> None:
     where = f"endpoints: [{{address: 'unix://{client.folder}/app.sock'}}]"
     spec = f"hosts: [socket.example.com], resolution: STATIC, {where}"

@@ -55,13 +55,15 @@ class Apps:
 
     @asynccontextmanager
     async def discovery(self, **more: object) -> AsyncIterator[discovery_app.Bound]:
-        usual = {"config_dir": self.config}
+        usual = {
+            "config_dir": self.config,
+            "ca_address": f"127.0.0.1:{self.ca.token}",
+            "ca_root_file": self.folder / "root.pem",
+            "token_file": self.token_file("seine-discovery"),
+        }
         settings = DiscoverySettings(
             port=self._discovery_port,
             monitoring_port=0,
-            ca_address=f"127.0.0.1:{self.ca.token}",
-            ca_root_file=self.folder / "root.pem",
-            token_file=self.token_file("seine-discovery"),
             **(usual | more),  # type: ignore[arg-type]
         )
         async with discovery_app.running(settings) as bound:

@@ -6,6 +6,7 @@ Upper case is accepted, as Istio accepts it. `*` may stand for the first label, 
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from libs.api import reasons
 from libs.api.path import Path
@@ -13,6 +14,7 @@ from libs.api.report import Report
 
 MAX_HOST = 255
 MAX_LABEL = 63
+_REMEMBERED = 2048
 _LABEL = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
 _FIRST_LABEL = re.compile(r"\*|(?:\*-?)?[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
 _NUMBER = re.compile(r"[-+]?[0-9]+")
@@ -39,8 +41,11 @@ def wrong_name(host: str) -> str:
 
 def wrong_pattern(host: str) -> str:
     """Return what is wrong with a name that may begin with a wildcard, or an empty text."""
-    if wrong := _wrong_length(host):
-        return wrong
+    return _wrong_length(host) or _wrong_pattern(host)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _wrong_pattern(host: str) -> str:
     first, *rest = host.split(".")
     if len(first) > MAX_LABEL or not _FIRST_LABEL.fullmatch(first):
         return f"{host[:100]!r} is not a host name: {first[:100]!r} is not a DNS label"

@@ -22,8 +22,8 @@ from libs.api.networking.virtual_service import (
 from libs.api.path import Path
 from libs.api.report import Report
 
-MAX_COMPARED = 300
-"""Each prefix is compared with every earlier one; beyond this many it would take too long."""
+MAX_COMPARED = 50_000
+"""Comparisons of prefixes with earlier ones; further ones would take too long, and are left out."""
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _SPEC: Path = (None, "spec")
@@ -80,16 +80,45 @@ class _Prefix(Struct, frozen=True):
 
 def _check_prefixes(routes: Sequence[HttpRoute], path: Path, report: Report) -> None:
     """Warn of a prefix that begins with an earlier one, under conditions that are no wider."""
-    found: list[_Prefix] = []
+    earlier = _Earlier()
     for index, route in enumerate(routes):
         for at, match in enumerate(route.match):
-            if match.uri and match.uri.prefix and len(found) < MAX_COMPARED:
-                found.append(_prefix(match, (((path, index), "match"), at)))
-    for at, later in enumerate(found):
-        earlier = next((prefix for prefix in found[:at] if _covers(prefix, later)), None)
-        if earlier is not None:
-            text = f"never used: the earlier prefix {earlier.prefix[:100]!r} takes its requests"
-            report.warning(later.place, reasons.INEFFECTIVE_MATCH, text)
+            if match.uri is None or not match.uri.prefix:
+                continue
+            later = _prefix(match, (((path, index), "match"), at))
+            if found := earlier.covering(later):
+                text = f"never used: the earlier prefix {found.prefix[:100]!r} takes its requests"
+                report.warning(later.place, reasons.INEFFECTIVE_MATCH, text)
+            earlier.add(later)
+
+
+class _Earlier:
+    """The prefixes so far, found by the texts that a later one begins with."""
+
+    def __init__(self) -> None:
+        self._left = MAX_COMPARED
+        self._number = 0
+        self._lengths: set[int] = set()
+        self._known: dict[str, list[tuple[int, _Prefix]]] = {}
+
+    def add(self, prefix: _Prefix) -> None:
+        """Know one more."""
+        self._number += 1
+        self._lengths.add(len(prefix.prefix))
+        self._known.setdefault(prefix.prefix, []).append((self._number, prefix))
+
+    def covering(self, later: _Prefix) -> _Prefix | None:
+        """Return the first that takes all requests of `later`, if it can be told."""
+        found: list[tuple[int, _Prefix]] = []
+        for length in self._lengths:
+            if length >= len(later.prefix):
+                continue  # equal prefixes are the business of the repeated matches
+            candidates = self._known.get(later.prefix[:length], ())
+            self._left -= 1 + len(candidates)
+            if self._left < 0:
+                return None
+            found += [it for it in candidates if _covers(it[1], later)][:1]
+        return min(found, key=lambda it: it[0])[1] if found else None
 
 
 def _prefix(match: HttpMatch, place: Path) -> _Prefix:
@@ -104,9 +133,7 @@ def _prefix(match: HttpMatch, place: Path) -> _Prefix:
 
 
 def _covers(earlier: _Prefix, later: _Prefix) -> bool:
-    """Tell whether every request of `later` also matches `earlier`."""
-    if later.prefix == earlier.prefix or not later.prefix.startswith(earlier.prefix):
-        return False  # equal prefixes are the business of the repeated matches
+    """Tell whether every request of `later`, with a longer prefix, also matches `earlier`."""
     if earlier.others != later.others:
         return False
     return all(

@@ -4,6 +4,8 @@ A user's expression is only ever compiled by RE2, as Envoy does: Python's own en
 for minutes on a dozen characters.
 """
 
+from functools import lru_cache
+
 import re2
 
 from libs.api import reasons
@@ -13,6 +15,9 @@ from libs.api.report import Report
 
 MAX_BYTES = 1024
 """Envoy limits the size of the compiled program; Istio limits its source, and so do we."""
+
+_REMEMBERED = 1024
+"""Expressions of which it is known whether they compile: a megabyte at most."""
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
@@ -25,12 +30,19 @@ def check_regex(pattern: str, path: Path, report: Report) -> None:
     elif len(pattern.encode()) > MAX_BYTES:
         text = f"a regular expression must not be longer than {MAX_BYTES} bytes"
         report.error(path, reasons.INVALID_REGEX, text)
-    else:
-        try:
-            re2.compile(pattern, _OPTIONS)
-        except re2.error as error:
-            text = f"not a regular expression of RE2: {_message(error)}"
-            report.error(path, reasons.INVALID_REGEX, text)
+    elif wrong := _wrong(pattern):
+        text = f"not a regular expression of RE2: {wrong}"
+        report.error(path, reasons.INVALID_REGEX, text)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _wrong(pattern: str) -> str:
+    """Return what RE2 says against an expression, or an empty text."""
+    try:
+        re2.compile(pattern, _OPTIONS)
+    except re2.error as error:
+        return _message(error) or "it does not compile"
+    return ""
 
 
 def check_match(match: StringMatch | None, path: Path, report: Report) -> None:

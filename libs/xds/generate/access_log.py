@@ -20,17 +20,24 @@ from envoy.config.core.v3.substitution_format_string_pb2 import (
 )
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
+from envoy.extensions.access_loggers.grpc.v3.als_pb2 import (
+    CommonGrpcAccessLogConfig,
+    HttpGrpcAccessLogConfig,
+    TcpGrpcAccessLogConfig,
+)
 from envoy.extensions.access_loggers.open_telemetry.v3.logs_service_pb2 import (
     OpenTelemetryAccessLogConfig,
 )
 
-from libs.model.providers import FileLog, OpenTelemetryLog
+from libs.model.providers import FileLog, GrpcLog, OpenTelemetryLog
 from libs.model.telemetry import AccessLog as Wanted
 from libs.xds.generate import typed
-from libs.xds.names import ClusterName
+from libs.xds.names import LOG_SERVICE_CLUSTER, ClusterName
 
 NAME = "envoy.access_loggers.file"
 OPEN_TELEMETRY = "envoy.access_loggers.open_telemetry"
+HTTP_GRPC = "envoy.access_loggers.http_grpc"
+TCP_GRPC = "envoy.access_loggers.tcp_grpc"
 
 _FIELDS = {
     "start_time": "%START_TIME%",
@@ -87,9 +94,11 @@ def files(wanted: Wanted) -> list[AccessLog]:
     return [AccessLog(name=NAME, typed_config=typed.pack(_file(wanted)))]
 
 
-def unmatched(wanted: Wanted) -> list[AccessLog]:
+def unmatched(wanted: Wanted, *, service: bool = False) -> list[AccessLog]:
     """Return the loggers of a listener itself: connections that no filter chain takes."""
     logs = files(wanted)
+    if service:
+        logs.append(_of_connections(_common(LOG_SERVICE_CLUSTER, "listener_envoy_accesslog")))
     for log in logs:
         flags = ResponseFlagFilter(flags=["NR"])
         log.filter.CopyFrom(AccessLogFilter(response_flag_filter=flags))
@@ -98,12 +107,14 @@ def unmatched(wanted: Wanted) -> list[AccessLog]:
 
 def of_provider(provider: FileLog, mesh: Wanted) -> Wanted:
     """Return the log of a provider; where it says no format, the mesh's is used."""
+    omit = provider.omit_empty
     if provider.labels:
-        return Wanted(provider.path, json.dumps(dict(provider.labels)), json=True)
+        labels = json.dumps(dict(provider.labels))
+        return Wanted(provider.path, labels, json=True, omit_empty=omit)
     if provider.text:
         text = provider.text if provider.text.endswith("\n") else provider.text + "\n"
-        return Wanted(provider.path, text)
-    return Wanted(provider.path, mesh.format, mesh.json)
+        return Wanted(provider.path, text, omit_empty=omit)
+    return Wanted(provider.path, mesh.format, mesh.json, omit)
 
 
 def sent(provider: OpenTelemetryLog) -> AccessLog:
@@ -119,6 +130,48 @@ def sent(provider: OpenTelemetryLog) -> AccessLog:
     for name, text in provider.labels:
         config.attributes.values.add(key=name).value.string_value = text
     return AccessLog(name=OPEN_TELEMETRY, typed_config=typed.pack(config))
+
+
+def to_service(*, http: bool) -> AccessLog:
+    """Return the logger that sends entries to the log service that bootstraps name."""
+    if not http:
+        return _of_connections(_common(LOG_SERVICE_CLUSTER, "tcp_envoy_accesslog"))
+    config = HttpGrpcAccessLogConfig(
+        common_config=_common(LOG_SERVICE_CLUSTER, "http_envoy_accesslog")
+    )
+    return AccessLog(name=HTTP_GRPC, typed_config=typed.pack(config))
+
+
+def streamed(provider: GrpcLog) -> AccessLog:
+    """Return the logger that sends entries to a server of Envoy's access log service."""
+    cluster = str(ClusterName(provider.port, "", provider.host))
+    common = _common(cluster, provider.log_name, authority=provider.host)
+    common.filter_state_objects_to_log.extend(provider.filter_state)
+    if not provider.http:
+        return _of_connections(common)
+    return AccessLog(
+        name=HTTP_GRPC,
+        typed_config=typed.pack(
+            HttpGrpcAccessLogConfig(
+                common_config=common,
+                additional_request_headers_to_log=provider.request_headers,
+                additional_response_headers_to_log=provider.response_headers,
+                additional_response_trailers_to_log=provider.response_trailers,
+            )
+        ),
+    )
+
+
+def _of_connections(common: CommonGrpcAccessLogConfig) -> AccessLog:
+    config = TcpGrpcAccessLogConfig(common_config=common)
+    return AccessLog(name=TCP_GRPC, typed_config=typed.pack(config))
+
+
+def _common(cluster: str, name: str, *, authority: str = "") -> CommonGrpcAccessLogConfig:
+    common = CommonGrpcAccessLogConfig(log_name=name, transport_api_version=ApiVersion.V3)
+    common.grpc_service.envoy_grpc.cluster_name = cluster
+    common.grpc_service.envoy_grpc.authority = authority
+    return common
 
 
 def matching(expression: str) -> AccessLogFilter:
@@ -140,4 +193,5 @@ def _file(wanted: Wanted) -> FileAccessLog:
     else:
         text = DataSource(inline_string=wanted.format or DEFAULT_TEXT)
         layout = SubstitutionFormatString(text_format_source=text)
+    layout.omit_empty_values = wanted.omit_empty
     return FileAccessLog(path=wanted.path, log_format=layout)

@@ -91,6 +91,8 @@ def _generate(scope: OutboundScope) -> list[NamedResource]:
     found += sni_clusters.generate(scope)
     if scope.type is ProxyType.SIDECAR:
         found.append(_resource(_passthrough(scope.settings), scope.settings.ref))
+        if scope.dynamic_dns:
+            found.append(_resource(_by_any_name(scope), scope.settings.ref))
     return found
 
 
@@ -264,6 +266,32 @@ def _passthrough(settings: MeshSettings) -> Cluster:
     default = settings.default_policy
     connection_pool.limit(cluster, default.connection_pool if default else None, settings)
     options = connection_pool.passthrough_options()
+    keep_case = settings.proxy.headers.keep_case
+    connection_pool.set_http_options(cluster, options, keep_case=keep_case)
+    return cluster
+
+
+def _by_any_name(scope: OutboundScope) -> Cluster:
+    """Return the cluster of hosts that nobody declared, each resolved when it is asked for."""
+    settings = scope.settings
+    cluster = Cluster(name=names.DYNAMIC_DNS_CLUSTER)
+    cluster.alt_stat_name = names.stat_prefix(cluster.name)
+    dynamic_dns.resolve(cluster, settings, scope.families)
+    default = settings.default_policy
+    connection_pool.limit(cluster, default.connection_pool if default else None, settings)
+    server = tls_client.Server(
+        sni="",
+        names=(),
+        external=True,
+        http2=False,
+        sidecar=True,
+        selected=False,
+        curves=settings.tls_curves,
+        ciphers=settings.tls_ciphers,
+    )
+    policy = TrafficPolicy(tls=settings.dynamic_dns_tls)
+    tls_client.apply(cluster, policy.tls, server, detect=False)
+    options = _verified(connection_pool.passthrough_options(), policy, server)
     keep_case = settings.proxy.headers.keep_case
     connection_pool.set_http_options(cluster, options, keep_case=keep_case)
     return cluster

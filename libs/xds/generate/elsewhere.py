@@ -9,6 +9,14 @@ from libs.xds import names
 from libs.xds.generate.route_destinations import Destinations
 
 
+def of_requests(scope: OutboundScope) -> str:
+    """Return the cluster for requests that are for no known host.
+
+    What is resolved by name can be reached by proxies that nothing redirects to as well.
+    """
+    return names.DYNAMIC_DNS_CLUSTER if scope.dynamic_dns else cluster(scope)
+
+
 def cluster(scope: OutboundScope) -> str:
     """Return the cluster for what is not known, or an empty text if nothing leads on.
 

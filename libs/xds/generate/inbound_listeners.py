@@ -103,7 +103,7 @@ class _Builder:
 
     def black_hole(self) -> FilterChain:
         """Return the chain that ends what was sent to the listener's own port."""
-        own_port = UInt32Value(value=names.INBOUND_PORT)
+        own_port = UInt32Value(value=self.scope.settings.inbound_port)
         return FilterChain(
             name="virtualInbound-blackhole",
             filter_chain_match=FilterChainMatch(destination_port=own_port),
@@ -153,9 +153,9 @@ def _virtual(builder: _Builder) -> NamedResource:
     chains = [builder.black_hole(), *(chain for port in ports for chain in builder.chains(port))]
     listener = _listener(builder, names.VIRTUAL_INBOUND, chains)
     first, *others = _ANY_ADDRESSES[scope.families]
-    listener.address.CopyFrom(_address(first, names.INBOUND_PORT))
+    listener.address.CopyFrom(_address(first, scope.settings.inbound_port))
     for other in others:
-        address = _address(other, names.INBOUND_PORT)
+        address = _address(other, scope.settings.inbound_port)
         listener.additional_addresses.append(AdditionalAddress(address=address))
     restored = [listener_filters.original_destination()]
     if scope.interception is Interception.TPROXY:

@@ -212,6 +212,7 @@ def _without(routing: Routing, *fields: str) -> Routing:
 
 
 _UNHEARD = {"egress": (), "allow_any": True, "egress_proxy": None, "sidecar": Ref("")}
+_NOWHERE = {"dynamic_dns": False}
 _UNDIALLED = {"own_addresses": (), "http_proxy_port": 0, "outbound_address": ""}
 _NOBODYS = {"namespace": "", "dns_capture": False}
 _ANYWHERE = {"place": ANYWHERE}
@@ -229,7 +230,13 @@ _routes = _Narrowing(
     _Services(_for_routes), _of_http, unprivileged=False, **_UNDIALLED, **_NOBODYS, **_ANYWHERE
 )
 _hosts = _Narrowing(
-    lambda scoped: scoped, _outline, unprivileged=False, **_UNHEARD, **_UNDIALLED, **_NOBODYS
+    lambda scoped: scoped,
+    _outline,
+    unprivileged=False,
+    **_UNHEARD,
+    **_NOWHERE,
+    **_UNDIALLED,
+    **_NOBODYS,
 )
 _http_listeners = _Narrowing(_Services(_for_listeners), _nothing, **_NOBODYS, **_ANYWHERE)
 _listeners = _Narrowing(_Services(_for_streams), _of_streams, **_NOBODYS, **_ANYWHERE)
@@ -240,6 +247,7 @@ _names = _Narrowing(
     unprivileged=False,
     namespace="",
     **_UNHEARD,
+    **_NOWHERE,
     **_ANYWHERE,
     **_UNDIALLED,
 )

@@ -13,6 +13,7 @@ from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress
 from envoy.config.listener.v3.listener_pb2 import Listener as EnvoyListener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
@@ -37,6 +38,7 @@ from libs.xds.generate import (
     outbound_places,
     outbound_plan,
     provenance,
+    routes,
     tcp,
     telemetry,
     typed,
@@ -51,6 +53,7 @@ PASSTHROUGH_CHAIN = "PassthroughFilterChain"
 BLACK_HOLE_CHAIN = "virtualOutbound-blackhole"
 CATCH_ALL_CHAIN = "virtualOutbound-catchall-tcp"
 _HANDSHAKE_SECONDS = 15
+_DETECTION = 5_000  # milliseconds that a server may be silent before it speaks first
 _HTTP_FILTERS = (alpn.FILTER, fault.FILTER, cors.FILTER)
 
 _memo: WeakMemo[list[NamedResource]] = WeakMemo()
@@ -123,13 +126,12 @@ class _Builder:
 
     def virtual(self) -> EnvoyListener:
         """Return the listener that interception sends everything to."""
-        place = outbound_places.anywhere(self._scope)
+        place, port = outbound_places.anywhere(self._scope), self._scope.settings.outbound_port
         found = EnvoyListener(
             name=names.VIRTUAL_OUTBOUND,
-            address=endpoints.address(place.address, names.OUTBOUND_PORT),
+            address=endpoints.address(place.address, port),
             additional_addresses=[
-                AdditionalAddress(address=endpoints.address(other, names.OUTBOUND_PORT))
-                for other in place.others
+                AdditionalAddress(address=endpoints.address(other, port)) for other in place.others
             ],
             traffic_direction=TrafficDirection.OUTBOUND,
             max_connections_to_accept_per_socket_event=accepting.ONE_AT_A_TIME,
@@ -142,9 +144,33 @@ class _Builder:
         own_port = found.filter_chains.add(
             name=BLACK_HOLE_CHAIN, filters=[self._to(names.BLACK_HOLE_CLUSTER)]
         )
-        own_port.filter_chain_match.destination_port.value = names.OUTBOUND_PORT
+        own_port.filter_chain_match.destination_port.value = port
+        if self._scope.dynamic_dns:
+            self._look_for_requests(found)
         found.filter_chains.add(name=CATCH_ALL_CHAIN, filters=[self._elsewhere])
         return found
+
+    def _look_for_requests(self, found: EnvoyListener) -> None:
+        """Send requests to addresses that nobody declared where DNS has their hosts."""
+        filters = [*_HTTP_FILTERS, self._dynamic_dns()]
+        asked = found.filter_chains.add(name=routes.DYNAMIC_DNS)
+        asked.filter_chain_match.transport_protocol = outbound_plan.RAW_BUFFER
+        asked.filter_chain_match.application_protocols.extend(outbound_plan.PLAINTEXT_HTTP)
+        asked.filters.append(
+            http_connection_manager(
+                own=self._own,
+                direction="outbound",
+                stat_prefix=names.stat_prefix(names.DYNAMIC_DNS_CLUSTER),
+                routes=RouteConfiguration(
+                    name=routes.DYNAMIC_DNS, virtual_hosts=[routes.catch_all(self._scope)]
+                ),
+                filters=filters,
+            )
+        )
+        found.listener_filters.append(listener_filters.http_inspector())
+        found.continue_on_listener_filters_timeout = True
+        waits = self._scope.settings.protocol_detection_timeout or _DETECTION
+        found.listener_filters_timeout.CopyFrom(typed.milliseconds(waits))
 
     def _add_chains(self, found: EnvoyListener, planned: Listener) -> None:
         rest: FilterChain | None = None
@@ -191,12 +217,15 @@ class _Builder:
         """Return the filter that asks DNS for the host of requests, if any of them may need it."""
         scope = self._scope
         asked = (one.service for one in egress.behind(scope, routes).services)
-        needed = any(
+        needed = (scope.dynamic_dns and not routes.service) or any(
             service.resolution is Resolution.DYNAMIC_DNS
             and (routes.every or not routes.port or service.port(routes.port) is not None)
             for service in asked
         )
-        return [dynamic_dns.http_filter(scope.settings, scope.families)] if needed else []
+        return [self._dynamic_dns()] if needed else []
+
+    def _dynamic_dns(self) -> hcm.HttpFilter:
+        return dynamic_dns.http_filter(self._scope.settings, self._scope.families)
 
     def _streams(self, chain: Chain) -> list[Filter]:
         single = len(chain.clusters) == 1

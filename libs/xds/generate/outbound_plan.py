@@ -26,7 +26,6 @@ from libs.xds.generate.stream_chains import Chain, Match, Reached, RouteName, St
 PLAINTEXT_HTTP = ("http/1.1", "h2c")
 RAW_BUFFER = "raw_buffer"
 
-_PROXY_PORTS = frozenset({names.OUTBOUND_PORT, names.INBOUND_PORT, 15021, 15090})
 _SERVER_FIRST = frozenset({Protocol.MONGO, Protocol.MYSQL})
 
 
@@ -178,7 +177,7 @@ class _Drafts:
     def __init__(self, scope: OutboundScope) -> None:
         self.drafts: dict[tuple[str, int], _Draft] = {}
         self.conflicts: list[Conflict] = []
-        self._taken = (_PROXY_PORTS | {scope.http_proxy_port}) - {0}
+        self._taken = (scope.settings.own_ports | {scope.http_proxy_port}) - {0}
         self._scope = scope
         self._socket = ""
         self._chains = StreamChains(scope)

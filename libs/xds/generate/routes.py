@@ -34,6 +34,7 @@ from libs.xds.types import ROUTE, NamedResource, field, resource
 
 ALLOW_ANY = "allow_any"
 BLOCK_ALL = "block_all"
+DYNAMIC_DNS = "allow_any_dynamic_dns"
 _MAX_ANSWER = 1 << 20  # bytes of a direct response; as much as validation lets in
 
 _memo: WeakMemo[list[NamedResource]] = WeakMemo()
@@ -71,7 +72,7 @@ def _configuration(
         hosts = [virtual_hosts.at_any_domain(host, scope.settings) for host in alone]
     bodies = [virtual_hosts.body(host, ways, scope.settings) for host in hosts]
     if not wanted.service:
-        bodies.append(_catch_all(scope).SerializeToString(deterministic=True))
+        bodies.append(catch_all(scope).SerializeToString(deterministic=True))
     name = str(wanted)
     body = _assemble(name, bodies, ignore_port=wanted.asked != ANY_PORT)
     sources = chain.from_iterable(host.sources for host in hosts)
@@ -96,10 +97,12 @@ def _assemble(name: str, hosts: Iterable[bytes], *, ignore_port: bool) -> bytes:
     return b"".join(parts)
 
 
-def _catch_all(scope: OutboundScope) -> VirtualHost:
+def catch_all(scope: OutboundScope) -> VirtualHost:
     """Return where requests for unknown hosts go: on, or nowhere if that is forbidden."""
-    cluster = elsewhere.cluster(scope)
+    cluster = elsewhere.of_requests(scope)
     name = ALLOW_ANY if cluster else BLOCK_ALL
+    if scope.dynamic_dns:
+        name = DYNAMIC_DNS
     route = route_actions.catch_all(name, cluster)
     host = VirtualHost(name=name, domains=["*"], routes=[route])
     return proxy_headers.count_attempts(host, scope.settings.proxy.headers)

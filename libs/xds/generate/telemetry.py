@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter, LogTypeFilter
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 
-from libs.model.providers import FileLog, OpenTelemetryLog
+from libs.model.providers import FileLog, GrpcLog, OpenTelemetryLog
 from libs.model.service import Service
 from libs.model.telemetry import Log, SideTelemetry
 from libs.proxy.scope import InboundScope
@@ -26,7 +26,7 @@ def http_access_logs(
     `service` is the one that an inbound port stands for, if any.
     """
     wanted = side(own, direction)
-    logs = [*_logs(own, wanted)]
+    logs = [*_logs(own, wanted, http=True)]
     if wanted.metrics:
         me, it = metrics.side(own), _called(service)
         logs += metrics.of_requests(me, direction, it, wanted.overrides)
@@ -38,7 +38,7 @@ def tcp_access_logs(
 ) -> Sequence[AccessLog]:
     """Return the loggers of a TCP proxy in the proxy of `own`; it must log connecting, too."""
     wanted = side(own, direction)
-    logs = [_when_done(log) for log in _logs(own, wanted)]
+    logs = [_when_done(log) for log in _logs(own, wanted, http=False)]
     if wanted.metrics:
         me, it = metrics.side(own), _called(service)
         logs += metrics.of_connections(me, direction, it, wanted.overrides)
@@ -47,7 +47,10 @@ def tcp_access_logs(
 
 def listener_access_logs(own: InboundScope) -> Sequence[AccessLog]:
     """Return the loggers of a listener: connections that none of its chains takes."""
-    return access_log.unmatched(own.settings.access_log) if own.settings.log_listeners else ()
+    settings = own.settings
+    if not settings.log_listeners:
+        return ()
+    return access_log.unmatched(settings.access_log, service=settings.log_service)
 
 
 def _when_done(log: AccessLog) -> AccessLog:
@@ -61,21 +64,24 @@ def _when_done(log: AccessLog) -> AccessLog:
     return log
 
 
-def _logs(own: InboundScope, wanted: SideTelemetry) -> Iterator[AccessLog]:
+def _logs(own: InboundScope, wanted: SideTelemetry, *, http: bool) -> Iterator[AccessLog]:
     for log in wanted.logs:
-        for made in _of(own, log):
+        for made in _of(own, log, http=http):
             if log.filter:
                 made.filter.CopyFrom(access_log.matching(log.filter))
             yield made
 
 
-def _of(own: InboundScope, log: Log) -> Sequence[AccessLog]:
+def _of(own: InboundScope, log: Log, *, http: bool) -> Sequence[AccessLog]:
     if not log.provider:
-        return access_log.files(own.settings.access_log)
+        also = [access_log.to_service(http=http)] if own.settings.log_service else []
+        return [*access_log.files(own.settings.access_log), *also]
     known = {it.name: it for it in own.settings.providers}
     provider = known.get(log.provider, FileLog(name=log.provider))
     if isinstance(provider, FileLog):
         return access_log.files(access_log.of_provider(provider, own.settings.access_log))
+    if isinstance(provider, GrpcLog):
+        return [access_log.streamed(provider)]
     return [access_log.sent(provider)] if isinstance(provider, OpenTelemetryLog) else []
 
 

@@ -2,24 +2,47 @@
 
 from collections.abc import Iterator
 
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.core.v3.http_service_pb2 import HttpService
 from envoy.config.core.v3.http_uri_pb2 import HttpUri
+from envoy.config.trace.v3.datadog_pb2 import DatadogConfig
 from envoy.config.trace.v3.http_tracer_pb2 import Tracing as Tracer
 from envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
+from envoy.config.trace.v3.skywalking_pb2 import SkyWalkingConfig
 from envoy.config.trace.v3.zipkin_pb2 import ZipkinConfig
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
+from envoy.extensions.tracers.opentelemetry.resource_detectors.v3 import (
+    dynatrace_resource_detector_pb2,
+    environment_resource_detector_pb2,
+)
+from envoy.extensions.tracers.opentelemetry.samplers.v3.dynatrace_sampler_pb2 import (
+    DynatraceSamplerConfig,
+)
 from envoy.type.tracing.v3.custom_tag_pb2 import CustomTag
+from google.protobuf.message import Message
 
-from libs.model.providers import OpenTelemetry, Zipkin
+from libs.model.providers import Datadog, OpenTelemetry, Sampler, SkyWalking, Zipkin
+from libs.model.providers import Tracer as Provider
 from libs.model.proxy_settings import Tag
 from libs.model.telemetry import Tracing
+from libs.proxy.node import ProxyType
 from libs.proxy.scope import InboundScope
 from libs.xds.generate import newer, typed
 from libs.xds.names import ClusterName
 
 _EVERYTHING = 100.0
 _NO_CONTEXT_PROPAGATION = 13  # the number of HttpConnectionManager.Tracing's field
+_DETECTORS = "envoy.tracers.opentelemetry.resource_detectors"
+_ENVIRONMENT = TypedExtensionConfig(
+    name=f"{_DETECTORS}.environment",
+    typed_config=typed.pack(environment_resource_detector_pb2.EnvironmentResourceDetectorConfig()),
+)
+_DYNATRACE = TypedExtensionConfig(
+    name=f"{_DETECTORS}.dynatrace",
+    typed_config=typed.pack(dynatrace_resource_detector_pb2.DynatraceResourceDetectorConfig()),
+)
 
 
 def tracing(own: InboundScope, wanted: Tracing | None) -> hcm.HttpConnectionManager.Tracing | None:
@@ -27,14 +50,21 @@ def tracing(own: InboundScope, wanted: Tracing | None) -> hcm.HttpConnectionMana
     if wanted is None:
         return None
     known = (it for it in own.settings.providers if it.name == wanted.provider)
-    provider = next((it for it in known if isinstance(it, Zipkin | OpenTelemetry)), None)
+    provider = next((it for it in known if isinstance(it, Provider)), None)
     if provider is None:
         return None
     found = hcm.HttpConnectionManager.Tracing(provider=_tracer(own, provider))
+    # A sampler of its own is asked about every request.
+    asks = isinstance(provider, OpenTelemetry) and provider.sampler is not None
     found.client_sampling.value = _EVERYTHING
-    found.random_sampling.value = 0.0 if wanted.disabled else wanted.sampling
-    found.overall_sampling.value = 0.0 if wanted.disabled else _EVERYTHING
-    if longest := provider.max_tag_length or own.settings.proxy.spans.max_path_length:
+    found.random_sampling.value = _EVERYTHING if asks else wanted.sampling
+    found.overall_sampling.value = _EVERYTHING
+    if wanted.disabled:
+        found.random_sampling.value = found.overall_sampling.value = 0.0
+    if own.type is ProxyType.ROUTER or isinstance(provider, SkyWalking):
+        found.spawn_upstream_span.value = True
+    longest = 0 if isinstance(provider, SkyWalking) else provider.max_tag_length
+    if longest := longest or own.settings.proxy.spans.max_path_length:
         found.max_path_tag_length.value = longest
     tags = (*(_mesh_tags(own) if wanted.mesh_tags else ()), *wanted.tags)
     found.custom_tags.extend(_tag(*tag) for tag in sorted(tags))
@@ -69,33 +99,103 @@ def _tag(name: str, kind: str, value: str, default: str) -> CustomTag:  # noqa: 
     return found
 
 
-def _tracer(own: InboundScope, provider: Zipkin | OpenTelemetry) -> Tracer.Http:
-    cluster = str(ClusterName(provider.port, "", provider.host))
+def _tracer(own: InboundScope, provider: Provider) -> Tracer.Http:
     if isinstance(provider, Zipkin):
-        zipkin = ZipkinConfig(
-            collector_cluster=cluster,
-            collector_endpoint=provider.path,
-            collector_endpoint_version=ZipkinConfig.CollectorEndpointVersion.HTTP_JSON,
+        return _named("envoy.tracers.zipkin", _zipkin(provider))
+    if isinstance(provider, SkyWalking):
+        return _named("envoy.tracers.skywalking", _skywalking(provider))
+    if isinstance(provider, Datadog):
+        config = DatadogConfig(
+            collector_cluster=_cluster(provider),
             collector_hostname=provider.host,
-            trace_id_128bit=provider.long_trace_ids,
+            service_name=_own_name(own),
         )
-        zipkin.shared_span_context.value = False
-        return Tracer.Http(name="envoy.tracers.zipkin", typed_config=typed.pack(zipkin))
-    config = OpenTelemetryConfig(service_name=f"{own.canonical_name}.{own.namespace}")
+        return _named("envoy.tracers.datadog", config)
+    return _named("envoy.tracers.opentelemetry", _open_telemetry(own, provider))
+
+
+def _named(name: str, config: Message) -> Tracer.Http:
+    return Tracer.Http(name=name, typed_config=typed.pack(config))
+
+
+def _own_name(own: InboundScope) -> str:
+    return f"{own.canonical_name}.{own.namespace}"
+
+
+def _cluster(server: Provider | Sampler) -> str:
+    return str(ClusterName(server.port, "", server.host))
+
+
+def _zipkin(provider: Zipkin) -> ZipkinConfig:
+    found = ZipkinConfig(
+        collector_service=_over_http(provider),
+        collector_endpoint_version=ZipkinConfig.CollectorEndpointVersion.HTTP_JSON,
+        trace_id_128bit=provider.long_trace_ids,
+    )
+    found.shared_span_context.value = False
+    if provider.w3c:
+        found.trace_context_option = ZipkinConfig.TraceContextOption.USE_B3_WITH_W3C_PROPAGATION
+    return found
+
+
+def _skywalking(provider: SkyWalking) -> SkyWalkingConfig:
+    found = SkyWalkingConfig()
+    found.grpc_service.envoy_grpc.cluster_name = _cluster(provider)
+    found.grpc_service.envoy_grpc.authority = provider.host
+    if provider.token:
+        found.client_config.backend_token = provider.token
+    return found
+
+
+def _open_telemetry(own: InboundScope, provider: OpenTelemetry) -> OpenTelemetryConfig:
+    name = _semantic_name(own) if provider.semantic else _own_name(own)
+    config = OpenTelemetryConfig(service_name=name)
     if provider.path:
-        service = config.http_service
-        service.http_uri.CopyFrom(
-            HttpUri(
-                uri=f"http://{provider.host}:{provider.port}{provider.path}",
-                cluster=cluster,
-                timeout=typed.milliseconds(provider.timeout),
-            )
-        )
-        for name, value in provider.headers:
-            header = service.request_headers_to_add.add().header
-            header.key, header.value = name, value
+        config.http_service.CopyFrom(_over_http(provider))
     else:
-        config.grpc_service.envoy_grpc.cluster_name = cluster
-        config.grpc_service.envoy_grpc.authority = provider.host
-        config.grpc_service.timeout.CopyFrom(typed.milliseconds(provider.timeout))
-    return Tracer.Http(name="envoy.tracers.opentelemetry", typed_config=typed.pack(config))
+        service = config.grpc_service
+        service.envoy_grpc.cluster_name = _cluster(provider)
+        service.envoy_grpc.authority = provider.host
+        service.timeout.CopyFrom(typed.milliseconds(provider.timeout))
+        for key, value in provider.headers:
+            service.initial_metadata.add(key=key, value=value)
+    if provider.environment:
+        config.resource_detectors.append(_ENVIRONMENT)
+    if provider.dynatrace:
+        config.resource_detectors.append(_DYNATRACE)
+    if provider.sampler:
+        config.sampler.CopyFrom(_sampler(provider.sampler))
+    return config
+
+
+def _semantic_name(own: InboundScope) -> str:
+    """Return the name of a service as OpenTelemetry finds it for Kubernetes' workloads."""
+    labels = ("app.kubernetes.io/instance", "app.kubernetes.io/name")
+    known = (own.labels.get(label) for label in labels)
+    return next(filter(None, known), own.workload_name) or "unknown_service"
+
+
+def _sampler(sampler: Sampler) -> TypedExtensionConfig:
+    config = DynatraceSamplerConfig(
+        tenant=sampler.tenant,
+        cluster_id=sampler.cluster_id,
+        root_spans_per_minute=sampler.root_spans_per_minute,
+        http_service=_over_http(sampler),
+    )
+    name = "envoy.tracers.opentelemetry.samplers.dynatrace"
+    return TypedExtensionConfig(name=name, typed_config=typed.pack(config))
+
+
+def _over_http(server: OpenTelemetry | Sampler | Zipkin) -> HttpService:
+    """Return how a server is called over HTTP."""
+    found = HttpService()
+    uri = HttpUri(
+        uri=f"http://{server.host}:{server.port}{server.path}",
+        cluster=str(ClusterName(server.port, "", server.host)),
+        timeout=typed.milliseconds(server.timeout),
+    )
+    found.http_uri.CopyFrom(uri)
+    for name, value in server.headers:
+        header = found.request_headers_to_add.add().header
+        header.key, header.value = name, value
+    return found

@@ -62,7 +62,9 @@ class MeshUpdate(_message.Message):
     more: _builtins.bool
     """More messages of the same snapshot or change follow; the mesh is whole only after the last."""
     change: _builtins.int
-    """Numbers the change; receipts speak of it. In a snapshot: the last change that it contains."""
+    """Numbers the change; receipts speak of it. No two changes share a number, whichever discovery made
+    them, and later ones have greater numbers. In a snapshot: the last change that it contains.
+    """
     observed: _builtins.float
     """When the first cause was seen: seconds since the epoch."""
     @_builtins.property

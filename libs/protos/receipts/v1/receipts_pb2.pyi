@@ -146,6 +146,7 @@ class Receipt(_message.Message):
     REJECTIONS_FIELD_NUMBER: _builtins.int
     GENERATIONS_FIELD_NUMBER: _builtins.int
     change: _builtins.int
+    """Names the change, for good: feed.v1.MeshUpdate.change."""
     observed: _builtins.float
     """When discovery saw the first cause: seconds since the epoch."""
     connected: _builtins.int

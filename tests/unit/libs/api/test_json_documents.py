@@ -14,7 +14,7 @@ def test_an_object_is_read() -> None:
         {"kind": "Pod", "spec": {"a": [1, None]}},
         [],
     )
-    assert json_documents.read(_nested(62))[1] == []
+    assert json_documents.read(_nested(63))[1] == []
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "proxy_listen_port: 15001",
+        "certificates: [{dnsNames: [a]}]",
         "serviceEntryVisibility: {defaultVisibility: PUBLIC}",
     ],
 )
@@ -100,10 +100,17 @@ def test_what_is_not_done_yet_is_said(text: str) -> None:
     ("good", "bad", "found"),
     [
         (
-            "outboundTrafficPolicy: {mode: ALLOW_ANY}",
-            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}",
-            ".outboundTrafficPolicy.mode UnsupportedField",
+            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: ISTIO_MUTUAL}}",
+            "outboundTrafficPolicy: {mode: ALLOW_ANY, tls: {mode: ISTIO_MUTUAL}}",
+            ".outboundTrafficPolicy.tls NoEffect",
         ),
+        (
+            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}",
+            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS, "
+            "tls: {mode: SIMPLE, credentialName: a}}",
+            ".outboundTrafficPolicy.tls.credentialName ConflictingFields",
+        ),
+        ("proxyHttpPort: 0", "proxyHttpPort: 65536", ".proxyHttpPort InvalidPort"),
         (
             "meshMTLS: {minProtocolVersion: TLSV1_2}",
             "meshMTLS: {ecdhCurves: [P-256]}",
@@ -197,3 +204,32 @@ def test_extension_providers(written: str, found: list[str]) -> None:
 def test_two_providers_of_one_name() -> None:
     both = "extensionProviders: [{name: p, prometheus: {}}, {name: p, prometheus: {}}]"
     assert len(said(both)) == 2
+
+
+OTEL = "extensionProviders: [{{name: a, opentelemetry: {{service: s, port: 1, {}}}}}]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (OTEL.format("http: {}, dynatraceSampler: {tenant: t}"), []),
+        (
+            OTEL.format("grpc: {}, dynatraceSampler: {tenant: t}"),
+            ["opentelemetry.dynatraceSampler MissingField"],
+        ),
+        (OTEL.format("http: {}, grpc: {}"), ["opentelemetry.grpc NoEffect"]),
+        (OTEL.format("grpc: {timeout: 0s}"), ["opentelemetry.grpc.timeout InvalidDuration"]),
+        (
+            OTEL.format("grpc: {initialMetadata: [{name: a, envName: B}]}"),
+            ["opentelemetry.grpc.initialMetadata[0].envName UnsupportedField"],
+        ),
+        (
+            "extensionProviders: [{name: a, datadog: {service: '*', port: 1}}]",
+            ["datadog.service InvalidHost"],
+        ),
+        ("extensionProviders: [{name: a, sds: {}}]", ["sds UnsupportedField"]),
+        ("extensionProviders: [{name: a, skywalking: {service: s, port: 1}}]", []),
+    ],
+)
+def test_providers_are_judged_by_their_kind(kind: str, found: list[str]) -> None:
+    assert said(kind) == [f".extensionProviders[0].{line}" for line in found]

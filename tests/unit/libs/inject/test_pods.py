@@ -12,6 +12,7 @@ from libs.api.mesh_config import MeshConfig
 from libs.api.networking.proxy_config import ProxyConfig, ProxyConfigSpec
 from libs.api.proxy_defaults import ProxyDefaults
 from libs.api.resource import Metadata
+from libs.inject import words
 from libs.inject.scene import Settings
 from tests.support.pods import injected, injector, names, pod, proxy, result, variables
 
@@ -395,3 +396,32 @@ def test_a_thousand_containers_and_none() -> None:
     empty = pod()
     empty["spec"]["containers"] = []
     assert names(result(empty, native=False)) == ["istio-proxy"]
+
+
+_SERVES = {"name": "app", "image": "app:1", "ports": [{"containerPort": 8080}]}
+
+
+def _pre_stop(found: dict[str, Any]) -> object:
+    (app,) = (one for one in found["spec"]["containers"] if one["name"] == "app")
+    return (app.get("lifecycle") or {}).get("preStop")
+
+
+def test_an_application_is_told_to_end_when_its_proxy_has_drained() -> None:
+    assert _pre_stop(result(pod(_SERVES))) == {"sleep": {"seconds": 5}}
+    slower = _mesh(termination_drain_duration=8_500)
+    assert _pre_stop(result(pod(_SERVES), mesh=slower)) == {"sleep": {"seconds": 9}}
+
+
+def test_it_is_told_at_once_where_that_is_wanted_or_its_proxy_ends_too() -> None:
+    values = '{"sidecarInjectorWebhook": {"stopAfterDrain": false}}'
+    at_once = Settings(config=injector(values=values))
+    assert _pre_stop(result(pod(_SERVES), settings=at_once)) is None
+    assert _pre_stop(result(pod(_SERVES, annotations={words.STOP_AFTER_DRAIN: "false"}))) is None
+    assert _pre_stop(result(pod(_SERVES), native=False)) is None
+
+
+def test_flags_choose_nftables_where_values_do() -> None:
+    values = '{"global": {"nativeNftables": true}}'
+    made = result(pod(), settings=Settings(config=injector(values=values)))
+    (init,) = (one for one in made["spec"]["initContainers"] if one["name"] == "istio-init")
+    assert init["args"][-1] == "--native-nftables"

@@ -135,7 +135,7 @@ async def test_push_status_and_receipts(site: Site) -> None:
     _, receipts = await site.get("receipts?ref=Service/shop/web")
 
     assert (status["proxies"], status["rejected"]) == (2, [])
-    assert [one["change"] for one in receipts] == ["1"]
+    assert [one["change"] for one in receipts] == ["00000-00001"]
 
 
 @pytest.mark.usefixtures("from_afar")

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from libs.model import wire
 from libs.model.mesh import Key, Mesh, Table
@@ -28,6 +29,7 @@ class Source:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._state: State = initial(MeshSettings())
+        self.change = 100
 
     @property
     def mesh(self) -> Mesh:
@@ -44,7 +46,8 @@ class Source:
     def _publish(self, events: list[Upsert | Remove]) -> None:
         step = apply(self._state, events)
         self._state = step.state
-        self._feed.publish(step.state.mesh, step.delta)
+        self.change += 7
+        self._feed.publish(step.state.mesh, replace(step.delta, change=self.change))
 
 
 async def whole(updates: AsyncIterator[MeshUpdate]) -> list[MeshUpdate]:
@@ -76,7 +79,7 @@ async def test_a_subscriber_gets_the_snapshot_and_then_changes() -> None:
     updates = feed.follow()
     snapshot = await whole(updates)
     assert all(update.snapshot for update in snapshot)
-    assert snapshot[-1].change == source.mesh.version
+    assert snapshot[-1].change == source.change
     replicate(replica, snapshot)
     assert replica == contents(source.mesh)
 
@@ -86,7 +89,7 @@ async def test_a_subscriber_gets_the_snapshot_and_then_changes() -> None:
     assert [update.snapshot for update in added + removed] == [False, False]
     assert list(added[0].causes) == ["Service/shop/c"]
     assert added[0].observed == 5.0
-    assert added[0].change + 1 == removed[0].change == source.mesh.version
+    assert added[0].change + 7 == removed[0].change == source.change
     assert {row.version for row in added[0].rows} == {added[0].change}
     replicate(replica, added + removed)
     assert replica == contents(source.mesh)
@@ -97,13 +100,13 @@ async def test_a_row_says_in_which_change_it_last_moved() -> None:
     feed = Feed()
     source = Source(feed)
     source.add("a")
-    first = source.mesh.version
+    first = source.change
     source.add("b")
     (snapshot,) = await whole(feed.follow())
     versions = {row.key: row.version for row in snapshot.rows if row.type == Table.SERVICE}
     assert versions == {
         "shop/a.shop.svc.cluster.local": first,
-        "shop/b.shop.svc.cluster.local": first + 1,
+        "shop/b.shop.svc.cluster.local": first + 7,
     }
 
 

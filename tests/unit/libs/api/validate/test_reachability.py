@@ -73,6 +73,24 @@ def test_connections_too() -> None:
     assert of_virtual_service(tcp) == ["warning spec.tcp[1] UnreachableRule"]
 
 
+def test_the_first_of_several_earlier_prefixes_is_named_however_many_there_are() -> None:
+    many = [f"{{uri: {{prefix: /{n}/}}}}" for n in range(1000)]
+    later = ["{uri: {prefix: /999/a}}", "{uri: {prefix: /999/a/b}}"]
+    found = of_matches(*many, *later)
+    assert found == [f"[{at}].match[0] IneffectiveMatch" for at in (1000, 1001)]
+
+
+def test_so_many_that_it_would_take_too_long_are_not_compared() -> None:
+    def many(prefix: str, value: str) -> str:
+        one = f"{{uri: {{prefix: {prefix}}}, headers: {{x: {{exact: {value}N}}}}}}"
+        return ", ".join(one.replace("N", str(number)) for number in range(400))
+
+    same, later = many("/a", "v"), many("/ab", "w")
+    unseen = "{uri: {prefix: /ab}, headers: {x: {exact: v1}}}"
+    assert of_matches(same, later, unseen) == []
+    assert of_matches(same, unseen) == ["[1].match[0] IneffectiveMatch"]
+
+
 def test_a_thousand_prefixes_are_compared_in_time() -> None:
     start = time.process_time()
     matches = [f"{{uri: {{prefix: /{n}/}}}}" for n in range(1000)]
