@@ -175,7 +175,12 @@ class _Parts:
         leaf = bundle.parse(self.svid.material.chain)[0]
         self.trust_domain = self.settings.trust_domain or verify.identity_of(leaf).trust_domain
         if client is not None:
-            reviewer = Reviewer(client, clock=self.clock, audience=self.settings.token_audience)
+            reviewer = Reviewer(
+                client,
+                clock=self.clock,
+                audience=self.settings.token_audience,
+                for_machines=self.plane.for_machines,
+            )
             self._prove = authn.by_review(reviewer, trust_domain=self.trust_domain)
         elif self._rules is not None:
             self._prove = authn.by_keys(

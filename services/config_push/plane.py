@@ -53,6 +53,14 @@ class Plane:
         """The mesh that is served, or None while there is none."""
         return self._latest
 
+    async def for_machines(self, namespace: str, account: str) -> bool:
+        """Tell whether machines of some WorkloadGroup may have an account."""
+        groups = self._latest.machine_groups.items() if self._latest else ()
+        return any(
+            key.startswith(f"{namespace}/") and group.service_account == account
+            for key, group in groups
+        )
+
     def on_mesh(self, callback: Callable[[Mesh], None]) -> None:
         """Call `callback` with each mesh from now on."""
         self._on_mesh.append(callback)

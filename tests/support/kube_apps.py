@@ -67,6 +67,8 @@ async def kube_apps(
     server: ApiServer,
     client: Client,
     own: Mapping[str, str] | None = None,
+    *,
+    of_discovery: Mapping[str, Any] | None = None,
     **of_ca: Any,  # noqa: ANN401  # any setting
 ) -> AsyncIterator[KubeApps]:
     """Run all three while the block runs; config-push has a mesh when it begins.
@@ -89,6 +91,8 @@ async def kube_apps(
             ca_address=f"127.0.0.1:{ca.bound.token}",
             ca_root_file=roots,
             token_file=tokens[0],
+            config_push_addresses=(f"127.0.0.1:{mtls}",),
+            **(of_discovery or {}),
         )
         async with discovery_app.running(discovery) as found:
             push = PushSettings(

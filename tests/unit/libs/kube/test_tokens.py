@@ -53,7 +53,6 @@ def test_a_good_answer_names_account_pod_and_node() -> None:
         user(username="system:serviceaccount::bob"),
         user(username="system:node:bob"),
         user(uid=""),
-        user(extra={}),
         user(extra={f"{EXTRA}pod-name": ["web-1"]}),
         user(extra={f"{EXTRA}pod-name": ["a", "b"], f"{EXTRA}pod-uid": ["1", "2"]}),
         {},
