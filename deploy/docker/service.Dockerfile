@@ -19,10 +19,10 @@ RUN python -m venv --without-pip /opt/seine \
 
 FROM ${BASE_IMAGE}
 ARG SERVICE
-# The agent lays the interception rules of its pod: iptables, and `ip` for TPROXY's route and for IPv6's
-# second loopback address. A base image may have both already.
-RUN if [ "${SERVICE}" = agent ] && ! { command -v iptables && command -v ip; } >/dev/null; then \
-      apt-get update && apt-get install -y --no-install-recommends iptables iproute2 && rm -rf /var/lib/apt/lists/*; fi
+# The agent lays the interception rules of its pod: iptables or nft, and `ip` for TPROXY's route and for
+# IPv6's second loopback address. A base image may have them already.
+RUN if [ "${SERVICE}" = agent ] && ! { command -v iptables && command -v nft && command -v ip; } >/dev/null; then \
+      apt-get update && apt-get install -y --no-install-recommends iptables nftables iproute2 && rm -rf /var/lib/apt/lists/*; fi
 COPY --from=build /opt/seine /opt/seine
 COPY libs /app/libs
 COPY services/__init__.py /app/services/__init__.py

@@ -121,6 +121,8 @@ def _once(finding: Finding, first: Finding) -> Finding:
 
 def _of_mesh_config(resource: Resource) -> list[Problem]:
     """Problems of a ConfigMap that may be the mesh's; which one is, is not known here."""
-    if isinstance(resource, ConfigMap) and resource.metadata.name == mesh_config.NAME:
-        return mesh_config.read(resource)[1]
-    return []
+    if not isinstance(resource, ConfigMap):
+        return []
+    name = resource.metadata.name
+    of_revision = name.startswith(f"{mesh_config.NAME}-") and mesh_config.KEY in resource.data
+    return mesh_config.read(resource)[1] if name == mesh_config.NAME or of_revision else []

@@ -48,6 +48,7 @@ from libs.api.validate.hosts import is_label
 from libs.api.validate.localities import check_localities, check_zones
 from libs.api.validate.mesh_parts import (
     check_default_policy,
+    check_entry_visibility,
     check_inbound_retries,
     check_label_selectors,
     check_mesh_tls,
@@ -182,7 +183,6 @@ NOT_READ = frozenset(
         "enableTracing",
         "hboneIdleTimeout",
         "hboneListenPort",
-        "serviceEntryVisibility",
         "serviceScopeConfigs",
         "serviceSettings",
         "verifyCertificateAtClient",
@@ -216,12 +216,13 @@ def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
 def _warn(raw: Raw, report: Report) -> None:
     """Warn of each field that has no effect yet."""
     for name, value in raw.items():
-        if value is not None and _camel(name) in NOT_READ:
+        if value is not None and camel(name) in NOT_READ:
             text = f"{name[:100]} is not supported yet, and has no effect"
             report.warning((_PLACE, name), reasons.UNSUPPORTED_FIELD, text)
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """Return the spelling of manifests of a field that may be written in snake case."""
     first, *rest = name[:100].split("_")
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
@@ -271,6 +272,8 @@ def _check_policies(config: MeshConfig, report: Report) -> None:
     check_tls_defaults(config.tls_defaults, (_PLACE, "tlsDefaults"), report)
     place = (_PLACE, "defaultTrafficPolicy")
     check_default_policy(config.default_traffic_policy, place, report)
+    place = (_PLACE, "serviceEntryVisibility")
+    check_entry_visibility(config.service_entry_visibility, place, report)
     check_service_settings(config.service_settings, (_PLACE, "serviceSettings"), report)
     check_label_selectors(config.discovery_selectors, (_PLACE, "discoverySelectors"), report)
     for field_name, port in (

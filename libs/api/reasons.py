@@ -107,6 +107,13 @@ CONFLICTING_HOST = _reason(
     VirtualService="0109",
     Gateway="0145",
 )
+FOREIGN_HOST = _reason(
+    "ForeignHost",
+    "The host is another namespace's, and hosts are strictly their owners': it holds at home only.",
+)
+CAPPED_VISIBILITY = _reason(
+    "CappedVisibility", "The mesh lets fewer namespaces see the hosts than the entry exports to."
+)
 CONFLICTING_POLICY = _reason(
     "ConflictingPolicy", "An older resource already decides the same thing."
 )

@@ -39,7 +39,7 @@ from libs.api.secret import Secret
 MAX_SHARED = 4096
 """Sets of labels that are remembered; beyond that all are forgotten, which costs some memory."""
 
-_OURS = ("istio.io/", "ingress")
+_OURS = ("istio.io/", "seine.io/", "ingress")
 """Parts of the names of annotations that the mesh reads."""
 _CREDENTIALS = frozenset(
     {"tls.crt", "tls.key", "ca.crt", "ca.crl", "tls.ocsp-staple", "cert", "key", "cacert", "crl"}

@@ -41,7 +41,9 @@ def flags(scene: Scene) -> list[str]:
     if more := _first(said.exclude_inbound_ports, values.exclude_inbound_ports):
         left_alone.append(more)
     found = [
-        *("-p", "15001", "-z", "15006", "-u", str(privileges.USER)),
+        *("-p", str(scene.settings.mesh.proxy_listen_port or 15001)),
+        *("-z", str(scene.settings.mesh.proxy_inbound_listen_port or 15006)),
+        *("-u", str(privileges.USER)),
         *("-m", str(scene.interception)),
         *("-i", _first(said.include_outbound_ranges, values.include_ip_ranges)),
         *("-x", _first(said.exclude_outbound_ranges, values.exclude_ip_ranges)),

@@ -9,9 +9,10 @@ from libs.model.mesh import Key, Table
 class Delta(Struct, frozen=True):
     """The difference between one mesh and the next.
 
-    `change` numbers the change (see `libs.model.changes`): it is what receipts speak of, and 0 until
-    discovery has numbered it. `observed` is the wall-clock time, in seconds, at which its first cause was seen. `generations` says which state of each cause it was,
-    in the order of `causes`: Kubernetes' `metadata.generation`, 0 where there is none.
+    `change` numbers the change (see `libs.model.changes`): it is what receipts speak of, and 0
+    until discovery has numbered it. `observed` is the wall-clock time, in seconds, at which its
+    first cause was seen. `generations` says which state of each cause it was, in the order of
+    `causes`: Kubernetes' `metadata.generation`, 0 where there is none.
     """
 
     changed: frozenset[Key] = frozenset()

@@ -9,6 +9,23 @@ from libs.model.telemetry import AccessLog, DefaultProviders
 from libs.model.traffic import ClientTls, Keepalive, LocalityBalancing, Retries, TrafficPolicy
 
 
+class Selector(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Labels, and conditions on labels (key, operator, values), all of which have to be met."""
+
+    labels: dict[str, str] = {}
+    expressions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+
+
+class EntryVisibility(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Who sees ServiceEntries at most: `*` everybody, `.` their own namespace, `~` nobody.
+
+    The first policy counts whose selectors all cover the namespace; None covers none.
+    """
+
+    default: str = "*"
+    policies: tuple[tuple[str, tuple[Selector | None, ...]], ...] = ()
+
+
 class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One per mesh; durations are milliseconds. Defaults are Istio's."""
 
@@ -19,6 +36,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     cluster_id: str = "Kubernetes"
     mesh_id: str = "cluster.local"
     root_namespace: str = "istio-system"
+    config_map: str = "istio"  # in the root namespace: what the mesh's users have set is there
     allow_any_outbound: bool = True
     # Requests to hosts that nobody declared go where DNS says, and over this TLS.
     dynamic_dns: bool = False
@@ -38,6 +56,8 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     service_export_to: tuple[str, ...] = ("*",)
     routing_export_to: tuple[str, ...] = ("*",)
     host_policy_export_to: tuple[str, ...] = ("*",)
+    entry_visibility: EntryVisibility | None = None
+    strict_hosts: bool = False  # what is said of others' hosts holds at home only
     access_log: AccessLog = AccessLog()
     log_service: bool = False  # what is logged is also sent to the bootstrap's log service
     log_listeners: bool = True  # connections that no filter chain takes

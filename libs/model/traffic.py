@@ -217,6 +217,7 @@ class Routing(Struct, frozen=True, weakref=True, omit_defaults=True, kw_only=Tru
     hosts: tuple[str, ...] = ()
     gateways: tuple[str, ...] = (MESH_GATEWAY,)
     export_to: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # of its hosts: for sidecars of its own namespace only
     http: tuple[HttpRoute, ...] = ()
     tls: tuple[StreamRoute, ...] = ()
     tcp: tuple[StreamRoute, ...] = ()

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from libs.model.ids import Ref
 from libs.model.traffic import MESH_GATEWAY, HttpMatch, HttpRoute, Routing, StreamMatch, StreamRoute
+from libs.proxy.memo import WeakMemo
 from libs.proxy.visibility import PUBLIC, audience
 
 Route = TypeVar("Route", HttpRoute, StreamRoute)
@@ -34,13 +35,17 @@ class RoutingIndex:
             if any(map(_chooses, _matches(routing))):
                 self._choosing.add(routing.ref)
             labels.update(source_labels(routing))
-            for namespace in audience(routing.export_to, default, routing.namespace):
-                if namespace == PUBLIC:
-                    self._public.append(routing)
-                elif namespace == routing.namespace:
+            seen_by = audience(routing.export_to, default, routing.namespace)
+            if routing.others and PUBLIC in seen_by:  # what is not for all stands at home
+                seen_by |= {routing.namespace}
+            abroad = _abroad(routing)
+            for namespace in seen_by:
+                if namespace == routing.namespace:
                     self._private.setdefault(namespace, []).append(routing)
-                else:
-                    self._exported.setdefault(namespace, []).append(routing)
+                elif abroad is not None:
+                    public = namespace == PUBLIC
+                    where = self._exported.setdefault(namespace, [])
+                    (self._public if public else where).append(abroad)
         self.source_labels = frozenset(labels)
         """The labels by which routings choose their clients."""
 
@@ -55,7 +60,21 @@ class RoutingIndex:
         first among each.
         """
         private, exported = self._private.get(namespace, []), self._exported.get(namespace, [])
-        return [*private, *exported, *self._public]
+        own = {routing.ref for routing in private if routing.others}
+        return [*private, *exported, *(it for it in self._public if it.ref not in own)]
+
+
+_elsewhere: WeakMemo[Routing] = WeakMemo()
+
+
+def _abroad(routing: Routing) -> Routing | None:
+    """Return what of a routing holds outside of its own namespace, or None."""
+    if not routing.others:
+        return routing
+    left = tuple(host for host in routing.hosts if host not in routing.others)
+    if not left:
+        return None
+    return _elsewhere.get(routing, (), lambda: structs.replace(routing, hosts=left))
 
 
 def _age(routing: Routing) -> tuple[int, str, str]:

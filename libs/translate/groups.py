@@ -40,6 +40,7 @@ class Group(StrEnum):
     SLICES = "slices of service"  # EndpointSlices, by `<namespace>/<service name>`
     SERVICES = "services by host"  # Service rows, by host
     DECLARERS = "service entries by host"  # ServiceEntries, by `<namespace>/<host>`
+    DECLARED = "service entries by host everywhere"  # ServiceEntries, by host
     CLAIMS = "service entries by number"  # ServiceEntries that want it as an address, by number
     WORKLOADS = "workloads by address"  # Workload rows, by `<namespace>/<address>`
     LABELLED = "workloads by label"  # Workload rows, by `<namespace>/<label>=<value>`
@@ -87,6 +88,7 @@ def _secret(resource: Secret) -> Iterator[Membership]:
 def _service_entry(resource: ServiceEntry) -> Iterator[Membership]:
     for host in {host.lower() for host in resource.spec.hosts}:
         yield Group.DECLARERS, f"{resource.metadata.namespace}/{host}"
+        yield Group.DECLARED, host
     for claim in auto_addresses.claims(resource):
         for number in claim.choices():
             yield Group.CLAIMS, str(number)

@@ -44,10 +44,7 @@ def _in_vain(resource: api.EnvoyFilter) -> Iterator[Problem]:
     for index, one in enumerate(resource.spec.config_patches):
         place = f"spec.configPatches[{index}]"
         match = one.match
-        if one.apply_to is api.ApplyTo.BOOTSTRAP:
-            text = "a proxy's bootstrap is not patched yet: this patch has no effect"
-            yield _problem(resource, f"{place}.applyTo", text)
-        elif match and (match.waypoint or match.context is api.PatchContext.WAYPOINT):
+        if match and (match.waypoint or match.context is api.PatchContext.WAYPOINT):
             text = "there are no waypoints: this patch has no effect"
             yield _problem(resource, f"{place}.match", text)
 
@@ -59,7 +56,7 @@ def _problem(resource: api.EnvoyFilter, path: str, text: str) -> Problem:
 def _patch(index: int, written: api.ConfigPatch) -> Patch | None:
     match, patch = written.match or api.ObjectMatch(), written.patch or api.Patch()
     context = match.context or api.PatchContext.ANY
-    if written.apply_to is api.ApplyTo.BOOTSTRAP or match.waypoint:
+    if match.waypoint:
         return None
     value = b"" if patch.value is None else msgspec.json.encode(patch.value, order="deterministic")
     proxy = match.proxy or api.ProxyMatch()

@@ -9,16 +9,21 @@ client sees is decided in `libs.proxy.visibility`. Endpoints are made in `entry_
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+from msgspec import structs
+
 from libs.api import reasons
 from libs.api.networking.service_entry import EntryPort, Location, ServiceEntry
 from libs.api.networking.service_entry import Resolution as Written
 from libs.api.problem import Problem, Severity
-from libs.model.ids import service_key
+from libs.model.ids import Ref, service_key
 from libs.model.mesh import Key, Table
 from libs.model.service import Resolution, Service, ServicePort
-from libs.translate import auto_addresses, protocols
+from libs.model.workload import Namespace
+from libs.proxy.visibility import NOBODY, OWNER
+from libs.translate import auto_addresses, entry_visibility, protocols
 from libs.translate.auto_addresses import Claim
 from libs.translate.groups import Group
+from libs.translate.ownership import others
 from libs.translate.services import TRAFFIC_DISTRIBUTION
 from libs.translate.state import Derived
 from libs.translate.view import View
@@ -38,15 +43,52 @@ def derive(view: View, entry: ServiceEntry) -> Derived:
     """Return the rows of an entry's hosts, each with its automatic addresses."""
     claimed = {claim.host: _addresses(view, claim) for claim in auto_addresses.claims(entry)}
     rows = [
-        _row(merged, host, claimed.get(host, ()))
+        structs.replace(row, export_to=_seen_by(view, entry, host))
         for host in hosts_of(entry)
         if (merged := declarers(view, entry, host))
+        for row in [_row(merged, host, claimed.get(host, ()))]
     ]
     none_left = [host for host, found in claimed.items() if not found]
     return Derived(
         rows=tuple((Key(Table.SERVICE, row.key), row) for row in rows),
-        problems=tuple(_without_address(entry, host) for host in none_left),
+        problems=(
+            *(_without_address(entry, host) for host in none_left),
+            *_narrowed(view, entry),
+        ),
     )
+
+
+def _seen_by(view: View, entry: ServiceEntry, host: str) -> tuple[str, ...]:
+    """Return to whom a host is exported: no further than the mesh and the host's owner let it."""
+    found = _capped(view, entry)
+    if others(view, entry, host) and set(found) != {NOBODY}:
+        return (OWNER,)
+    return found
+
+
+def _capped(view: View, entry: ServiceEntry) -> tuple[str, ...]:
+    rules, namespace = view.settings.entry_visibility, entry.metadata.namespace
+    if rules is None:
+        return entry.spec.export_to
+    known = cast("Namespace | None", view.row(Table.NAMESPACE, namespace))
+    declared = entry.spec.export_to or view.settings.service_export_to
+    row = known or Namespace(name=namespace, ref=Ref(""))
+    found = entry_visibility.capped(declared, rules, row)
+    return entry.spec.export_to if found == declared else found
+
+
+def _narrowed(view: View, entry: ServiceEntry) -> Iterator[Problem]:
+    """Yield why hosts of an entry are seen by fewer than it says."""
+    found = _capped(view, entry)
+    if found != entry.spec.export_to:
+        who = "nobody" if found == (NOBODY,) else f"namespace {entry.metadata.namespace} only"
+        text = f"the mesh's serviceEntryVisibility lets {who} see what this declares"
+        yield Problem(entry.ref, "spec.exportTo", reasons.CAPPED_VISIBILITY, text, Severity.WARNING)
+    for index, host in enumerate(entry.spec.hosts):
+        if whose := others(view, entry, host.lower()):
+            text = f"{host} is that of {whose}: namespace {entry.metadata.namespace} sees this only"
+            path = f"spec.hosts[{index}]"
+            yield Problem(entry.ref, path, reasons.FOREIGN_HOST, text, Severity.WARNING)
 
 
 def hosts_of(entry: ServiceEntry) -> list[str]:

@@ -19,6 +19,7 @@ from libs.model.settings import MeshSettings
 from libs.model.telemetry import AccessLog
 from libs.model.traffic import TrafficPolicy
 from libs.proxy import settings as proxy_settings
+from libs.translate import entry_visibility
 from libs.translate.http_routes import retries
 from libs.translate.providers import default_providers, providers
 from libs.translate.state import Derived
@@ -37,7 +38,7 @@ def derive(view: View, resource: ConfigMap) -> Derived:
     """Return the settings that the mesh's ConfigMap gives; nothing for any other ConfigMap."""
     base = view.default_settings
     metadata = resource.metadata
-    if (metadata.namespace, metadata.name) != (base.root_namespace, api.NAME):
+    if (metadata.namespace, metadata.name) != (base.root_namespace, base.config_map):
         return Derived()
     config, _ = api.read(resource)
     if config is None:
@@ -116,6 +117,8 @@ def _of_hosts(config: api.MeshConfig) -> dict[str, Any]:
     """What hosts' own policies may leave open."""
     written: dict[str, Any] = {}
     zones = zone_balancing(config.zone_aware_lb_setting)
+    if config.service_entry_visibility:
+        written["entry_visibility"] = entry_visibility.read(config.service_entry_visibility)
     if zones or config.locality_lb_setting:
         written["locality"] = zones or locality_balancing(config.locality_lb_setting)
     if defaults := config.default_traffic_policy:

@@ -7,11 +7,11 @@ differ is decided by its scope; this only spares types that cannot.
 from collections.abc import Mapping
 
 from libs.model.mesh import Table
-from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, NAME_TABLE, ROUTE
+from libs.xds.types import BOOTSTRAP, CLUSTER, ENDPOINT, EXTENSION, LISTENER, NAME_TABLE, ROUTE
 
 _ALL = frozenset({CLUSTER, ENDPOINT, LISTENER, ROUTE})
 _SEEN = _ALL | {NAME_TABLE}  # what depends on which services a proxy sees
-_WHOLE = _SEEN | {EXTENSION}
+_WHOLE = _SEEN | {EXTENSION, BOOTSTRAP}
 
 _BY_TABLE: Mapping[Table, frozenset[str]] = {
     # Trust domain, timeouts, retries, logs; the cluster's name stands in every endpoint; the root
@@ -49,7 +49,7 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     # Loggers, metrics and tracing stand in the chains of both directions.
     Table.TELEMETRY: frozenset({LISTENER}),
     # Whatever a patch is applied to: never endpoints, which no patch can name.
-    Table.PATCHES: frozenset({CLUSTER, LISTENER, ROUTE, EXTENSION}),
+    Table.PATCHES: frozenset({CLUSTER, LISTENER, ROUTE, EXTENSION, BOOTSTRAP}),
     # Places in filter chains, and what stands there.
     Table.EXTENSION: frozenset({LISTENER, EXTENSION}),
     # Who may register by it; what a machine is told follows from its WorkloadEntry.

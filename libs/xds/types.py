@@ -19,8 +19,10 @@ ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105 - a type URL
 EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 NAME_TABLE = "type.googleapis.com/istio.networking.nds.v1.NameTable"
+BOOTSTRAP = "type.googleapis.com/seine.bootstrap.v1.Patches"
+"""What is laid over the bootstrap of a proxy; only agents ask for it, before they start Envoy."""
 
-PUSH_ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, EXTENSION, NAME_TABLE)
+PUSH_ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, EXTENSION, NAME_TABLE, BOOTSTRAP)
 """Make before break: a resource is sent before those that name it."""
 
 WILDCARD_TYPES = frozenset({CLUSTER, LISTENER})

@@ -6,10 +6,7 @@ waits for them. At the end readiness and listeners go first, Envoy next, the soc
 
 import asyncio
 import functools
-import json
 import logging
-import math
-import resource
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,10 +18,11 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.reach import Reach
 from libs.runtime.tasks import background
 from services.agent import (
+    additional_roots,
     addresses,
-    bootstrap,
     files,
     issued,
+    launch,
     metrics,
     probes,
     proxy_config,
@@ -32,17 +30,18 @@ from services.agent import (
     secrets,
 )
 from services.agent.admin import Admin
-from services.agent.bootstrap import Bootstrap
 from services.agent.dns.feed import Feed
 from services.agent.dns.proxy import DnsProxy, system_resolv
 from services.agent.drain import Drain, DrainRules
-from services.agent.envoy import Envoy, binary, command
+from services.agent.envoy import Envoy
 from services.agent.files import FileSecrets
 from services.agent.http import server as http_server
 from services.agent.issued import Issued
+from services.agent.launch import Launch, Levels
 from services.agent.modules.rewrite import rewritten
 from services.agent.modules.store import Store
 from services.agent.node import downward_labels, node
+from services.agent.patches import Asker
 from services.agent.probes import Prober
 from services.agent.readiness import Readiness
 from services.agent.relay import METHODS, Relay, Rewrite
@@ -92,6 +91,7 @@ class Agent:
         self._secrets = Secrets()
         self._trusted = TrustedRoots()
         self._files = FileSecrets(self._secrets, clock=clock)
+        self._roots_beside = additional_roots.usable(self._proxy.ca_certificates_pem)
         self._admin = Admin(settings.admin_address, self._proxy.proxy_admin_port)
         self._dns = self._dns_proxy() if self._captures_dns else None
         self._readiness = Readiness(self._admin, names_known=self._names_known)
@@ -99,13 +99,13 @@ class Agent:
 
     async def run(self) -> None:
         """Come up, run until cancelled or told to quit, drain, go."""
-        envoy = self._envoy()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._xds())
             await stack.enter_async_context(self._identity())
             if self._dns is not None:
                 await stack.enter_async_context(self._names(self._dns))
             await stack.enter_async_context(self._status_port())
+            envoy = await self._envoy()
             await stack.enter_async_context(background(envoy.run()))
             try:
                 await self._quit.wait()
@@ -182,7 +182,7 @@ class Agent:
         if given := files.provided():
             chain, key, roots = given
             self._files.follow_certificate(secrets.DEFAULT, chain, key)
-            self._files.follow_root(secrets.ROOTCA, roots)
+            self._files.follow_root(secrets.ROOTCA, roots, beside=self._roots_beside)
             self._trusted.forget()
             return []
         settings = self._settings
@@ -203,8 +203,9 @@ class Agent:
         if fresh.identity != (expected := str(addresses.identity(self._settings))):
             extra = {"identity": fresh.identity, "expected": expected}
             logger.warning("the ca certified another identity", extra=extra)
-        chain, key, roots = fresh.chain.encode(), fresh.key.encode(), fresh.roots.encode()
-        trusted = secrets.validation(secrets.ROOTCA, roots=roots)
+        chain, key = fresh.chain.encode(), fresh.key.encode()
+        roots = f"{fresh.roots.rstrip()}\n{self._roots_beside}"
+        trusted = secrets.validation(secrets.ROOTCA, roots=roots.encode())
         self._trusted.offer(trusted.version, fresh.roots)
         self._secrets.put(secrets.certificate(secrets.DEFAULT, chain=chain, key=key), trusted)
         if folder := self._settings.output_certs:
@@ -230,42 +231,29 @@ class Agent:
             self._was_ready = True
             metrics.STARTUP.set(self._clock.monotonic() - self._started)
 
-    def _envoy(self) -> Envoy:
-        settings, proxy, asked = self._settings, self._proxy, self._invocation
-        config = Path(proxy.config_path) / "envoy-rev.json"
-        config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text(json.dumps(self._bootstrap(), indent=1))
-        options = ["--log-level", asked.envoy_log_level]
-        options += ["--component-log-level", asked.envoy_component_log_level]
-        if settings.bootstrap_override:
-            options += ["--config-yaml", Path(settings.bootstrap_override).read_text()]
-        line = command(
-            binary(settings.envoy_binary),
-            config,
-            concurrency=proxy.concurrency or math.ceil(settings.cpu_limit),
-            drain_seconds=proxy.drain_duration,
-            options=options,
+    async def _envoy(self) -> Envoy:
+        """Return Envoy as it is to be started; the control plane may have a say in it."""
+        levels = Levels(
+            self._invocation.envoy_log_level, self._invocation.envoy_component_log_level
         )
-        return Envoy(line, on_start=self._readiness.restarted, clock=self._clock)
+        sds = SDS_FOLDER / self._settings.identity_socket
+        given = launch.given(self._settings, self._node(), paths=(self._xds_socket, sds))
+        start = Launch(self._settings, levels, self._asker(), given=given)
+        line = await start.prepared()
 
-    def _bootstrap(self) -> dict[str, Any]:
-        settings, proxy = self._settings, self._proxy
-        return bootstrap.render(
-            Bootstrap(
-                node=self._node(),
-                xds_socket=str(self._xds_socket),
-                sds_socket=str(SDS_FOLDER / settings.identity_socket),
-                admin_address=settings.admin_address,
-                admin_port=proxy.proxy_admin_port,
-                listen_address=addresses.listening(settings),
-                ready_port=settings.ready_port,
-                prometheus_port=settings.prometheus_port,
-                agent_address=addresses.status(settings),
-                agent_port=proxy.status_port,
-                cluster_domain=self._domain.partition(".svc.")[2] or "cluster.local",
-                stats=proxy.proxy_stats_matcher,
-                max_connections=_max_connections(),
-            )
+        def instead(why: str) -> list[str] | None:
+            return start.without_patches(why) if start.patched else None
+
+        return Envoy(line, on_start=self._readiness.restarted, clock=self._clock, instead=instead)
+
+    def _asker(self) -> Asker:
+        settings = self._settings
+        return Asker(
+            addresses.discovery(settings),
+            functools.partial(read_token, Path(settings.token_file)),
+            self._node(),
+            self._cluster_id,
+            self._clock,
         )
 
     def _node(self) -> dict[str, Any]:
@@ -323,9 +311,3 @@ def _labels() -> dict[str, str]:
         return downward_labels(LABELS_FILE.read_text())
     except FileNotFoundError:
         return {}
-
-
-def _max_connections() -> int:
-    """Each connection takes a descriptor here and mostly one to the other side."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1_000_000 if soft == resource.RLIM_INFINITY else max(soft // 2 - 100, 100)

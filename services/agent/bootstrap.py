@@ -2,15 +2,20 @@
 
 It holds what must work before the control plane is heard of: who we are, where xDS and secrets come
 from, the admin port, the two static listeners for scrapers and probes. Everything else comes by
-xDS. Other rooms find its clusters by name: `xds-grpc`, `sds-grpc`, `prometheus_stats`, `agent`.
+xDS. Other rooms find its clusters by name: `xds-grpc`, `sds-grpc`, `prometheus_stats`, `agent`, and
+those of `remote_services`. What EnvoyFilters lay over it is `patches`' business.
 """
 
+import json
+import math
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from services.agent.proxy_config import StatsMatcher
+from services.agent import remote_services
+from services.agent.proxy_config import RemoteService, StatsMatcher
 
 XDS_CLUSTER = "xds-grpc"
 SDS_CLUSTER = "sds-grpc"
@@ -19,6 +24,20 @@ AGENT_CLUSTER = "agent"
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TYPE = "type.googleapis.com/"
+_RUNTIME: Mapping[str, Any] = {"re2.max_program_size.error_level": 32768}
+_COMPRESSION: Mapping[str, Any] = {
+    "name": "envoy.filters.http.compressor",
+    "typed_config": {
+        "@type": f"{_TYPE}envoy.extensions.filters.http.compressor.v3.Compressor",
+        "compressor_library": {
+            "name": "gzip",
+            "typed_config": {
+                "@type": f"{_TYPE}envoy.extensions.compression.gzip.compressor.v3.Gzip"
+            },
+        },
+        "response_direction_config": {"remove_accept_encoding_header": True},
+    },
+}
 _ADDRESS = r"(?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*)"
 
 # Kept whatever the user asks for: readiness, draining, the standard metrics and access decisions.
@@ -56,11 +75,20 @@ class Bootstrap(Struct, frozen=True, kw_only=True):
     agent_port: int = 15020
     cluster_domain: str = "cluster.local"
     stats: StatsMatcher = StatsMatcher()
+    stat_tags: tuple[str, ...] = ()
+    compressed_stats: bool = True
+    statsd: tuple[str, int] | None = None
+    """Address and port of a statsd server, over UDP."""
+    access_log_service: RemoteService = RemoteService()
+    metrics_service: RemoteService = RemoteService()
+    runtime: Mapping[str, str] = {}
+    """Laid over Envoy's runtime settings; an empty value takes one of ours away."""
     max_connections: int = 50_000
 
 
 def render(given: Bootstrap) -> dict[str, Any]:
     """Return the bootstrap, in the JSON form of envoy.config.bootstrap.v3.Bootstrap."""
+    remote = remote_services.found(given.access_log_service, given.metrics_service)
     return {
         "node": given.node,
         "admin": {
@@ -69,10 +97,11 @@ def render(given: Bootstrap) -> dict[str, Any]:
             "profile_path": "/dev/null",
         },
         "stats_config": _stats(given),
+        "stats_sinks": [*_statsd(given.statsd), *remote_services.sinks(given.metrics_service)],
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "layered_runtime": {
             "layers": [
-                {"name": "static", "static_layer": {"re2.max_program_size.error_level": 32768}},
+                {"name": "static", "static_layer": _runtime(given.runtime)},
                 {"name": "admin", "admin_layer": {}},
             ]
         },
@@ -84,12 +113,14 @@ def render(given: Bootstrap) -> dict[str, Any]:
                 _pipe(SDS_CLUSTER, given.sds_socket),
                 _tcp(PROMETHEUS_CLUSTER, given.admin_address, given.admin_port),
                 _tcp(AGENT_CLUSTER, given.agent_address, given.agent_port),
+                *remote,
             ],
             "listeners": [
                 _listener(
                     "stats",
                     _socket(given.listen_address, given.prometheus_port),
                     {"/stats/prometheus": PROMETHEUS_CLUSTER},
+                    filters=[_COMPRESSION] if given.compressed_stats else (),
                 ),
                 _listener(
                     "ready",
@@ -132,11 +163,35 @@ def _stats(given: Bootstrap) -> dict[str, Any]:
         "http_conn_manager_prefix": rf"^http\.(({_ADDRESS})\.)",
         "listener_address": rf"^listener\.(({_ADDRESS})\.)",
     }
+    # The form in which extensions of users write tags into names: `<tag>=.=<value>;.;`.
+    tags |= {tag: rf"({re.escape(tag)}=\.=(.*?);\.;)" for tag in given.stat_tags}
     return {
         "use_all_default_tags": False,
         "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in tags.items()],
         "stats_matcher": {"inclusion_list": {"patterns": patterns}},
     }
+
+
+def _statsd(address: tuple[str, int] | None) -> list[dict[str, Any]]:
+    if address is None:
+        return []
+    config = {"@type": f"{_TYPE}envoy.config.metrics.v3.StatsdSink", "address": _socket(*address)}
+    return [{"name": "envoy.stat_sinks.statsd", "typed_config": config}]
+
+
+def _runtime(asked: Mapping[str, str]) -> dict[str, Any]:
+    found = {**_RUNTIME, **{name: _runtime_value(text) for name, text in asked.items()}}
+    return {name: value for name, value in found.items() if value != ""}
+
+
+def _runtime_value(text: str) -> Any:  # noqa: ANN401  # JSON
+    """Return what a text says: Envoy takes flags and numbers by their type, not by their text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    number = isinstance(value, int | float) and math.isfinite(value)
+    return value if number or isinstance(value, dict) else text
 
 
 def _overload(max_connections: int) -> dict[str, Any]:
@@ -173,7 +228,13 @@ def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _listener(prefix: str, address: dict[str, Any], paths: dict[str, str]) -> dict[str, Any]:
+def _listener(
+    prefix: str,
+    address: dict[str, Any],
+    paths: dict[str, str],
+    *,
+    filters: Iterable[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     routes = [
         {"match": {"path": path}, "route": {"cluster": cluster}} for path, cluster in paths.items()
     ]
@@ -182,7 +243,7 @@ def _listener(prefix: str, address: dict[str, Any], paths: dict[str, str]) -> di
     config = {
         "@type": _TYPE + manager,
         "stat_prefix": prefix,
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        "http_filters": [*filters, {"name": "envoy.filters.http.router", "typed_config": router}],
         "route_config": {
             "virtual_hosts": [{"name": "backend", "domains": ["*"], "routes": routes}]
         },

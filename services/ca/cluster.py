@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from libs.api import mesh_layers
 from libs.kube.client import Client
 from libs.kube.domain import cluster_domain
 from libs.kube.lease import Lease
@@ -113,7 +114,8 @@ async def opened(settings: Settings, client: Client, *, clock: Clock) -> Cluster
 
     """
     domain = cluster_domain(settings.resolv_conf.read_text())  # once, a small file
-    named = await trust_domain.read(client, settings.system_namespace, domain=domain)
+    maps = (mesh_layers.config_map_name(settings.revision), settings.shared_mesh_config)
+    named = await trust_domain.read(client, settings.system_namespace, maps, domain=domain)
     cluster = Cluster(settings, client, settings.trust_domain or named, clock=clock)
     await cluster.secret.load()
     return cluster

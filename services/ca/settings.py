@@ -38,6 +38,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     trust_domain: str = ""
     """Trust domain of all identities. Empty: what the mesh's ConfigMap says, else the cluster's DNS
     domain; without a cluster cluster.local."""
+    revision: str = "default"
+    """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`."""
+    shared_mesh_config: str = ""
+    """ConfigMap that is asked for the trust domain if that one does not name it."""
     resolv_conf: Path = Path("/etc/resolv.conf")
     """File that names the cluster's DNS domain among the domains to search."""
     system_namespace: str = "istio-system"

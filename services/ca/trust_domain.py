@@ -1,11 +1,12 @@
 """Trust domain: read from the cluster, so that nobody has to write it down twice.
 
-The mesh's ConfigMap `istio` may name one (`trustDomain` in its key `mesh`); else it is the
-cluster's DNS domain. It is read once: another trust domain means other identities for everybody,
-which is not done by the way.
+The mesh's ConfigMap may name one (`trustDomain` in its key `mesh`), or the ConfigMap that revisions
+share; else it is the cluster's DNS domain. It is read once: another trust domain means other
+identities for everybody, which is not done by the way.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from libs.api.composer import Composer
@@ -15,22 +16,30 @@ from libs.model.ids import parse_spiffe_id
 
 logger = logging.getLogger(__name__)
 
-CONFIG_MAP, KEY = "istio", "mesh"
+KEY = "mesh"
 
 
-async def read(client: Client, namespace: str, *, domain: str) -> str:
+async def read(client: Client, namespace: str, names: Sequence[str], *, domain: str) -> str:
     """Return the trust domain of a cluster whose DNS domain is `domain`.
 
+    Args:
+        client: asks the API server.
+        namespace: where the ConfigMaps are.
+        names: of the ConfigMaps, the first that names one counts; empty ones are left out.
+        domain: what holds if none does.
+
     Raises:
-        KubeError: the ConfigMap cannot be read.
+        KubeError: a ConfigMap cannot be read.
 
     """
-    try:
-        found = await client.get(f"/api/v1/namespaces/{namespace}/configmaps/{CONFIG_MAP}")
-    except NotFoundError:
-        return domain
-    named = _named((found.get("data") or {}).get(KEY) or "")
-    return named or domain
+    for name in filter(None, names):
+        try:
+            found = await client.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        except NotFoundError:
+            continue
+        if named := _named((found.get("data") or {}).get(KEY) or ""):
+            return named
+    return domain
 
 
 def _named(mesh: str) -> str:

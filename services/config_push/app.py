@@ -1,7 +1,7 @@
 """Wiring of config-push: own certificate, replica, push loop, two ADS ports, debug pages, cache."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from libs.kube.client import Client
 from libs.kube.errors import UnreachableError
 from libs.kube.tokens import Reviewer
 from libs.model import wire
-from libs.model.ids import SpiffeId
+from libs.model.ids import Ref, SpiffeId
 from libs.model.mesh import Mesh
 from libs.pki import bundle, csr, files, verify
 from libs.pki.errors import PkiError
@@ -25,6 +25,7 @@ from libs.protos.credentials.v1 import credentials_pb2_grpc
 from libs.protos.credentials.v1.credentials_pb2 import Credential, Wanted
 from libs.protos.feed.v1 import feed_pb2_grpc
 from libs.protos.feed.v1.feed_pb2 import MeshUpdate, SubscribeRequest
+from libs.protos.receipts.v1.receipts_pb2 import Standing
 from libs.rpc import ca_client, channel, interceptors, server
 from libs.rpc.health import Health
 from libs.rpc.kept import Handling, Kept
@@ -50,7 +51,7 @@ from services.config_push.receipts_service import METHODS, ReceiptsService
 from services.config_push.replica import Replica
 from services.config_push.settings import Settings
 from services.config_push.shared import SharedSets
-from services.config_push.standing import standing
+from services.config_push.standing import Concerns, standing
 from services.config_push.trust import TrustService
 
 SUBSCRIBER = "config-push"
@@ -111,6 +112,7 @@ class _Parts:
         self._prove: Prove = _not_yet
         self._rules = _token_rules(settings)
         self._worker = ThreadWorker()
+        self._concerns = Concerns()
         self._cache = _cache(settings, clock)
         self._shared = SharedSets(self._cache, stored.form()) if self._cache else None
         self._warm = WarmMesh(self._cache, clock=clock, owner=SUBSCRIBER) if self._cache else None
@@ -186,6 +188,13 @@ class _Parts:
             self._prove = authn.by_keys(
                 self._rules, trust_domain=self.trust_domain, clock=self.clock
             )
+
+    def stands(self, refs: Collection[Ref]) -> Standing:
+        """Return how the proxies stand; see `standing.Stand`."""
+        found = standing(self.plane.connections, self.replica.taken_over)
+        if refs:
+            found.resources.extend(self._concerns.standings(self.plane.connections, refs))
+        return found
 
     async def prove(self, token: str) -> SpiffeId:
         """Return whom a token proves; see `authn.Prove`."""
@@ -305,9 +314,7 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
     authenticate = authn.by_certificate(trust_domain=parts.trust_domain)
     ads = parts.ads(authenticate)
     health = Health()
-    receipts = ReceiptsService(
-        parts.plane.book, lambda: standing(parts.plane.connections, parts.replica.taken_over)
-    )
+    receipts = ReceiptsService(parts.plane.book, parts.stands)
     allow = interceptors.allow(
         {
             **dict.fromkeys(METHODS, settings.receipt_readers),

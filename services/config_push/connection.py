@@ -22,7 +22,7 @@ from libs.runtime.clock import Clock
 from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.events import Event, Sent
 from libs.xds.stream.sotw import SotwSession
-from libs.xds.types import NAME_TABLE, SECRET, ResourceSet, Snapshot
+from libs.xds.types import BOOTSTRAP, NAME_TABLE, SECRET, ResourceSet, Snapshot
 from services.config_push import metrics
 from services.config_push.errors import SlowReaderError
 
@@ -127,8 +127,9 @@ class Connection:
 
     @property
     def of_agent(self) -> bool:
-        """The stream is an agent's own, for the names of its DNS proxy: its Envoy has another."""
-        return self.session.watches.keys() == {NAME_TABLE}
+        """The stream is an agent's own, for names or its bootstrap: its Envoy has another."""
+        watched = self.session.watches.keys()
+        return bool(watched) and watched <= {NAME_TABLE, BOOTSTRAP}
 
     @property
     def before(self) -> Mapping[str, ResourceSet]:

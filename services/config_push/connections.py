@@ -16,6 +16,11 @@ class Connections:
         self._open: dict[int, Connection] = {}
         self._last = 0
 
+    @property
+    def last(self) -> int:
+        """The latest number of a stream, 0 if there has been none."""
+        return self._last
+
     def __len__(self) -> int:
         return len(self._open)
 

@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from libs.runtime.metrics import Total
 from libs.xds.types import (
+    BOOTSTRAP,
     CLUSTER,
     ENDPOINT,
     EXTENSION,
@@ -24,6 +25,7 @@ TYPE_NAMES: Mapping[str, str] = {
     SECRET: "sds",
     EXTENSION: "ecds",
     NAME_TABLE: "nds",
+    BOOTSTRAP: "bootstrap",
 }
 
 

@@ -1,9 +1,10 @@
 """The Receipts service: receipts for discovery, the console and the command line, over mTLS."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import grpc.aio
 
+from libs.model.ids import Ref
 from libs.protos.receipts.v1 import receipts_pb2_grpc
 from libs.protos.receipts.v1.receipts_pb2 import (
     GetStandingRequest,
@@ -15,6 +16,7 @@ from libs.protos.receipts.v1.receipts_pb2 import (
 )
 from libs.rpc.peer import Context
 from services.config_push.receipts import ReceiptBook
+from services.config_push.standing import Stand
 
 METHODS = (
     "/seine.receipts.v1.Receipts/Watch",
@@ -26,7 +28,7 @@ METHODS = (
 class ReceiptsService(receipts_pb2_grpc.ReceiptsServicer):
     """Answers from one book; `standing` says how the proxies stand."""
 
-    def __init__(self, book: ReceiptBook, standing: Callable[[], Standing]) -> None:
+    def __init__(self, book: ReceiptBook, standing: Stand) -> None:
         self._book = book
         self._standing = standing
 
@@ -49,4 +51,4 @@ class ReceiptsService(receipts_pb2_grpc.ReceiptsServicer):
         self, request: GetStandingRequest, context: Context
     ) -> Standing:
         """Return how the proxies stand."""
-        return self._standing()
+        return self._standing([Ref(it) for it in request.refs])

@@ -26,6 +26,7 @@ from libs.model.ids import SpiffeId, workload_key
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
 from libs.model.workload import Workload
+from libs.protos.bootstrap.v1.bootstrap_pb2 import Patches
 from libs.proxy import node
 from libs.proxy.node import Proxy
 from libs.proxy.scope import ProxyScope
@@ -34,7 +35,7 @@ from libs.translate import synthesis
 from libs.translate.apply import Upsert, apply, initial
 from libs.xds import generate, outcomes, readable
 from libs.xds.generate import outbound_plan
-from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, Snapshot
+from libs.xds.types import BOOTSTRAP, CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, Snapshot
 
 KINDS: Mapping[str, tuple[str, type[Message]]] = {
     "clusters": (CLUSTER, Cluster),
@@ -63,8 +64,8 @@ def render(
     """Return what the proxy of `<pod>.<namespace>` gets, as JSON has it.
 
     `texts` are manifests by file name; `metadata` is what the proxy's node would say besides. The
-    keys are those of `KINDS`, each with a list of resources, `sources` with the references that
-    each resource came from, and `problems`.
+    keys are those of `KINDS`, each with a list of resources, `bootstrap` with what patches lay over
+    that, `sources` with the references that each resource came from, and `problems`.
 
     Raises:
         UnknownProxyError: there is no such Pod.
@@ -92,6 +93,12 @@ def as_json(rendering: Rendering) -> dict[str, object]:
         rendered[key] = [readable.as_json(message.FromString(one.body)) for one in resources]
         for resource in resources:
             sources[resource.name].update(resource.sources)
+    laid_over = rendering.snapshot.of(BOOTSTRAP).resources.values()
+    rendered["bootstrap"] = [
+        {"name": one.name, "laid_over": msgspec.json.decode(Patches.FromString(one.body).json)}
+        for one in laid_over
+    ]
+    sources.update((one.name, set(one.sources)) for one in laid_over)
     rendered["sources"] = {name: sorted(refs) for name, refs in sorted(sources.items())}
     rendered["problems"] = msgspec.to_builtins(rendering.problems)
     return rendered

@@ -24,11 +24,12 @@ def run(paths: Sequence[str], proxy: str, form: Format) -> int:
 
 def _print(rendered: dict[str, object]) -> None:
     sources = rendered["sources"]
-    for kind in ("clusters", "listeners", "routes", "endpoints"):
+    for kind in ("clusters", "listeners", "routes", "endpoints", "bootstrap"):
         items = rendered[kind]
         for item in items if isinstance(items, list) else ():
             name = str(item.get("name") or item.get("cluster_name"))
             refs = sources.get(name, ()) if isinstance(sources, dict) else ()
             output.say(
-                f"{kind[:-1]:<9} {output.clean(name)}  [dim]{output.clean(' '.join(refs))}[/]"
+                f"{kind.removesuffix('s'):<9} {output.clean(name)}  "
+                f"[dim]{output.clean(' '.join(refs))}[/]"
             )

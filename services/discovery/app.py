@@ -8,6 +8,7 @@ from functools import partial
 import grpc.aio
 from msgspec import Struct
 
+from libs.api import mesh_layers
 from libs.api.problem import Problem
 from libs.cache.cache import OPERATION_SECONDS, Cache
 from libs.cache.redis_backend import RedisBackend
@@ -301,6 +302,7 @@ def _mesh_settings(settings: Settings) -> MeshSettings:
         cluster_id=settings.cluster_id,
         mesh_id=settings.trust_domain or domain,
         root_namespace=settings.system_namespace,
+        config_map=mesh_layers.config_map_name(settings.revision),
     )
 
 

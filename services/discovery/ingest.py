@@ -60,7 +60,7 @@ class Ingest:
         self._prepare = prepare
         self._number = numbering or Numbering(clock)
         self._manifests = Manifests()
-        self._selection = Selection(settings.root_namespace)
+        self._selection = Selection(settings.root_namespace, settings.config_map)
         self._bugs: frozenset[str] = frozenset()
         self._objects: dict[Ref, tuple[Problem, ...]] = {}  # what is wrong with what has no file
 

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 
-from libs.api import mesh_config, reasons
+from libs.api import reasons
 from libs.api.kubernetes import ConfigMap
 from libs.api.problem import Problem
 from libs.api.registry import KINDS, Kind
@@ -27,6 +27,7 @@ from libs.runtime.clock import Clock
 from libs.translate.apply import Event
 from services.discovery import metrics
 from services.discovery.files import Batch
+from services.discovery.mesh_maps import MeshMaps
 from services.discovery.objects import Found, Objects
 
 INLINE = 16
@@ -36,14 +37,13 @@ _SECRETS = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"
 _DEFAULTS = Patience()
 
 
-def collection(kind: Kind, system_namespace: str) -> Collection:
+def collections(kind: Kind, maps: MeshMaps) -> Sequence[Collection]:
     """Return what is followed of a kind."""
     if kind.struct is ConfigMap:
-        selector = f"metadata.name={mesh_config.NAME}"
-        return of_kind(kind, namespace=system_namespace, field_selector=selector)
+        return maps.collections(kind)
     if kind.struct is Secret:
-        return of_kind(kind, field_selector=_SECRETS)
-    return of_kind(kind, metadata_only=kind.struct in METADATA_ONLY)
+        return [of_kind(kind, field_selector=_SECRETS)]
+    return [of_kind(kind, metadata_only=kind.struct in METADATA_ONLY)]
 
 
 class KubernetesSource:
@@ -52,7 +52,7 @@ class KubernetesSource:
     def __init__(
         self,
         client: Client,
-        system_namespace: str,
+        maps: MeshMaps,
         clock: Clock,
         *,
         patience: Patience = _DEFAULTS,
@@ -60,6 +60,7 @@ class KubernetesSource:
         self.tell: Callable[[Kind, Sequence[Change]], None] = _tell_nobody
         """Is told of everything that is followed, good or bad, before it is taken in."""
         self._clock = clock
+        self._maps = maps
         self._objects = Objects()
         self._events: dict[Ref, Event] = {}
         self._problems: dict[Ref, tuple[Problem, ...]] = {}
@@ -72,7 +73,7 @@ class KubernetesSource:
             it.name: follow(it, partial(self._take, kind), observe=partial(self._note, it.name))
             for kind in KINDS
             if kind.struct is not None
-            for it in (collection(kind, system_namespace),)
+            for it in collections(kind, maps)
         }
         observe = partial(self._note, DEFINITIONS.name)
         self._definitions = follow(DEFINITIONS, self._defined, observe=observe)
@@ -131,7 +132,8 @@ class KubernetesSource:
             found = await asyncio.to_thread(self._objects.read, kind, changes, now)
         self._touch()
         for one in found:
-            self._learn(one)
+            for laid in self._maps.lay(one) if kind.struct is ConfigMap else [one]:
+                self._learn(laid)
 
     def _learn(self, found: Found) -> None:
         if found.event is not None:

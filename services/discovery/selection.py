@@ -22,9 +22,9 @@ Resources = Mapping[str, Mapping[Ref, Resource]]
 class Selection:
     """Lets events through, or keeps them."""
 
-    def __init__(self, root_namespace: str) -> None:
+    def __init__(self, root_namespace: str, config_map: str = mesh_config.NAME) -> None:
         self._root = root_namespace
-        self._config = ref("ConfigMap", root_namespace, mesh_config.NAME)
+        self._config = ref("ConfigMap", root_namespace, config_map)
         self._selectors: tuple[LabelSelector, ...] = ()
         self._labels: dict[str, Mapping[str, str]] = {}
         self._unseen: dict[str, dict[Ref, Upsert]] = defaultdict(dict)

@@ -55,6 +55,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     cluster besides those behind the Service `seine-config-push`."""
     machines_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
     """How long a machine that nobody has any more keeps its WorkloadEntry."""
+    revision: str = "default"
+    """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`."""
+    shared_mesh_config: str = ""
+    """ConfigMap of the root namespace that lies beneath that one, for what revisions share."""
     keys_from_loopback: bool = False
     """Whether the keys of issuers (jwksUri) may be fetched from this machine itself."""
     keys_from_private: bool = True

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from libs.api import mesh_layers
 from libs.api.check import Complete, as_written
 from libs.api.registry import Kind
 from libs.kube import access
@@ -22,6 +23,7 @@ from libs.translate.apply import Event
 from services.discovery import completion, files
 from services.discovery.files import Batch
 from services.discovery.kubernetes import KubernetesSource
+from services.discovery.mesh_maps import MeshMaps
 from services.discovery.settings import Settings
 
 Work = Coroutine[Any, Any, None]
@@ -72,7 +74,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Opened]:
     async with AsyncExitStack() as stack:
         if settings.config_dir is None:
             client = await stack.enter_async_context(Client(access.load(settings.kubeconfig)))
-            found = KubernetesSource(client, settings.system_namespace, clock)
+            found = KubernetesSource(client, _maps(settings), clock)
             yield Opened(
                 found,
                 client,
@@ -83,6 +85,11 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Opened]:
             )
         else:
             yield await _folder(stack, settings.config_dir, settings.completion_dir, clock=clock)
+
+
+def _maps(settings: Settings) -> MeshMaps:
+    name = mesh_layers.config_map_name(settings.revision)
+    return MeshMaps(settings.system_namespace, name, settings.shared_mesh_config)
 
 
 async def _folder(

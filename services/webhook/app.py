@@ -126,7 +126,12 @@ async def _injection(
     def conflict(namespace: str, text: str) -> None:
         events.tell(Notice(Regarding("Namespace", namespace, ""), "ConflictingLabels", text))
 
-    knowledge = Knowledge(settings.system_namespace, settings.revision, conflict)
+    knowledge = Knowledge(
+        settings.system_namespace,
+        settings.revision,
+        conflict,
+        shared_mesh_config=settings.shared_mesh_config,
+    )
     judge = PodJudge(knowledge, events, _cluster(settings, svid))
     activation = Activation(client, _validated(settings), clock)
     followed_too = [

@@ -45,6 +45,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Namespace of the control plane."""
     revision: str = "default"
     """Revision of this control plane: it names the ConfigMaps, and is written to injected pods."""
+    shared_mesh_config: str = ""
+    """ConfigMap of the system namespace beneath `istio[-<revision>]`, for what revisions share."""
     service: str = "seine-webhook"
     """Service of the system namespace under which API servers call: the certificate has its name,
     and configurations that lead there get its roots."""

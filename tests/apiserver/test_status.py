@@ -25,6 +25,7 @@ from libs.protos.receipts.v1.receipts_pb2 import (
     ListRequest,
     Receipt,
     ReceiptList,
+    RefStanding,
     Rejection,
     Standing,
     WatchRequest,
@@ -33,6 +34,7 @@ from libs.rpc import channel
 from libs.runtime.clock import SystemClock
 from libs.runtime.tasks import background
 from services.ctl import wait
+from services.discovery.status import replicas
 from services.discovery.status.wiring import Statuses
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
@@ -82,6 +84,16 @@ class Replica(receipts_pb2_grpc.ReceiptsServicer):
         self, request: GetStandingRequest, context: Context
     ) -> Standing:
         return self.standing
+
+    def has(self, *, connected: int, concerned: int) -> None:
+        """Let so many proxies be connected, all of them synced."""
+        one = RefStanding(ref=REF, concerned=concerned, synced=concerned)
+        self.standing = Standing(
+            connected=connected,
+            synced=connected,
+            joined=self.standing.joined + connected,
+            resources=[one] if concerned else [],
+        )
 
 
 @asynccontextmanager
@@ -281,6 +293,30 @@ async def test_what_a_replica_got_when_it_started_counts_when_its_proxies_are_sy
         await discovery.says("Programmed", "Unknown", "1 of 2")
         one.standing = Standing(connected=2, synced=2, taken_over=later)
         await discovery.says("Programmed", "True", "2 of 2")
+
+
+async def test_proxies_that_connect_after_a_resource_was_applied_are_counted(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "LOOK_SECONDS", 0.1)
+    async with (
+        _replica(tmp_path, "10.0.0.1:1") as one,
+        _routes(client),
+        _discovery(client, tmp_path) as discovery,
+    ):
+        discovery.statuses.publish(_mesh("10.0.0.1:1"), ())
+        one.receipts.put_nowait(Receipt(causes=[REF], generations=[1], settled=True))
+        await discovery.says("Programmed", "True", "concerns no proxy that is connected")
+        one.has(connected=5, concerned=2)
+        await discovery.says("Programmed", "True", "2 of 2 proxies acknowledged")
+        one.has(connected=10, concerned=5)
+        await discovery.says("Programmed", "True", "5 of 5 proxies acknowledged")
+        refusal = Rejection(proxy="web-9.shop", text="no such cluster", sources=[REF])
+        refusing = RefStanding(ref=REF, concerned=6, synced=5, rejecting=1, rejections=[refusal])
+        one.standing = Standing(
+            connected=11, synced=10, rejecting=1, joined=16, resources=[refusing]
+        )
+        await discovery.says("Programmed", "False", "web-9.shop: no such cluster")
 
 
 async def test_only_the_leader_writes_and_the_next_one_goes_on(

@@ -40,9 +40,9 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture
-def pod() -> Iterator[Pod]:
-    with netns.pod() as made:
+@pytest.fixture(params=netns.BACKENDS)
+def pod(request: pytest.FixtureRequest) -> Iterator[Pod]:
+    with netns.pod(nftables=request.param == "nftables") as made:
         yield made
 
 

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.skipif(bool(REASON), reason=f"network namespaces: {REAS
 OUTBOUND, INBOUND = 15001, 15006
 
 
-@pytest.fixture
-def pod() -> Iterator[Pod]:
-    with netns.pod() as made:
+@pytest.fixture(params=netns.BACKENDS)
+def pod(request: pytest.FixtureRequest) -> Iterator[Pod]:
+    with netns.pod(nftables=request.param == "nftables") as made:
         yield made
 
 
@@ -195,7 +195,7 @@ def test_laying_twice_is_laying_once_and_cleaning_leaves_nothing(
     assert "ISTIO_OUTPUT" in once[1]
     pod.lay("--cleanup-only", *flags)
     for family in (4, 6):
-        assert "-A" not in pod.rules(family)
+        assert "ISTIO" not in pod.rules(family)
 
 
 def test_rules_of_an_older_run_with_other_flags_are_replaced(pod: Pod) -> None:
@@ -207,7 +207,8 @@ def test_rules_of_an_older_run_with_other_flags_are_replaced(pod: Pod) -> None:
 
 def test_dry_run_prints_and_changes_nothing(pod: Pod) -> None:
     done = pod.init("--dry-run")
-    assert "-A ISTIO_OUTPUT -j ISTIO_REDIRECT" in done.stdout
+    assert "ISTIO_REDIRECT" in done.stdout
+    assert done.stdout.startswith("# IPv4\n")
     assert pod.rules() == ""
 
 
@@ -222,7 +223,10 @@ def test_validation_tells_a_pod_whose_rules_are_missing(pod: Pod) -> None:
 
 def test_validation_tells_a_pod_whose_ipv6_would_escape(pod: Pod) -> None:
     pod.lay()
-    netns.run(*pod.enter, "ip6tables", "-t", "nat", "-F", "ISTIO_OUTPUT")
+    if pod.nftables:
+        netns.run(*pod.enter, "nft", "flush", "chain", "ip6", "istio-proxy-nat", "ISTIO_OUTPUT")
+    else:
+        netns.run(*pod.enter, "ip6tables", "-t", "nat", "-F", "ISTIO_OUTPUT")
     done = pod.init("--skip-rule-apply", "--run-validation", "--probe-timeout", "300ms")
     assert done.returncode == 126
     assert "IPv6 inbound: nothing arrived" in done.stderr

@@ -72,9 +72,10 @@ class Wire:
             return self._places[listening]
 
 
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    with netns.pod() as pod, ExitStack() as stack:
+@pytest.fixture(params=netns.BACKENDS)
+def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
+    nftables = request.param == "nftables"
+    with netns.pod(nftables=nftables) as pod, ExitStack() as stack:
         yield Wire(pod, stack)
 
 

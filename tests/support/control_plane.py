@@ -67,6 +67,10 @@ class ControlPlane:
         self._answered.difference_update(changed)
         return changed
 
+    def version(self, type_url: str, name: str) -> str:
+        """Return the version of a resource that is served."""
+        return self._snapshot.of(type_url).resources[name].version
+
     def _fetched(self, extensions: Collection[str]) -> bool:
         """Tell whether any of `extensions` is asked for: only by filters that are there already."""
         watches = (session.watches.get(EXTENSION) for session, _ in self._streams)

@@ -25,11 +25,14 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PROXY = 1337
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN"}
-_PROGRAMS = ("iptables-restore", "ip6tables-restore", "ip", "unshare", "nsenter", "setpriv")
+_PROGRAMS = ("iptables-restore", "ip6tables-restore", "ip", "unshare", "nsenter", "setpriv", "nft")
 _CLONE_NEWNET = 0x40000000
 _SETRESUID, _SETRESGID = 117, 119  # x86-64; the raw calls change one thread only
 _SO_ORIGINAL_DST = 80
 _numbers = count(1)
+
+
+BACKENDS = ("iptables", "nftables")
 
 
 def unavailable() -> str:
@@ -51,8 +54,10 @@ def unavailable() -> str:
 class Pod:
     """A namespace with one interface, and the other end of its cable on this machine."""
 
-    def __init__(self, holder: int, number: int) -> None:
+    def __init__(self, holder: int, number: int, *, nftables: bool = False) -> None:
         self.holder = holder
+        self.nftables = nftables
+        """Whether `init` lays its rules by nft."""
         self.address = f"10.213.{number}.2"
         self.host = f"10.213.{number}.1"
         self.address6 = f"fd00:5e1e:{number:x}::2"
@@ -98,6 +103,8 @@ class Pod:
 
     def init(self, *flags: str) -> subprocess.CompletedProcess[str]:
         """Run `agent init` inside."""
+        if self.nftables:
+            flags = ("--native-nftables", *flags)
         command = [*self.enter, sys.executable, "-m", "services.agent", "init", *flags]
         return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
 
@@ -108,6 +115,9 @@ class Pod:
 
     def rules(self, family: int = 4) -> str:
         """Return what the kernel has, without counters and comments."""
+        if self.nftables:
+            listed = ("nft", "-s", "list", "ruleset", "ip" if family == 4 else "ip6")
+            return run(*self.enter, *listed).strip()
         saved = run(*self.enter, "iptables-save" if family == 4 else "ip6tables-save")
         return "\n".join(line for line in saved.splitlines() if not line.startswith(("#", ":")))
 
@@ -147,12 +157,12 @@ class Pod:
 
 
 @contextlib.contextmanager
-def pod() -> Iterator[Pod]:
+def pod(*, nftables: bool = False) -> Iterator[Pod]:
     """Make a pod; it is gone after the block."""
     # No Python between fork and exec: a collection there would end objects of gRPC's threads.
     die_with_us = ["setpriv", "--pdeathsig", "KILL"]
     holder = subprocess.Popen([*die_with_us, "unshare", "--net", "sleep", "infinity"])
-    found = Pod(holder.pid, next(_numbers))
+    found = Pod(holder.pid, next(_numbers), nftables=nftables)
     try:
         _await_own_namespace(holder.pid)
         found.connect_cable()

@@ -118,6 +118,8 @@ def _check_operation(patch: Patch, of: ApplyTo, path: Path, *, report: Report) -
         report.warning(place, reasons.NO_EFFECT, text)
     if operation is Operation.REPLACE and of not in REPLACEABLE:
         report.warning(place, reasons.NO_EFFECT, text)
+    if of is ApplyTo.BOOTSTRAP and operation is not Operation.MERGE:
+        report.warning(place, reasons.NO_EFFECT, text)
     has_class = patch.filter_class is not FilterClass.UNSPECIFIED
     if has_class and (of is not ApplyTo.HTTP_FILTER or operation not in _ADDING):
         text = "only an added HTTP_FILTER has a class"

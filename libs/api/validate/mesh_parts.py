@@ -8,6 +8,7 @@ from libs.api.mesh_parts import (
     LabelSelector,
     MeshTls,
     MeshTlsVersion,
+    ServiceEntryVisibility,
     ServiceSettings,
 )
 from libs.api.networking.virtual_service import Retry
@@ -34,20 +35,24 @@ def check_label_selectors(
 ) -> None:
     """Report selectors of namespaces or services that Kubernetes would not take."""
     for index, selector in enumerate(selectors or ()):
-        place = (path, index)
-        check_labels(selector.match_labels, (place, "matchLabels"), report)
-        for at, requirement in enumerate(selector.match_expressions):
-            where = ((place, "matchExpressions"), at)
-            if not is_key(requirement.key):
-                text = f"{requirement.key[:100]!r} is not a label's key"
-                report.error((where, "key"), reasons.INVALID_LABEL, text)
-            compares = SET_OPERATORS.get(requirement.operator)
-            if compares is None:
-                text = f"must be one of {', '.join(SET_OPERATORS)}"
-                report.error((where, "operator"), reasons.INVALID_CHOICE, text)
-            elif compares != bool(requirement.values):
-                text = f"{requirement.operator} {'needs' if compares else 'has no'} values"
-                report.error((where, "values"), reasons.CONFLICTING_FIELDS, text)
+        check_label_selector(selector, (path, index), report)
+
+
+def check_label_selector(selector: LabelSelector, path: Path, report: Report) -> None:
+    """Report what Kubernetes would not take of one selector."""
+    check_labels(selector.match_labels, (path, "matchLabels"), report)
+    for at, requirement in enumerate(selector.match_expressions):
+        where = ((path, "matchExpressions"), at)
+        if not is_key(requirement.key):
+            text = f"{requirement.key[:100]!r} is not a label's key"
+            report.error((where, "key"), reasons.INVALID_LABEL, text)
+        compares = SET_OPERATORS.get(requirement.operator)
+        if compares is None:
+            text = f"must be one of {', '.join(SET_OPERATORS)}"
+            report.error((where, "operator"), reasons.INVALID_CHOICE, text)
+        elif compares != bool(requirement.values):
+            text = f"{requirement.operator} {'needs' if compares else 'has no'} values"
+            report.error((where, "values"), reasons.CONFLICTING_FIELDS, text)
 
 
 def check_mesh_tls(tls: MeshTls | None, path: Path, report: Report) -> None:
@@ -77,6 +82,25 @@ def check_default_policy(policy: DefaultTrafficPolicy | None, path: Path, report
     check_connection_pool(policy.connection_pool, (path, "connectionPool"), report)
     if policy.outlier_detection:
         check_outliers(policy.outlier_detection, (path, "outlierDetection"), report)
+
+
+def check_entry_visibility(
+    visibility: ServiceEntryVisibility | None, path: Path, report: Report
+) -> None:
+    """Report selectors that are wrong; warn of rules that nobody follows."""
+    if visibility is None:
+        return
+    if not visibility.apply_to_sidecars:
+        text = "holds for sidecars only with applyToSidecars: true, and there is nothing else here"
+        report.warning((path, "applyToSidecars"), reasons.NO_EFFECT, text)
+    for index, policy in enumerate(visibility.policies):
+        for at, rule in enumerate(policy.matching_rules):
+            place = (((((path, "policies"), index), "matchingRules"), at), "namespaceSelector")
+            if rule.namespace_selector is None:
+                text = "without a selector it covers no namespace"
+                report.warning(place, reasons.NO_EFFECT, text)
+            else:
+                check_label_selector(rule.namespace_selector, place, report)
 
 
 def check_service_settings(

@@ -15,6 +15,7 @@ from libs.api.proxy_defaults import (
     PrivateKeyProvider,
     ProxyDefaults,
     ProxyTracing,
+    RemoteService,
 )
 from libs.api.readers import reader_of
 from libs.api.report import Report
@@ -70,27 +71,16 @@ _PROVIDERS = "is not read: name a provider of MeshConfig in a Telemetry instead"
 _CONTRIB = "needs hardware and extensions that Envoy as it is released does not have"
 UNREAD: Mapping[str, str] = {
     "binary_path": "the agent runs the Envoy that it comes with",
-    "tracing_service_name": _AGENT,
     "discovery_refresh_delay": _OLD,
     "zipkin_address": _PROVIDERS,
-    "statsd_udp_address": _AGENT,
     "envoy_metrics_service_address": _OLD,
     "availability_zone": _OLD,
     "control_plane_auth_policy": "agents speak mutual TLS to the control plane, always",
-    "custom_config_file": _AGENT,
     "proxy_bootstrap_template_path": "the agent's bootstrap is no template",
     "readiness_probe": _AGENT,
     "sds": _OLD,
     "stat_name_length": "names of statistics have no limit",
-    "envoy_access_log_service": _AGENT,
-    "envoy_metrics_service": _AGENT,
-    "runtime_values": _AGENT,
-    "extra_stat_tags": _AGENT,
-    "ca_certificates_pem": _AGENT,
     "private_key_provider": _CONTRIB,
-    "file_flush_interval": _AGENT,
-    "file_flush_min_size_kb": _AGENT,
-    "stats_compression": "the agent compresses no metrics",
 }
 """Fields of which nothing comes, and why."""
 
@@ -104,7 +94,9 @@ _TRACING = {
 }
 _LIMITS = {
     "listener_connection_limit": "Istio has this field, but never does anything with it",
-    "global_downstream_connection_limit": _AGENT,
+}
+_REMOTE_TLS = {
+    "credential_name": "what a proxy calls from its start on has no credentials: name files",
 }
 _HEADERS = {
     "metadata_exchange_headers": "has no effect: services outside of the mesh are never told",
@@ -120,7 +112,7 @@ def _check_unread(
     written = dict(zip(part.__struct_fields__, part.__struct_encode_fields__, strict=True))
     for name, text in unread.items():
         value = getattr(part, name)
-        if value is not None and value not in ((), {}):
+        if value is not None and value not in ((), {}, ""):
             report.warning((path, written[name]), reasons.UNSUPPORTED_FIELD, text)
 
 
@@ -187,12 +179,23 @@ def _check_addresses(config: ProxyDefaults, path: Path, report: Report) -> None:
         ("envoyMetricsService", config.envoy_metrics_service),
         ("envoyAccessLogService", config.envoy_access_log_service),
     ):
-        if service and service.address:
-            _check_place(service.address, ((path, field), "address"), report)
+        if service:
+            _check_remote(service, (path, field), report)
     ports = {"proxyAdminPort": config.proxy_admin_port, "statusPort": config.status_port}
     for field, port in ports.items():
         if port is not None:
             check_port(port, (path, field), report)
+
+
+def _check_remote(service: RemoteService, path: Path, report: Report) -> None:
+    if service.address:
+        _check_place(service.address, (path, "address"), report)
+    elif service.tls_settings or service.tcp_keepalive:
+        report.warning(path, reasons.NO_EFFECT, "without an address there is no such service")
+    if service.tls_settings:
+        tls = (path, "tlsSettings")
+        check_client_tls(service.tls_settings, tls, report, namespace="")
+        _check_unread(service.tls_settings, _REMOTE_TLS, tls, report=report)
 
 
 def _check_durations(config: ProxyDefaults, path: Path, report: Report) -> None:

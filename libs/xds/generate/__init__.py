@@ -20,8 +20,9 @@ from libs.xds.generate import (
     proxyless,
     routes,
 )
-from libs.xds.generate.patches.sets import patched
+from libs.xds.generate.patches.sets import bootstrap_set, patched
 from libs.xds.types import (
+    BOOTSTRAP,
     CLUSTER,
     ENDPOINT,
     EXTENSION,
@@ -97,6 +98,7 @@ GENERATORS: Mapping[str, Callable[[ProxyScope], ResourceSet]] = {
     ROUTE: route_set,
     EXTENSION: extension_set,
     NAME_TABLE: name_set,
+    BOOTSTRAP: bootstrap_set,
 }
 
 

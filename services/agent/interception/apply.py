@@ -1,4 +1,4 @@
-"""Apply: hands the rules to the kernel through iptables-restore, and takes them away again.
+"""Apply: hands the rules to the kernel through iptables-restore or nft, and takes them away again.
 
 Laying rules twice gives the same rules: what an earlier run left is removed first. All rules of
 one address family and table appear at once. Runs before the workload starts, in a process of its
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from services.agent.interception import nftables
 from services.agent.interception.options import Mode, Options
 from services.agent.interception.rules import IPV4, IPV6, TABLES, Family, Rule, builtin, restore
 
@@ -41,8 +42,7 @@ def lay(options: Options) -> None:
 
     """
     for family in families(options):
-        _clean(options, family)
-        _run(f"{_BINARIES[family]}-restore", "--noflush", _WAIT, text=restore(options, family))
+        _lay_rules(options, family)
         if options.mode is Mode.TPROXY:
             _route(options, family)
         if family is IPV6:
@@ -70,7 +70,24 @@ def _own_passthrough() -> None:
         logger.warning("no IPv6 into the workload", extra=said)
 
 
+def _lay_rules(options: Options, family: Family) -> None:
+    if options.native_nftables:  # which replaces in one transaction what there is
+        _unroute(options, family)
+        _run("nft", "-f", "-", text=nftables.ruleset(options, family))
+    else:
+        _clean(options, family)
+        _run(f"{_BINARIES[family]}-restore", "--noflush", _WAIT, text=restore(options, family))
+
+
 def _clean(options: Options, family: Family) -> None:
+    if options.native_nftables:
+        _run("nft", "-f", "-", text=nftables.removal(family))
+    else:
+        _clean_iptables(options, family)
+    _unroute(options, family)
+
+
+def _clean_iptables(options: Options, family: Family) -> None:
     binary = _BINARIES[family]
     for table, chain, text in builtin(options, family):
         _delete(binary, Rule(table, chain, text))
@@ -78,8 +95,6 @@ def _clean(options: Options, family: Family) -> None:
         saved = _run(f"{binary}-save", "-t", table, text="")
         if removal := removal_text(table, saved):
             _run(f"{binary}-restore", "--noflush", _WAIT, text=removal)
-    if options.mode is Mode.TPROXY:
-        _unroute(options, family)
 
 
 def removal_text(table: str, saved: str) -> str:
@@ -118,6 +133,8 @@ def _route(options: Options, family: Family) -> None:
 
 
 def _unroute(options: Options, family: Family) -> None:
+    if options.mode is not Mode.TPROXY:
+        return
     flag = f"-{family.version}"
     table, mark = options.tproxy_route_table, options.tproxy_mark
     _call([_program("ip"), flag, "rule", "del", "fwmark", mark, "lookup", table], text="")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from services.agent.interception import nftables
 from services.agent.interception.apply import InterceptionError, clean, families, lay
 from services.agent.interception.options import Options, OptionsError, parse
 from services.agent.interception.rules import restore
@@ -32,8 +33,9 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _perform(options: Options) -> None:
     if options.dry_run:
+        text_of = nftables.ruleset if options.native_nftables else restore
         for family in families(options):
-            sys.stdout.write(f"# IPv{family.version}\n{restore(options, family)}")
+            sys.stdout.write(f"# IPv{family.version}\n{text_of(options, family)}")
         return
     if options.cleanup_only:
         clean(options)

@@ -53,6 +53,7 @@ class Options(Struct, frozen=True, kw_only=True):
     dns_servers: tuple[str, ...] = ()
     agent_dns_port: str = "15053"
     drop_invalid: bool = False
+    native_nftables: bool = False
     dual_stack: bool = False
     dry_run: bool = False
     skip_rule_apply: bool = False
@@ -97,6 +98,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str], resolv_conf: str
         capture_all_dns=flags.capture_all_dns,
         dns_servers=nameservers(resolv_conf),
         drop_invalid=flags.drop_invalid,
+        native_nftables=flags.native_nftables,
         dual_stack=flags.dual_stack,
         dry_run=flags.dry_run,
         skip_rule_apply=flags.skip_rule_apply,
@@ -134,7 +136,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _switches(parser, environ)
     for name in ("force-iptables-binary", "network-namespace"):
         parser.add_argument(f"--{name}", default="", help=_ACCEPTED)
-    for name in ("native-nftables", "cni-mode", "iptables-trace-logging"):
+    for name in ("cni-mode", "iptables-trace-logging"):
         parser.add_argument(f"--{name}", nargs="?", const="true", default="", help=_ACCEPTED)
     return parser
 
@@ -183,6 +185,7 @@ _SWITCHES = (
     (("--redirect-dns",), "ISTIO_META_DNS_CAPTURE", "send DNS queries to the agent"),
     (("--capture-all-dns",), "CAPTURE_ALL_DNS", "whatever server they are for"),
     (("--drop-invalid",), "INVALID_DROP", "drop packets that conntrack calls invalid"),
+    (("--native-nftables",), "NATIVE_NFTABLES", "lay the rules by nft instead of iptables"),
     (("--dual-stack",), "ISTIO_DUAL_STACK", "lay IPv6 rules even before an address is there"),
     (("--run-validation",), "RUN_VALIDATION", "connect through the rules; exit 126 if that fails"),
     (("--skip-rule-apply",), "SKIP_RULE_APPLY", "lay nothing (somebody else did)"),

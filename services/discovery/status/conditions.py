@@ -4,8 +4,13 @@ Accepted       True: it is used. False: it is wrong, and its last good state is 
 ResolvedRefs   False: it names something that is not there.
 Programmed     True: every proxy that it concerns has acknowledged it. False: a proxy refuses
                it, in Envoy's own words. Unknown: not all have answered yet.
+
+Proxies come and go, and not each of them may cost a write of every resource that concerns it. So
+what is Programmed stays so while a proxy that came later has yet to answer, and the number of
+proxies is written anew only when it has doubled or halved, or when something else is.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -57,14 +62,22 @@ def conditions(
     before = {it.get("type"): it for it in subject.conditions}
     programmed = _programmed(progress)
     wanted = [_accepted(problems), _resolved(problems)]
-    if programmed is None and _speaks_of(before.get(PROGRAMMED), subject):
-        kept = [before[PROGRAMMED]]  # written when there were receipts
-    else:
-        kept = []
+    kept = [it for it in [before.get(PROGRAMMED)] if it and _stays(it, subject, programmed)]
+    if not kept:
         wanted.append(programmed or _UNOBSERVED)
     others = [it for it in subject.conditions if it.get("type") not in TYPES]
     ours = [_written(it, before.get(it.type), subject, now=now) for it in wanted]
     return (*others, *ours, *kept)
+
+
+def says_the_same(before: Conditions, after: Conditions) -> bool:
+    """Tell whether nothing differs but numbers of proxies that have acknowledged."""
+    return [_uncounted(it) for it in before] == [_uncounted(it) for it in after]
+
+
+def _uncounted(condition: dict[str, Any]) -> dict[str, Any]:
+    done = condition.get("type") == PROGRAMMED and condition.get("status") == "True"
+    return {**condition, "message": ""} if done else condition
 
 
 def _accepted(problems: Sequence[Problem]) -> Condition:
@@ -90,7 +103,8 @@ _UNOBSERVED = Condition(
 )
 
 
-_NOBODY = "it concerns no proxy that was connected then; others have it from when they connected"
+_NOBODY = "it concerns no proxy that is connected; one that connects gets it with everything else"
+_COUNTED = re.compile(r"\d+ of (\d+) prox(?:y|ies) acknowledged")
 
 
 def _programmed(progress: Progress) -> Condition | None:
@@ -114,6 +128,25 @@ def _programmed(progress: Progress) -> Condition | None:
     return Condition(PROGRAMMED, "True", PROGRAMMED, counted)
 
 
+def _stays(before: dict[str, Any], subject: Subject, wanted: Condition | None) -> bool:
+    """Tell whether what is written of a generation says well enough what is `wanted`."""
+    if before.get("observedGeneration") != subject.generation:
+        return False
+    if wanted is None:
+        return True  # written when there were receipts
+    if before.get("status") != "True" or wanted.status == "False":
+        return False
+    if wanted.status == "Unknown":
+        return True
+    old, new = _counted(str(before.get("message"))), _counted(wanted.message)
+    return old < 2 * new and new < 2 * old
+
+
+def _counted(message: str) -> int:
+    found = _COUNTED.fullmatch(message)
+    return int(found[1]) if found else 0
+
+
 def _proxies(number: int) -> str:
     return "1 proxy" if number == 1 else f"{number} proxies"
 
@@ -123,10 +156,6 @@ def _told(problems: Sequence[Problem]) -> str:
     if len(problems) > MAX_TOLD:
         lines.append(f"and {len(problems) - MAX_TOLD} more")
     return "; ".join(lines)[:MAX_MESSAGE]
-
-
-def _speaks_of(condition: dict[str, Any] | None, subject: Subject) -> bool:
-    return condition is not None and condition.get("observedGeneration") == subject.generation
 
 
 def _written(

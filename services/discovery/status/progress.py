@@ -3,7 +3,8 @@
 A receipt says it of a change, and of which generation of a resource the change was. What a replica
 was given whole, when it started or came back, has no receipts: then it counts how its proxies stand
 (`Standing`), if it took the mesh over after the resource was seen. Of a resource each replica's
-latest receipt counts.
+latest receipt counts, until a look at all proxies (`looked`) says how those stand that are
+connected by then and that the resource concerns.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec import Struct
 
 from libs.model.ids import Ref
-from libs.protos.receipts.v1.receipts_pb2 import Receipt, Rejection, Standing
+from libs.protos.receipts.v1.receipts_pb2 import Receipt, RefStanding, Rejection, Standing
 
 MAX_REFUSALS = 3
 """Refusals of one replica that are kept in words."""
@@ -44,6 +45,7 @@ class ProgressBook:
         self._is_known = is_known
         self._shares: dict[str, dict[Ref, Share]] = {}
         self._standing: dict[str, Standing] = {}
+        self._looks: dict[str, dict[Ref, RefStanding]] = {}
 
     def open(self, replica: str) -> None:
         """Wait for the word of a replica from now on."""
@@ -52,6 +54,7 @@ class ProgressBook:
     def close(self, replica: str) -> None:
         """Wait no longer: it has gone, and its proxies are somebody else's."""
         self._standing.pop(replica, None)
+        self._looks.pop(replica, None)
         for reference in self._shares.pop(replica, {}):
             self._note(reference)
 
@@ -64,6 +67,7 @@ class ProgressBook:
         for cause in map(Ref, receipt.causes):
             if self._is_known(cause):
                 shares[cause] = _share(receipt, cause, generations.get(cause, 0))
+                self._looks.get(replica, {}).pop(cause, None)  # of before that
                 self._note(cause)
 
     def stands(self, replica: str, standing: Standing) -> None:
@@ -71,11 +75,45 @@ class ProgressBook:
         if replica in self._shares:
             self._standing[replica] = standing
 
+    def shares(self, replica: str, asked: Iterable[Ref]) -> Mapping[Ref, Share | None]:
+        """Return what `looked` has to be given back with the answer to a look at `asked`."""
+        shares = self._shares.get(replica, {})
+        return {reference: shares.get(reference) for reference in asked}
+
+    def looked(self, replica: str, found: Standing, asked: Mapping[Ref, Share | None]) -> None:
+        """Take how the proxies stand that resources concern; `asked` is what was known then.
+
+        What a replica has spoken of since, or is still waiting for, is as its receipt says. While
+        no replica has a single proxy, as between two lives of the mesh, nothing is unsaid.
+        """
+        shares = self._shares.get(replica)
+        if shares is None:
+            return
+        self._standing[replica] = found
+        if not found.joined or not self.connected:
+            return  # it never had any, or is of an earlier version; or nobody has any for now
+        looks = self._looks.setdefault(replica, {})
+        stand = {Ref(it.ref): it for it in found.resources}
+        for reference, share in asked.items():
+            if shares.get(reference) is not share or (share is not None and not share.settled):
+                continue
+            look = stand.get(reference) or RefStanding(ref=reference)
+            if looks.get(reference) != look:
+                looks[reference] = look
+                self._note(reference)
+
+    @property
+    def connected(self) -> int:
+        """All proxies of all replicas, as far as they were asked."""
+        return sum(it.connected for it in self._standing.values())
+
     def forget(self, gone: Iterable[Ref]) -> None:
         """Forget resources that are no more."""
-        for shares in self._shares.values():
-            for reference in gone:
+        for reference in gone:
+            for shares in self._shares.values():
                 shares.pop(reference, None)
+            for looks in self._looks.values():
+                looks.pop(reference, None)
 
     def of(self, reference: Ref, generation: int, seen: float) -> Progress:
         """Return what is known of a generation that was first seen at `seen`, wall seconds."""
@@ -84,7 +122,11 @@ class ProgressBook:
         waiting = 0
         for replica, shares in self._shares.items():
             share, stands = shares.get(reference), self._standing.get(replica)
-            if share is not None and share.generation >= generation:
+            look = self._looks.get(replica, {}).get(reference)
+            told = share is not None and share.generation >= generation
+            if look is not None and (told or (stands is not None and stands.taken_over > seen)):
+                spoken.append(_looked(look, generation))
+            elif told and share is not None:
                 spoken.append(share)
             elif stands is not None and stands.taken_over > seen:
                 standing.append(stands)
@@ -109,6 +151,17 @@ def _share(receipt: Receipt, cause: Ref, generation: int) -> Share:
         pending=receipt.pending,
         settled=receipt.settled,
         refusals=tuple(_words(it) for it in blamed[:MAX_REFUSALS]),
+    )
+
+
+def _looked(look: RefStanding, generation: int) -> Share:
+    return Share(
+        generation=generation,
+        acknowledged=look.synced,
+        rejected=look.rejecting,
+        pending=look.concerned - look.synced - look.rejecting,
+        settled=True,
+        refusals=tuple(_words(it) for it in look.rejections[:MAX_REFUSALS]),
     )
 
 

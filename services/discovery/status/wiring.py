@@ -35,13 +35,7 @@ class Statuses:
         self.duties: list[Callable[[], Coroutine[Any, Any, None]]] = []
         """What else the leader does."""
         self._writer = StatusWriter(client, clock, self._lease.check)
-        self._replicas = Replicas(
-            connect,
-            self._writer.progress,
-            clock,
-            unsettled=self._writer.unsettled,
-            look_again=self._writer.note_waiting,
-        )
+        self._replicas = Replicas(connect, self._writer.progress, clock, interest=self._writer)
 
     def check(self) -> None:
         """Raise LeaseLostError unless this process leads."""

@@ -4,12 +4,14 @@ Resources that may have moved are a set, so it is bounded by the resources that 
 moves again before it was looked at is looked at once. Between two rounds there is a pause, which
 makes one write of what a change does to a resource in quick succession. A write that fails because
 the object has changed is made again when the watch tells what it is now; other failures are tried
-again in the next round, after a growing pause.
+again in the next round, after a growing pause. There are at most WRITES_PER_SECOND. A round makes
+all writes that say something new; of those that say the same of another number of proxies, as many
+as REFRESHED, and the rest in the rounds after.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from libs.api.problem import Problem
 from libs.kube.client import Client
@@ -18,13 +20,15 @@ from libs.model.ids import Ref
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
 from services.discovery import metrics
-from services.discovery.status.conditions import PROGRAMMED, conditions
+from services.discovery.status.conditions import PROGRAMMED, conditions, says_the_same
 from services.discovery.status.progress import ProgressBook
 from services.discovery.status.subjects import Conditions, Subject, Subjects
 
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 0.25
+REFRESHED = 20
+WRITES_PER_SECOND = 100.0
 AT_ONCE = 8
 """Writes on their way at the same time."""
 BACKOFF = Backoff(first=0.5, limit=30.0)
@@ -47,11 +51,20 @@ class StatusWriter:
         self.unsettled = asyncio.Event()
         """Set while a resource waits for proxies of which there will be no receipts."""
         self._waiting: set[Ref] = set()
+        self._next_write = 0.0  # monotonic
 
     def note(self, reference: Ref) -> None:
         """Look at a resource in the next round."""
         self._moved[reference] = None
         self._wake.set()
+
+    def waiting(self) -> Collection[Ref]:
+        """Return what waits for proxies."""
+        return self._waiting
+
+    def everything(self) -> Iterable[Ref]:
+        """Return all resources that have a status."""
+        return self.subjects
 
     def note_waiting(self) -> None:
         """Look again at what waits for proxies."""
@@ -93,7 +106,8 @@ class StatusWriter:
 
     async def _round(self, moved: Iterable[Ref]) -> list[Ref]:
         """Bring resources up to date; return those that have to be tried again."""
-        due: list[tuple[Subject, Conditions]] = []
+        due: list[Due] = []
+        refreshed: list[Due] = []
         for reference in moved:
             subject = self.subjects.get(reference)
             if subject is None:
@@ -103,8 +117,11 @@ class StatusWriter:
             wanted = self._wanted(subject)
             self._wait_for(reference, waits=_is_waiting(wanted))
             if wanted != subject.conditions:
-                due.append((subject, wanted))
-        return await _all(due, self._write)
+                same = says_the_same(subject.conditions, wanted)
+                (refreshed if same else due).append((subject, wanted))
+        for subject, _ in refreshed[REFRESHED:]:
+            self.note(subject.ref)
+        return await _all([*due, *refreshed[:REFRESHED]], self._write)
 
     def _wanted(self, subject: Subject) -> Conditions:
         progress = self.progress.of(subject.ref, subject.generation, subject.seen)
@@ -115,8 +132,16 @@ class StatusWriter:
         (self._waiting.add if waits else self._waiting.discard)(reference)
         (self.unsettled.set if self._waiting else self.unsettled.clear)()
 
+    async def _pace(self) -> None:
+        now = self._clock.monotonic()
+        at = max(self._next_write, now)
+        self._next_write = at + 1 / WRITES_PER_SECOND
+        if at > now:
+            await self._clock.sleep(at - now)
+
     async def _write(self, subject: Subject, wanted: Conditions) -> bool:
         """Write the conditions of one resource; False: try again."""
+        await self._pace()
         self._check()
         body = {
             "metadata": {"resourceVersion": subject.version},

@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 import msgspec
 from msgspec.structs import replace
 
-from libs.api import mesh_config, registry
+from libs.api import mesh_config, mesh_layers, registry
 from libs.api.check import check_raw
 from libs.api.kubernetes import ConfigMap
+from libs.api.mesh_layers import Layers
 from libs.api.networking.proxy_config import ProxyConfig
 from libs.api.problem import Problem, Severity
 from libs.api.readers import reader_of
@@ -53,8 +54,17 @@ _LABELLED = msgspec.json.Decoder(_Labelled)
 class Knowledge:
     """What is known; `settings` and `namespace` are of this moment."""
 
-    def __init__(self, system_namespace: str, revision: str, on_conflict: OnConflict) -> None:
+    def __init__(
+        self,
+        system_namespace: str,
+        revision: str,
+        on_conflict: OnConflict,
+        *,
+        shared_mesh_config: str = "",
+    ) -> None:
         self.settings = Settings()
+        self._mesh_names = mesh_layers.config_map_name(revision), shared_mesh_config
+        self._layers = Layers()
         self._system = system_namespace
         self._revision = revision
         self._on_conflict = on_conflict
@@ -80,7 +90,7 @@ class Knowledge:
         return [
             (namespaces, self._take_namespaces),
             (proxy_configs, self._take_proxy_configs),
-            (self._config_map(_mesh_name(self._revision)), self._take_mesh),
+            *((self._config_map(name), self._take_mesh) for name in self._mesh_names if name),
             (self._config_map(config.config_map_name(self._revision)), self._take_config),
         ]
 
@@ -120,14 +130,22 @@ class Knowledge:
         self.settings = replace(self.settings, proxy_configs=configs)
 
     async def _take_mesh(self, changes: Sequence[Change]) -> None:
+        own, _ = self._mesh_names
         for change in changes:
-            if change.raw is None:
-                self.settings = replace(self.settings, mesh=mesh_config.MeshConfig())
-                continue
-            found, problems = mesh_config.read(_config_map_of(change))
-            _log(problems)
-            if found is not None:
-                self.settings = replace(self.settings, mesh=found)
+            written = None if change.raw is None else _config_map_of(change)
+            if written is not None:
+                found, problems = mesh_config.read(written)
+                _log(problems)
+                if found is None:
+                    continue  # what it said before holds
+            if change.name.name == own:
+                self._layers.own = written
+            else:
+                self._layers.shared = written
+        together = self._layers.together(self._system, own)
+        mesh = mesh_config.read(together)[0] if together else mesh_config.MeshConfig()
+        if mesh is not None:
+            self.settings = replace(self.settings, mesh=mesh)
 
     async def _take_config(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -149,10 +167,6 @@ async def followed(
     async with background(*(one.run() for one in followers)):
         await asyncio.gather(*(one.synced.wait() for one in followers))
         yield
-
-
-def _mesh_name(revision: str) -> str:
-    return mesh_config.NAME if revision == "default" else f"{mesh_config.NAME}-{revision}"
 
 
 def _config_map_of(change: Change) -> ConfigMap:

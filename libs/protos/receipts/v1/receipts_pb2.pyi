@@ -65,12 +65,19 @@ Global___ListRequest: _TypeAlias = ListRequest  # noqa: Y015
 class GetStandingRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    REFS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Resources of which it is wanted how the proxies stand that they concern."""
+
     def __init__(
         self,
+        *,
+        refs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refs", b"refs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -84,6 +91,8 @@ class Standing(_message.Message):
     SYNCED_FIELD_NUMBER: _builtins.int
     REJECTING_FIELD_NUMBER: _builtins.int
     TAKEN_OVER_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     connected: _builtins.int
     """Proxies that are connected now."""
     synced: _builtins.int
@@ -92,6 +101,12 @@ class Standing(_message.Message):
     """Those of them whose latest answer was a refusal."""
     taken_over: _builtins.float
     """When the whole mesh was last taken over from discovery: seconds since the epoch, 0 for never."""
+    joined: _builtins.int
+    """Grows whenever a proxy connects."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefStanding]:
+        """Of the resources that were asked about, those that concern a proxy that is connected now."""
+
     def __init__(
         self,
         *,
@@ -99,14 +114,54 @@ class Standing(_message.Message):
         synced: _builtins.int = ...,
         rejecting: _builtins.int = ...,
         taken_over: _builtins.float = ...,
+        joined: _builtins.int = ...,
+        resources: _abc.Iterable[Global___RefStanding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected", "rejecting", b"rejecting", "synced", b"synced", "taken_over", b"taken_over"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected", "joined", b"joined", "rejecting", b"rejecting", "resources", b"resources", "synced", b"synced", "taken_over", b"taken_over"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Standing: _TypeAlias = Standing  # noqa: Y015
+
+@_typing.final
+class RefStanding(_message.Message):
+    """How the proxies stand that have something which a resource led to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    CONCERNED_FIELD_NUMBER: _builtins.int
+    SYNCED_FIELD_NUMBER: _builtins.int
+    REJECTING_FIELD_NUMBER: _builtins.int
+    REJECTIONS_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    concerned: _builtins.int
+    synced: _builtins.int
+    """Those of them that have accepted everything they were sent, but for what others are to blame for."""
+    rejecting: _builtins.int
+    """Those of them that refuse something for which the resource is to blame."""
+    @_builtins.property
+    def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
+        """The first of these."""
+
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        concerned: _builtins.int = ...,
+        synced: _builtins.int = ...,
+        rejecting: _builtins.int = ...,
+        rejections: _abc.Iterable[Global___Rejection] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concerned", b"concerned", "ref", b"ref", "rejecting", b"rejecting", "rejections", b"rejections", "synced", b"synced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefStanding: _TypeAlias = RefStanding  # noqa: Y015
 
 @_typing.final
 class ReceiptList(_message.Message):

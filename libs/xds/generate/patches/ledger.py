@@ -12,7 +12,7 @@ from libs.proxy.scope import OutboundScope
 from libs.xds.generate.patches import values
 from libs.xds.generate.patches.merge import merge
 from libs.xds.generate.patches.values import Misfit
-from libs.xds.types import CLUSTER, EXTENSION, LISTENER, ROUTE, Outcome
+from libs.xds.types import BOOTSTRAP, CLUSTER, EXTENSION, LISTENER, ROUTE, Outcome
 
 M = TypeVar("M", bound=Message)
 
@@ -30,6 +30,7 @@ _TARGETS = {
     | _ROUTES,  # those of inbound listeners stand in the listener
     ROUTE: _ROUTES,
     EXTENSION: frozenset({"EXTENSION_CONFIG"}),
+    BOOTSTRAP: frozenset({"BOOTSTRAP"}),
 }
 
 

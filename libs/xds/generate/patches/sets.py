@@ -1,11 +1,12 @@
-"""Sets of resources after all patches: the one entry of this room."""
+"""Sets of resources after all patches: the only entry of this room."""
 
 from collections.abc import Callable, Iterable, Mapping
 
 from libs.proxy.scope import ProxyScope
-from libs.xds.generate.patches import clusters, extension_configs, listeners, routes
+from libs.xds.generate.patches import bootstrap, clusters, extension_configs, listeners, routes
 from libs.xds.generate.patches.ledger import Ledger
 from libs.xds.types import (
+    BOOTSTRAP,
     CLUSTER,
     EXTENSION,
     LISTENER,
@@ -33,3 +34,12 @@ def patched(scope: ProxyScope, type_url: str, resources: Iterable[NamedResource]
         return resource_set(type_url, resources)
     ledger = Ledger(sets, scope.outbound)
     return resource_set(type_url, apply(ledger, resources), outcomes=ledger.outcomes(type_url))
+
+
+def bootstrap_set(scope: ProxyScope) -> ResourceSet:
+    """Return what patches lay over the bootstrap of a proxy; empty for nearly all."""
+    sets = scope.inbound.patches
+    if not sets:
+        return resource_set(BOOTSTRAP, ())
+    ledger = Ledger(sets, scope.outbound)
+    return resource_set(BOOTSTRAP, bootstrap.apply(ledger), outcomes=ledger.outcomes(BOOTSTRAP))

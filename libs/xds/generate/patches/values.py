@@ -11,6 +11,7 @@ from functools import lru_cache
 from importlib import import_module
 
 import msgspec
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain, ListenerFilter
@@ -34,6 +35,7 @@ MESSAGES: Mapping[str, type[Message]] = {
     "HTTP_ROUTE": Route,
     "CLUSTER": Cluster,
     "EXTENSION_CONFIG": TypedExtensionConfig,
+    "BOOTSTRAP": Bootstrap,
 }
 """What a patch's value is, by what it applies to."""
 

@@ -388,6 +388,13 @@ def test_interception_is_what_the_pod_asks_for() -> None:
     assert flags["-o"] == "6379,5432"
     assert flags["-c"] == "eth1,net+"
     assert flags["-k"] == "tap0"
+    assert (flags["-p"], flags["-z"]) == ("15001", "15006")
+
+
+def test_rules_lead_to_where_the_proxies_of_the_mesh_listen() -> None:
+    mesh = MeshConfig(proxy_listen_port=16001, proxy_inbound_listen_port=16006)
+    args = result(pod(), mesh=mesh)["spec"]["initContainers"][0]["args"]
+    assert args[1:5] == ["-p", "16001", "-z", "16006"]
 
 
 def test_a_thousand_containers_and_none() -> None:

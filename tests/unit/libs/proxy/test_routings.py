@@ -27,6 +27,19 @@ def test_private_comes_first_then_exported_then_public_and_the_oldest_among_each
     assert [row.name for row in index.seen_from("c")] == ["old", "new"]
 
 
+def test_what_is_said_of_others_hosts_holds_at_home_only() -> None:
+    mine, theirs = "mine.evil.svc.cluster.local", HOST
+    both = routing("both", mine, theirs, namespace="evil", others=(theirs,))
+    only = routing("only", theirs, namespace="evil", others=(theirs,), export_to=("*",))
+    sent = routing("sent", theirs, namespace="evil", others=(theirs,), export_to=("a",))
+    hidden = routing("hidden", theirs, namespace="evil", others=(theirs,), export_to=("~",))
+    index = RoutingIndex([both, only, sent, hidden], ("*",))
+    assert [(row.name, row.hosts) for row in index.seen_from("a")] == [("both", (mine,))]
+    at_home = [("both", (mine, theirs)), ("only", (theirs,))]
+    assert [(row.name, row.hosts) for row in index.seen_from("evil")] == at_home
+    assert index.seen_from("a")[0] is index.seen_from("b")[0]
+
+
 def test_equally_old_routings_go_by_name() -> None:
     index = RoutingIndex([routing("b", HOST), routing("a", HOST)], ("*",))
     assert [row.name for row in index.seen_from("x")] == ["a", "b"]

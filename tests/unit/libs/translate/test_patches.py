@@ -22,7 +22,7 @@ def test_equal_values_are_equal_whatever_the_order_of_their_keys() -> None:
 
 def test_a_patch_keeps_its_place_when_others_have_no_effect() -> None:
     row = patch_set("""
-        - {applyTo: BOOTSTRAP, patch: {operation: MERGE, value: {}}}
+        - {applyTo: CLUSTER, match: {context: WAYPOINT, waypoint: {}}, patch: {operation: REMOVE}}
         - {applyTo: CLUSTER, patch: {operation: REMOVE}}
         """)
     assert [(patch.index, patch.target) for patch in row.patches] == [(1, "CLUSTER")]
@@ -31,11 +31,9 @@ def test_a_patch_keeps_its_place_when_others_have_no_effect() -> None:
 def test_what_has_no_effect_is_said() -> None:
     spec = """
         configPatches:
-        - {applyTo: BOOTSTRAP, patch: {operation: MERGE, value: {}}}
         - {applyTo: CLUSTER, match: {context: WAYPOINT}, patch: {operation: REMOVE}}
         - {applyTo: CLUSTER, match: {context: ANY}, patch: {operation: REMOVE}}
         """
     assert problems(spec) == [
-        ("spec.configPatches[0].applyTo", "warning"),
-        ("spec.configPatches[1].match", "warning"),
+        ("spec.configPatches[0].match", "warning"),
     ]

@@ -3,6 +3,8 @@ import json
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 
 # Any in a bootstrap is found by its type, which has to be loaded.
+from envoy.extensions.compression.gzip.compressor.v3 import gzip_pb2  # noqa: F401
+from envoy.extensions.filters.http.compressor.v3 import compressor_pb2  # noqa: F401
 from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2,  # noqa: F401

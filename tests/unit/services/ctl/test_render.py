@@ -47,7 +47,7 @@ def names(found: dict[str, Any], kind: str) -> list[str]:
 
 def test_everything_that_a_proxy_gets_is_shown_as_envoy_shows_it() -> None:
     found = shown(FILES)
-    assert set(found) == {*KINDS, "sources", "problems"}
+    assert set(found) == {*KINDS, "bootstrap", "sources", "problems"}
     assert {"clusters", "listeners", "routes", "endpoints", "extensions"} == set(KINDS)
     assert "outbound|80||web.shop.svc.cluster.local" in names(found, "clusters")
     assert "virtualOutbound" in names(found, "listeners")

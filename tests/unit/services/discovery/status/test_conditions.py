@@ -8,13 +8,13 @@ from libs.api import reasons
 from libs.api.problem import Problem, Severity
 from libs.model.ids import Ref
 from libs.protos.receipts.v1.receipts_pb2 import Standing
-from services.discovery.status.conditions import MAX_TOLD, conditions
+from services.discovery.status.conditions import MAX_TOLD, conditions, says_the_same
 from services.discovery.status.progress import Progress, Share
 from services.discovery.status.subjects import Conditions, Subject
 
 REF = Ref("VirtualService/shop/routes")
 NOW = 86_400.0
-NOBODY = "it concerns no proxy that was connected then; others have it from when they connected"
+NOBODY = "it concerns no proxy that is connected; one that connects gets it with everything else"
 
 
 def subject(*before: dict[str, object], generation: int = 2) -> Subject:
@@ -143,3 +143,55 @@ def test_conditions_of_others_are_left_alone_and_come_first() -> None:
     assert found[0] is other
     again = conditions(subject(*found), (), Progress((share(1),)), now=NOW + 60)
     assert again == found
+
+
+def _programmed(before: int, now: int, *, pending: int = 0) -> str:
+    """Return the message that stands after proxies have come or gone."""
+    was = conditions(subject(), (), Progress((share(before),)), now=NOW)
+    then = Progress((share(now, pending=pending),))
+    return str(_of(conditions(subject(*was), (), then, now=NOW), "Programmed")["message"])
+
+
+def test_the_first_proxy_that_a_resource_concerns_is_told() -> None:
+    assert _programmed(0, 1) == "1 of 1 proxy acknowledged"
+    assert _programmed(1, 0) == NOBODY
+
+
+def test_more_proxies_are_told_when_they_have_doubled_and_fewer_when_halved() -> None:
+    told = {now: _programmed(10, now) for now in (6, 10, 11, 19)}
+    assert set(told.values()) == {"10 of 10 proxies acknowledged"}
+    assert _programmed(10, 20) == "20 of 20 proxies acknowledged"
+    assert _programmed(10, 5) == "5 of 5 proxies acknowledged"
+
+
+def test_a_fleet_that_grows_proxy_by_proxy_costs_a_few_writes() -> None:
+    found, writes = subject(), 0
+    for number in range(1001):
+        wanted = conditions(found, (), Progress((share(number),)), now=NOW)
+        writes += wanted != found.conditions
+        found = subject(*wanted)
+    assert writes == 11
+
+
+def test_who_came_later_and_has_yet_to_answer_changes_nothing() -> None:
+    assert _programmed(10, 8, pending=3) == "10 of 10 proxies acknowledged"
+
+
+def test_who_came_later_and_refuses_is_told_at_once() -> None:
+    was = conditions(subject(), (), Progress((share(10),)), now=NOW)
+    refusing = Progress((share(10, refusals=("a.shop: bad",)),))
+    found = _of(conditions(subject(*was), (), refusing, now=NOW), "Programmed")
+    assert (found["status"], found["message"]) == (
+        "False",
+        "1 of 11 proxies refuse it: a.shop: bad",
+    )
+    mended = conditions(subject(found), (), Progress((share(11),)), now=NOW)
+    assert _of(mended, "Programmed")["message"] == "11 of 11 proxies acknowledged"
+
+
+def test_another_number_of_proxies_is_nothing_that_anybody_waits_for() -> None:
+    few = conditions(subject(), (), Progress((share(1),)), now=NOW)
+    many = conditions(subject(*few), (), Progress((share(5),)), now=NOW)
+    assert few != many
+    assert says_the_same(few, many)
+    assert not says_the_same(few, conditions(subject(*few), [problem()], Progress(), now=NOW))

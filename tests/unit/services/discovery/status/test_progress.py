@@ -1,7 +1,7 @@
 """What counts as a replica's word about a resource."""
 
 from libs.model.ids import Ref
-from libs.protos.receipts.v1.receipts_pb2 import Receipt, Rejection, Standing
+from libs.protos.receipts.v1.receipts_pb2 import Receipt, RefStanding, Rejection, Standing
 from services.discovery.status.progress import ProgressBook, Share
 
 ONE, TWO = Ref("VirtualService/shop/one"), Ref("VirtualService/shop/two")
@@ -94,3 +94,78 @@ def test_what_has_gone_is_forgotten() -> None:
     desk.book.receipt("a", receipt(ONE, TWO))
     desk.book.forget([ONE])
     assert desk.book.replicas["a"].keys() == {TWO}
+
+
+def looked(reference: Ref, concerned: int, synced: int, **more: object) -> Standing:
+    one = RefStanding(ref=reference, concerned=concerned, synced=synced, **more)  # type: ignore[arg-type]
+    return Standing(connected=9, synced=9, joined=9, resources=[one])
+
+
+def test_who_connects_later_counts_when_one_has_looked() -> None:
+    desk = Desk()
+    desk.book.open("a")
+    desk.book.receipt("a", receipt(ONE, TWO))
+    desk.noted.clear()
+    desk.book.looked("a", looked(ONE, 3, 2), desk.book.shares("a", [ONE, TWO]))
+    assert desk.noted == [ONE, TWO]
+    assert (desk.share(ONE).acknowledged, desk.share(ONE).pending) == (2, 1)
+    desk.noted.clear()
+    desk.book.looked("a", looked(ONE, 3, 2), desk.book.shares("a", [ONE, TWO]))
+    assert desk.noted == []  # nothing new
+
+
+def test_a_refusal_counts_until_it_is_taken_back() -> None:
+    desk = Desk()
+    desk.book.open("a")
+    words = Rejection(proxy="web-1.shop", text="bad", sources=[ONE])
+    desk.book.receipt("a", receipt(ONE, rejected=1, rejections=[words]))
+    refusing = looked(ONE, 2, 1, rejecting=1, rejections=[words])
+    desk.book.looked("a", refusing, desk.book.shares("a", [ONE]))
+    assert desk.share(ONE).refusals == ("web-1.shop: bad",)
+    desk.book.looked("a", looked(ONE, 2, 2), desk.book.shares("a", [ONE]))
+    assert (desk.share(ONE).acknowledged, desk.share(ONE).rejected) == (2, 0)
+
+
+def test_a_look_says_nothing_of_what_came_after_it_or_is_on_its_way() -> None:
+    desk = Desk()
+    desk.book.open("a")
+    desk.book.receipt("a", receipt(ONE, acknowledged=5))
+    asked = desk.book.shares("a", [ONE, TWO])
+    desk.book.receipt("a", receipt(ONE, generation=2, acknowledged=1))
+    desk.book.looked("a", looked(ONE, 5, 5), asked)
+    assert desk.share(ONE, 2).acknowledged == 1
+    desk.book.receipt("a", Receipt(causes=[TWO], generations=[1], pending=1))
+    desk.book.looked("a", looked(TWO, 5, 5), desk.book.shares("a", [TWO]))
+    assert desk.share(TWO).pending == 1
+    desk.book.looked("a", looked(ONE, 7, 7), desk.book.shares("a", [ONE]))
+    desk.book.receipt("a", receipt(ONE, generation=2, acknowledged=3))
+    assert desk.share(ONE, 2).acknowledged == 3
+
+
+def test_a_look_says_nothing_of_a_generation_that_the_replica_has_not_seen() -> None:
+    desk = Desk()
+    desk.book.open("a")
+    desk.book.receipt("a", receipt(ONE, acknowledged=5))
+    desk.book.looked("a", looked(ONE, 5, 5), desk.book.shares("a", [ONE]))
+    assert desk.book.of(ONE, 2, 0.0).waiting == 1
+
+
+def test_a_replica_that_does_not_tell_counts_as_a_whole() -> None:
+    desk = Desk()
+    desk.book.open("a")
+    old = Standing(connected=2, synced=2, taken_over=10.0)
+    desk.book.looked("a", old, desk.book.shares("a", [ONE]))
+    assert desk.book.of(ONE, 1, 5.0).standing[0].synced == 2
+
+
+def test_a_fleet_that_is_away_changes_nothing_and_one_that_moved_does() -> None:
+    desk = Desk()
+    desk.book.open("a")
+    desk.book.receipt("a", receipt(ONE, acknowledged=3))
+    away = Standing(joined=9)
+    desk.book.looked("a", away, desk.book.shares("a", [ONE]))
+    assert desk.share(ONE).acknowledged == 3
+    desk.book.open("b")
+    desk.book.stands("b", Standing(connected=3, joined=3))
+    desk.book.looked("a", away, desk.book.shares("a", [ONE]))
+    assert desk.share(ONE).acknowledged == 0

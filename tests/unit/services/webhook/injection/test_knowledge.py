@@ -52,6 +52,24 @@ async def test_the_mesh_s_settings() -> None:
     assert told.of.settings.mesh.trust_domain is None
 
 
+async def test_settings_of_a_revision_lie_above_those_that_revisions_share() -> None:
+    of = Knowledge(SYSTEM, "canary", lambda *_: None, shared_mesh_config="shared")
+    fields = [collection.field_selector for collection, _ in of.sources]
+    assert fields[2:4] == ["metadata.name=istio-canary", "metadata.name=shared"]
+    take = of.sources[2][1]
+
+    async def say(name: str, text: str | None) -> str | None:
+        raw = None if text is None else {"data": {"mesh": text}}
+        await take([_change(SYSTEM, name, raw)])
+        return of.settings.mesh.trust_domain
+
+    assert await say("shared", "trustDomain: shared.example") == "shared.example"
+    assert await say("istio-canary", "trustDomain: own.example") == "own.example"
+    assert await say("shared", "trustDomain: [") == "own.example"
+    assert await say("istio-canary", None) == "shared.example"
+    assert await say("shared", None) is None
+
+
 async def test_the_injector_s_settings() -> None:
     told = Told()
     await told.text(3, "config", "policy: disabled")
