@@ -40,7 +40,6 @@ DISCOVERY_CACHE = Counter(
 STATUS_WRITES = Counter(
     "seine_discovery_status_writes", "Writes of resources' conditions.", ["outcome"]
 )
-<<<<<<< HEAD
 REGISTRATIONS = Counter("auto_registration_success", "Machines that were registered.")
 REGISTRATION_UPDATES = Counter(
     "auto_registration_updates", "Registered machines that connected again, or elsewhere."
@@ -54,10 +53,9 @@ REGISTRATION_ERRORS = Counter(
 )
 MACHINES_LEFT_OUT = Counter(
     "seine_machines_left_out", "Machines not registered because their group has too many."
-=======
+)
 STATUS_LOOKS = Counter(
     "seine_discovery_status_looks", "Looks at all proxies, because there are others than before."
->>>>>>> main
 )
 STATUS_REPLICAS = Gauge(
     "seine_discovery_status_replicas", "Replicas of config-push that the leader follows."

@@ -27,8 +27,16 @@ ISTIOD = f"istiod.{SYSTEM}.svc"
 class KubeApps:
     """A running control plane."""
 
-    def __init__(self, ca: ClusterCa, push: push_app.Bound, client: Client) -> None:
+    def __init__(
+        self,
+        ca: ClusterCa,
+        push: push_app.Bound,
+        client: Client,
+        *,
+        discovery: discovery_app.Bound,
+    ) -> None:
         self.ca = ca
+        self.discovery = discovery
         self.push = push
         self.client = client
 
@@ -108,7 +116,7 @@ async def kube_apps(
             )
             async with push_app.running(push) as bound:
                 await _ready(bound.monitoring)
-                yield KubeApps(ca, bound, client)
+                yield KubeApps(ca, bound, client, discovery=found)
 
 
 async def _tokens(client: Client, folder: Path, accounts: Sequence[str]) -> list[Path]:

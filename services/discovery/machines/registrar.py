@@ -223,14 +223,14 @@ class Registrar:
 
     def _hold(self, place: Place, seconds: float) -> None:
         self._held[place] = self._clock.monotonic() + seconds
+        self._again(place, seconds)
 
     def _is_held(self, place: Place) -> bool:
         left = self._held.get(place, 0.0) - self._clock.monotonic()
         if left <= 0:
             self._held.pop(place, None)
             return False
-        self._again(place, left)
-        return True
+        return True  # and is due then
 
     def _again(self, place: Place, seconds: float) -> None:
         self._due[place] = self._clock.monotonic() + seconds

@@ -122,6 +122,25 @@ async def test_a_refusal_is_kept_shortly_and_each_token_has_its_own(clock: Virtu
     assert (await reviewer.review(shown)).pod == "web-1"
 
 
+async def test_a_token_without_a_pod_is_good_for_accounts_of_machines(clock: VirtualClock) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def for_machines(namespace: str, account: str) -> bool:
+        asked.append((namespace, account))
+        return allowed
+
+    allowed, shown = False, token(clock)
+    server = Server(lambda: user(extra={}))
+    with pytest.raises(TokenRefusedError, match="not bound to a pod"):
+        await Reviewer(server, clock=clock).review(shown)
+    with pytest.raises(TokenRefusedError, match="not bound to a pod"):
+        await Reviewer(server, clock=clock, for_machines=for_machines).review(shown)
+    allowed = True
+    found = await Reviewer(server, clock=clock, for_machines=for_machines).review(shown)
+    assert (found.namespace, found.service_account, found.pod) == ("shop", "bob", "")
+    assert asked == [("shop", "bob")] * 2
+
+
 @pytest.mark.parametrize("error", [UnreachableError("x"), ServerError(500, "x", "x")])
 async def test_no_answer_is_neither_a_yes_nor_a_no(error: KubeError, clock: VirtualClock) -> None:
     def fail() -> None:
