@@ -52,6 +52,7 @@ from libs.api.validate.mesh_parts import (
     check_inbound_retries,
     check_label_selectors,
     check_mesh_tls,
+    check_roots,
     check_service_settings,
     check_tls_defaults,
 )
@@ -174,21 +175,19 @@ class MeshConfig(Message, frozen=True):
     extension_providers: tuple[ExtensionProvider, ...] | None = None
 
 
-NOT_READ = frozenset(
-    {
-        "ca",
-        "caCertificates",
-        "certificates",
-        "configSources",
-        "enableTracing",
-        "hboneIdleTimeout",
-        "hboneListenPort",
-        "serviceScopeConfigs",
-        "serviceSettings",
-        "verifyCertificateAtClient",
-    }
-)
-"""Fields of MeshConfig that have no effect here yet."""
+_AMBIENT = "proxies stand beside their workloads here: there is no ambient mode"
+NOT_READ = {
+    "ca": "the mesh's own CA signs; agents can be sent to another one by CA_ADDR",
+    "certificates": "deprecated, and nothing of Istio's reads it any more: use cert-manager",
+    "configSources": "configuration comes from the API server, or from a folder of manifests",
+    "enableTracing": "name a tracer in a Telemetry, or in defaultProviders",
+    "hboneIdleTimeout": _AMBIENT,
+    "hboneListenPort": _AMBIENT,
+    "serviceScopeConfigs": _AMBIENT,
+    "verifyCertificateAtClient": "deprecated, and nothing of Istio's reads it any more: clients "
+    "verify servers unless they are told insecureSkipVerify",
+}
+"""Fields of MeshConfig that have no effect here, and why."""
 
 _PLACE = ((None, "data"), KEY)
 
@@ -214,10 +213,11 @@ def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
 
 
 def _warn(raw: Raw, report: Report) -> None:
-    """Warn of each field that has no effect yet."""
+    """Warn of each field that has no effect."""
     for name, value in raw.items():
-        if value is not None and camel(name) in NOT_READ:
-            text = f"{name[:100]} is not supported yet, and has no effect"
+        why = NOT_READ.get(camel(name))
+        if value is not None and why:
+            text = f"has no effect: {why}"
             report.warning((_PLACE, name), reasons.UNSUPPORTED_FIELD, text)
 
 
@@ -272,8 +272,13 @@ def _check_policies(config: MeshConfig, report: Report) -> None:
     check_tls_defaults(config.tls_defaults, (_PLACE, "tlsDefaults"), report)
     place = (_PLACE, "defaultTrafficPolicy")
     check_default_policy(config.default_traffic_policy, place, report)
+    check_roots(config.ca_certificates, (_PLACE, "caCertificates"), report)
     place = (_PLACE, "serviceEntryVisibility")
     check_entry_visibility(config.service_entry_visibility, place, report)
+    for index, it in enumerate(config.ca_certificates or ()):
+        for at, domain in enumerate(it.trust_domains):
+            named = ((((_PLACE, "caCertificates"), index), "trustDomains"), at)
+            _check_trust_domain(domain, named, report)
     check_service_settings(config.service_settings, (_PLACE, "serviceSettings"), report)
     check_label_selectors(config.discovery_selectors, (_PLACE, "discoverySelectors"), report)
     for field_name, port in (

@@ -60,6 +60,11 @@ UNKNOWN_VERSION = _reason("UnknownVersion", "The kind is not served in this vers
 UNSUPPORTED_KIND = _reason(
     "UnsupportedKind", "The kind is Istio's or the Gateway API's, but not done yet."
 )
+OUTDATED_DEFINITION = _reason(
+    "OutdatedDefinition",
+    "The CRD is of a release of the Gateway API that Istio passes by.",
+    any="0176",
+)
 
 # Reading its fields
 UNKNOWN_FIELD = _reason("UnknownField", "The kind has no such field.")
@@ -147,6 +152,10 @@ PATCH_MISFIT = _reason(
 PATCH_WITHOUT_EFFECT = _reason(
     "PatchWithoutEffect", "A patch matches nothing of what a proxy gets."
 )
+PATCH_REFUSED = _reason("PatchRefused", "Envoy refuses what a patch makes.")
+PATCH_NOT_IN_FORCE = _reason(
+    "PatchNotInForce", "A patch of a bootstrap waits for the next start of its proxy."
+)
 SELECTS_NOTHING = _reason(
     "SelectsNothing",
     "No workload carries the labels that are asked for.",
@@ -164,6 +173,23 @@ SEVERAL_DEFAULTS = _reason(
     "Several resources are for all workloads of the namespace, where one may be.",
     Sidecar="0111",
     Telemetry="0160",
+)
+INTERNAL_GATEWAY = _reason(
+    "InternalGateway",
+    "The Gateway is made for one of the Gateway API, under a name that may change.",
+    any="0165",
+)
+UNKNOWN_REGISTRY = _reason(
+    "UnknownRegistry", "A network of the mesh names a cluster that nobody knows.", any="0126"
+)
+NEGATIVE_STATUS = _reason(
+    "NegativeStatus", "A controller has written that something is not so.", any="0171"
+)
+UNRESTRICTED_FETCH = _reason(
+    "UnrestrictedFetch",
+    "Keys are fetched from wherever a namespace's user says, this machine and private networks "
+    "included.",
+    any="0175",
 )
 HOST_NOT_AT_GATEWAY = _reason(
     "HostNotAtGateway", "No server of the Gateway has this host.", any="0132"

@@ -1,7 +1,8 @@
-"""Secret: Kubernetes' kind, of which the mesh reads certificates, keys and roots, and nothing else.
+"""Secret: Kubernetes' kind, of which the mesh reads certificates, keys and roots, and little else.
 
-The contents show in nothing that prints the object. Values are base64 here as they are in manifests
-and over the API, and are only decoded for whoever may have them.
+Of the type for that alone it reads who one is to registries of images, too. The contents show in
+nothing that prints the object. Values are base64 here as they are in manifests and over the API,
+and are only decoded for whoever may have them.
 """
 
 import binascii
@@ -12,6 +13,10 @@ from libs.api.resource import Resource
 
 _NEVER = frozenset({"helm.sh/release.v1", "kubernetes.io/service-account-token"})
 """Types that are none of a gateway's business, whatever their keys are called."""
+
+
+REGISTRY_KEY = ".dockerconfigjson"
+_REGISTRY_TYPE = "kubernetes.io/dockerconfigjson"
 
 
 class Secret(Resource, frozen=True):
@@ -32,6 +37,11 @@ class Secret(Resource, frozen=True):
         if self.type in _NEVER:
             return b""
         return next(filter(None, map(self._content, keys)), b"")
+
+    @property
+    def registry(self) -> bytes:
+        """Who one is to registries of images, in JSON, or nothing."""
+        return self._content(REGISTRY_KEY) if self.type == _REGISTRY_TYPE else b""
 
     def _content(self, key: str) -> bytes:
         if key in self.string_data:

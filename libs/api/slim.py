@@ -34,7 +34,7 @@ from libs.api.kubernetes import (
 )
 from libs.api.resource import Metadata, OwnerReference, Part, Resource
 from libs.api.scalars import Timestamp
-from libs.api.secret import Secret
+from libs.api.secret import REGISTRY_KEY, Secret
 
 MAX_SHARED = 4096
 """Sets of labels that are remembered; beyond that all are forgotten, which costs some memory."""
@@ -43,7 +43,7 @@ _OURS = ("istio.io/", "seine.io/", "ingress")
 """Parts of the names of annotations that the mesh reads."""
 _CREDENTIALS = frozenset(
     {"tls.crt", "tls.key", "ca.crt", "ca.crl", "tls.ocsp-staple", "cert", "key", "cacert", "crl"}
-)
+) | {REGISTRY_KEY}
 """Keys of Secrets that are read; passwords of others are not even kept."""
 _READY = "Ready"
 

@@ -53,9 +53,6 @@ TEMPLATES: Mapping[str, Callable[[Scene], Fragment]] = {
     words.GATEWAY_TEMPLATE: gateway,
 }
 
-NOT_YET = frozenset({"grpc-simple", "grpc-agent", "waypoint", "kube-gateway"})
-"""Istio's other templates."""
-
 
 def _proxy(scene: Scene, role: str) -> dict[str, Any]:
     values = scene.settings.config.values.global_

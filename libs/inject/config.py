@@ -55,6 +55,8 @@ class InjectorConfig(Struct, frozen=True, kw_only=True):
     default_templates: tuple[str, ...] = (words.SIDECAR_TEMPLATE,)
     aliases: Mapping[str, tuple[str, ...]] = {}
     templates: Mapping[str, Template] = {}
+    refused: Mapping[str, str] = {}
+    """Why templates are not there that are written, by their names."""
     values: Values = Values()
     raw_values: Mapping[str, Any] = {}
     """The values as they are written, for users' templates."""
@@ -71,6 +73,7 @@ def read(resource: ConfigMap) -> tuple[InjectorConfig, list[Problem]]:
     raw_values = _mapping(resource, VALUES_KEY, report)
     written = _read(_Written, _mapping(resource, CONFIG_KEY, report), (_DATA, CONFIG_KEY), report)
     values = _read(Values, raw_values, (_DATA, VALUES_KEY), report)
+    templates, refused = _templates(written.templates, report)
     config = InjectorConfig(
         policy=written.policy,
         always=written.always_inject_selector,
@@ -78,7 +81,8 @@ def read(resource: ConfigMap) -> tuple[InjectorConfig, list[Problem]]:
         injected_annotations=written.injected_annotations,
         default_templates=written.default_templates or (words.SIDECAR_TEMPLATE,),
         aliases=written.aliases,
-        templates=_templates(written.templates, report),
+        templates=templates,
+        refused=refused,
         values=values,
         raw_values=raw_values,
     )
@@ -99,13 +103,24 @@ def _mapping(resource: ConfigMap, key: str, report: Report) -> dict[str, Any]:
     return {}
 
 
-def _templates(texts: Mapping[str, str], report: Report) -> dict[str, Template]:
-    found = {}
+def _templates(
+    texts: Mapping[str, str], report: Report
+) -> tuple[dict[str, Template], dict[str, str]]:
+    """Return what can be used, and why the others cannot.
+
+    For Istio's own templates there are built-in ones: who brings a cluster's ConfigMap along need
+    not take them out.
+    """
+    found, refused = {}, {}
     for name, text in sorted(texts.items()):
         template, wrong = compiled(text)
+        path = (((_DATA, CONFIG_KEY), "templates"), name)
         if template is not None:
             found[name] = template
+        elif name in words.ISTIO_TEMPLATES:
+            said = f"the built-in template is used instead of this one: {wrong}"
+            report.warning(path, reasons.UNSUPPORTED_FIELD, said)
         else:
-            path = (((_DATA, CONFIG_KEY), "templates"), name)
+            refused[name] = wrong
             report.error(path, reasons.UNSUPPORTED_FIELD, wrong)
-    return found
+    return found, refused

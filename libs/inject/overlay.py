@@ -55,11 +55,17 @@ def fragments(scene: Scene, report: Report) -> list[Fragment]:
         elif name in builtin.TEMPLATES:
             found.append(builtin.TEMPLATES[name](scene))
         else:
-            known = ", ".join(sorted({*builtin.TEMPLATES, *scene.settings.config.templates}))
-            missing = "is not supported yet" if name in builtin.NOT_YET else "is not there"
-            text = f"the template {name[:100]!r} {missing}; there are {known}"
+            text = _missing(name, scene.settings.config)
             report.error(_PLACE, reasons.INVALID_ANNOTATION, text)
     return found
+
+
+def _missing(name: str, config: InjectorConfig) -> str:
+    if wrong := config.refused.get(name):
+        return f"the template {name[:100]!r} of the injector's ConfigMap is refused: {wrong}"
+    known = ", ".join(sorted({*builtin.TEMPLATES, *config.templates}))
+    missing = "is not supported yet" if name in words.NOT_YET else "is not there"
+    return f"the template {name[:100]!r} {missing}; there are {known}"
 
 
 def _data(scene: Scene) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def overlaid(pod: Mapping[str, Any], pieces: Iterable[Fragment]) -> Overlaid:
     """Return `pod` with `pieces` laid over it in turn."""
     layer: dict[str, Any] = {}
     for piece in pieces:
-        layer = merged(layer, piece)
+        layer = merged(layer, _placed(piece, layer))
     made = _made(layer)
     bare, overrides = _apart(pod, made)
     found = merged(bare, layer)
@@ -98,6 +104,27 @@ def overlaid(pod: Mapping[str, Any], pieces: Iterable[Fragment]) -> Overlaid:
         for container in declared:
             found["spec"] = _over(found["spec"], container)
     return Overlaid(found, overrides)
+
+
+def _placed(piece: Fragment, layer: Fragment) -> Fragment:
+    """Return `piece` with containers in the lists where containers of their names are already.
+
+    Whether the proxy is native decides where it stands; users' templates need not know.
+    """
+    spec, known = piece.get("spec") or {}, layer.get("spec") or {}
+    found: dict[str, list[Any]] = {}
+    for field in CONTAINERS:
+        for one in spec.get(field) or ():
+            found.setdefault(_place(one.get("name"), known) or field, []).append(one)
+    rest = {key: value for key, value in spec.items() if key not in CONTAINERS}
+    return {**piece, "spec": {**rest, **found}} if found else piece
+
+
+def _place(name: object, spec: Mapping[str, Any]) -> str:
+    for field in CONTAINERS:
+        if any(one.get("name") == name for one in spec.get(field) or ()):
+            return field
+    return ""
 
 
 def _made(layer: Fragment) -> set[object]:

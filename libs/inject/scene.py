@@ -127,7 +127,7 @@ def proxy_defaults(
             labels=metadata.get("labels") or {},
             annotations=metadata.get("annotations") or {},
         ),
-        mesh=settings.mesh.default_config,
+        mesh=proxy_settings.of_mesh(settings.mesh),
         configs=settings.proxy_configs,
         root_namespace=settings.mesh.root_namespace or cluster.system_namespace,
     )

@@ -1,10 +1,10 @@
 """Templates: users' own pieces of pods, as YAML with values in it.
 
 A template is YAML that holds a piece of a Pod. Between `{{` and `}}` may stand a value of the pod
-or of the mesh, such as `{{ .ObjectMeta.Namespace }}` or `{{ index .ObjectMeta.Labels "app" }}`. The
-YAML is read first and values are put into its texts afterwards: no value can become structure.
-Conditions, loops and functions of Go's templates are refused, with the expression that was not
-understood.
+or of the mesh, such as `{{ .ObjectMeta.Namespace }}` (see `expressions`). The YAML is read first
+and values are put into its texts afterwards: no value can become structure. An object with the key
+`$when` is there only if its value holds. What else Go's templates have is refused, with what to
+write instead.
 """
 
 import re
@@ -14,48 +14,46 @@ from typing import Any
 from msgspec import Struct
 
 from libs.api import documents
+from libs.inject.expressions import Evaluate, ExpressionError, holds, parsed
 
 MAX_TEXT = 128 * 1024
 MAX_ACTIONS = 500
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
-_FIELD = re.compile(r"(?:\.[A-Za-z_][A-Za-z0-9_]{0,62}){1,8}")
-_INDEX = re.compile(
-    r"index\s+((?:\.[A-Za-z_][A-Za-z0-9_]{0,62}){1,8})\s+(?:\"([^\"`]*)\"|`([^`]*)`)"
-)
 _COMMENT = re.compile(r"/\*.*\*/", re.DOTALL)
 _TOKEN = re.compile(r"seine-value-(\d{1,4})-enlav")
 
-Steps = tuple[str, ...]
+WHEN = "$when"
+"""The key of an object that says whether the object is there."""
+_GONE = object()
 
 
 class Template(Struct, frozen=True):
-    """A piece of a pod with tokens in its texts, and the steps to the value of each token."""
+    """A piece of a pod with tokens in its texts, and what evaluates each token."""
 
     fragment: Mapping[str, Any]
-    values: tuple[Steps, ...] = ()
+    values: tuple[Evaluate, ...] = ()
 
 
 def compiled(text: str) -> tuple[Template | None, str]:
     """Return the template, or None and what is wrong with it."""
     if len(text) > MAX_TEXT:
         return None, f"a template has at most {MAX_TEXT} characters"
-    values: list[Steps] = []
+    values: list[Evaluate] = []
     wrong: list[str] = []
 
     def token(found: re.Match[str]) -> str:
         if _COMMENT.fullmatch(found[1]):
             return ""
-        steps = _steps(found[1])
-        if steps is None or len(values) >= MAX_ACTIONS:
-            wrong.append(found[1])
+        try:
+            values.append(_evaluate(found[1], len(values)))
+        except ExpressionError as error:
+            wrong.append(f"{{{{ {found[1][:100]} }}}}: {error}")
             return ""
-        values.append(steps)
         return f"seine-value-{len(values) - 1}-enlav"
 
     prepared = _ACTION.sub(token, text)
     if wrong:
-        said = f"{{{{ {wrong[0][:100]} }}}} is not supported: only values such as "
-        return None, said + '{{ .ObjectMeta.Name }} and {{ index .ObjectMeta.Labels "app" }} are'
+        return None, wrong[0]
     for document in documents.read(prepared, "")[:1]:
         if document.raw is None:
             first = document.problems[0]
@@ -66,35 +64,25 @@ def compiled(text: str) -> tuple[Template | None, str]:
 
 def render(template: Template, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the piece with its values; what the data does not have is an empty text."""
-    texts = [_look_up(data, steps) for steps in template.values]
-    found = _filled(dict(template.fragment), texts)
+    found = _filled(dict(template.fragment), [evaluate(data) for evaluate in template.values])
     return found if isinstance(found, dict) else {}
 
 
-def _steps(expression: str) -> Steps | None:
-    if _FIELD.fullmatch(expression):
-        return tuple(expression[1:].split("."))
-    if found := _INDEX.fullmatch(expression):
-        return (*found[1][1:].split("."), found[2] if found[2] is not None else found[3])
-    return None
-
-
-def _look_up(data: Mapping[str, Any], steps: Steps) -> Any:  # noqa: ANN401 - JSON
-    at: Any = data
-    for step in steps:
-        if not isinstance(at, Mapping):
-            return ""
-        small = step[:1].lower() + step[1:]  # Go's names of fields are written large
-        at = at.get(step, at.get(small, ""))
-    return "" if at is None else at
+def _evaluate(expression: str, known: int) -> Evaluate:
+    if known >= MAX_ACTIONS:
+        raise ExpressionError(f"a template has at most {MAX_ACTIONS} values")
+    return parsed(expression)
 
 
 def _filled(value: Any, values: list[Any]) -> Any:  # noqa: ANN401 - JSON
     """The reader of YAML bounds the depth."""
     if isinstance(value, dict):
-        return {_text(key, values): _filled(inner, values) for key, inner in value.items()}
+        if WHEN in value and not holds(_filled(value[WHEN], values)):
+            return _GONE
+        filled = ((key, _filled(value[key], values)) for key in value if key != WHEN)
+        return {_text(key, values): inner for key, inner in filled if inner is not _GONE}
     if isinstance(value, list):
-        return [_filled(inner, values) for inner in value]
+        return [one for inner in value if (one := _filled(inner, values)) is not _GONE]
     if not isinstance(value, str):
         return value
     whole = _TOKEN.fullmatch(value)

@@ -31,6 +31,9 @@ OWN_CONTAINERS = frozenset({PROXY, INIT, VALIDATION, "enable-core-dump"})
 
 SIDECAR_TEMPLATE = "sidecar"
 GATEWAY_TEMPLATE = "gateway"
+NOT_YET = frozenset({"grpc-simple", "grpc-agent", "waypoint", "kube-gateway"})
+"""Istio's other templates."""
+ISTIO_TEMPLATES = frozenset({SIDECAR_TEMPLATE, GATEWAY_TEMPLATE}) | NOT_YET
 
 IGNORED_NAMESPACES = frozenset(
     {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}

@@ -24,6 +24,13 @@ class Failure(StrEnum):
     RELOAD = "FAIL_RELOAD"
 
 
+class Pull(StrEnum):
+    """When a module is fetched that was fetched before."""
+
+    EACH_TIME = "Always"
+    ONCE = "IfNotPresent"
+
+
 class Traffic(Struct, frozen=True, gc=False, omit_defaults=True):
     """Traffic that an extension sees. No ports are all ports."""
 
@@ -42,6 +49,9 @@ class Module(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     failure: Failure = Failure.CLOSE
     environment: dict[str, str] = {}
     host_environment: tuple[str, ...] = ()  # variables of the proxy's own
+    pull: Pull = Pull.EACH_TIME
+    generation: int = 0  # of the resource, where a change of it means to fetch again
+    pull_secret: str = ""  # with what registries of images are asked: `<namespace>/<name>`
 
 
 class Extension(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -32,6 +32,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     ref: Ref = Ref("")
     trust_domain: str = "cluster.local"
     trust_domain_aliases: tuple[str, ...] = ()
+    other_trust_domains: tuple[str, ...] = ()  # of other meshes, which may call workloads
     cluster_domain: str = "cluster.local"
     cluster_id: str = "Kubernetes"
     mesh_id: str = "cluster.local"

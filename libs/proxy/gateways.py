@@ -167,7 +167,7 @@ def passes_by_name(server: Server, scoped: ScopedService) -> bool:
     service = scoped.service
     known = service.resolution in {Resolution.ENDPOINTS, Resolution.ORIGINAL}
     return (
-        known
+        (known or any(endpoint.mtls for endpoint in scoped.dns_endpoints))
         and not service.external
         and any(
             host.namespace in {ANY_NAMESPACE, service.namespace}

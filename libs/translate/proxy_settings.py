@@ -12,7 +12,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from libs.api import reasons
+from libs.api.mesh_config import MeshConfig
 from libs.api.networking.proxy_config import ProxyConfig
 from libs.api.problem import Problem
 from libs.api.proxy_defaults import ProxyDefaults
@@ -27,6 +30,16 @@ from libs.translate.state import Derived
 from libs.translate.view import View
 
 Layer = Mapping[str, Any]
+
+
+def of_mesh(config: MeshConfig) -> ProxyDefaults | None:
+    """Return what a mesh says of every proxy: its defaults, and the roots that they trust, too."""
+    roots = [it.pem for it in config.ca_certificates or () if it.pem and not it.cert_signers]
+    defaults = config.default_config
+    if not roots:
+        return defaults
+    known = defaults or ProxyDefaults()
+    return replace(known, ca_certificates_pem=(*known.ca_certificates_pem, *roots))
 
 
 def effective(

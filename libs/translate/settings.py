@@ -52,6 +52,7 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
     plain = {
         "trust_domain": config.trust_domain,
         "trust_domain_aliases": config.trust_domain_aliases,
+        "other_trust_domains": _trusted(config),
         "root_namespace": config.root_namespace,
         "auto_mtls": config.enable_auto_mtls,
         "connect_timeout": config.connect_timeout,
@@ -77,6 +78,12 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
         plain["log_listeners"] = not config.disable_envoy_listener_log
     written = {name: value for name, value in plain.items() if value is not None}
     return written | _policies(config) | _edge(config) | _access_log(config, base)
+
+
+def _trusted(config: api.MeshConfig) -> tuple[str, ...] | None:
+    """Return the trust domains whose roots the mesh trusts, too."""
+    found = (name for it in config.ca_certificates or () for name in it.trust_domains)
+    return tuple(dict.fromkeys(found)) or None
 
 
 def _policies(config: api.MeshConfig) -> dict[str, Any]:

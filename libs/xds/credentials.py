@@ -1,18 +1,23 @@
 """Credentials: the names under which proxies ask for users' certificates, and what they are sent.
 
 The only parser of these names. A proxy is given Secrets of its own, proved namespace; every other
-name is one that does not exist, whether there is such a Secret or not.
+name is one that does not exist, whether there is such a Secret or not. What registries of images
+are asked with is for the agents of those proxies that have an extension of the Secret's namespace
+which names it, and for nobody else, whatever their namespace.
 """
 
 import re
+from collections.abc import Iterable
 
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from msgspec import Struct
 
-from libs.model.ids import ref
-from libs.xds.types import SECRET, NamedResource, ResourceSet, resource, resource_set
+from libs.model.ids import Ref, parse_ref, ref
+from libs.xds.types import SECRET, NamedResource, ResourceSet, field, resource, resource_set
 
 _SCHEME = "kubernetes://"
+_REGISTRY = "image-pull://"
+_EXTENSIONS = frozenset({"WasmPlugin", "TrafficExtension"})
 _ROOTS = "-cacert"
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAMESPACE = re.compile(_LABEL)
@@ -21,11 +26,12 @@ _MAX_NAME = 253
 
 
 class CredentialName(Struct, frozen=True, gc=False):
-    """What a name asks for: certificate and key of a Secret, or with `roots` whom to believe."""
+    """What a name asks for: certificate and key of a Secret, or one of what is noted below."""
 
     namespace: str
     name: str  # of the Secret, without the suffix that asks for roots
-    roots: bool
+    roots: bool  # whom to believe
+    registry: bool = False  # who one is to registries of images
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -34,20 +40,26 @@ class CredentialName(Struct, frozen=True, gc=False):
 
 
 class Material(Struct, frozen=True, gc=False):
-    """What one Secret holds, in PEM; all empty if there is no such Secret."""
+    """What one Secret holds, in PEM or JSON; all empty if there is no such Secret."""
 
     certificate: bytes = b""
     private_key: bytes = b""
     roots: bytes = b""
     revocations: bytes = b""
     ocsp_staple: bytes = b""
+    registry: bytes = b""
 
     def __repr__(self) -> str:
         return "Material(…)"
 
 
 def parse(name: str, namespace: str) -> CredentialName | None:
-    """Return what a proxy of `namespace` may ask for under `name`, or None if that is nothing."""
+    """Return what a proxy of `namespace` may ask for under `name`, or None if that is nothing.
+
+    What is for a registry may be asked for; whether it is given is said by `names_registry`.
+    """
+    if name.startswith(_REGISTRY):
+        return _parse_registry(name.removeprefix(_REGISTRY))
     if not name.startswith(_SCHEME):
         return None
     owner, slash, secret = name.removeprefix(_SCHEME).rpartition("/")
@@ -57,6 +69,35 @@ def parse(name: str, namespace: str) -> CredentialName | None:
         return None
     bare = secret.removesuffix(_ROOTS)
     return CredentialName(namespace, bare, bare != secret) if bare else None
+
+
+def registry_name(secret: str) -> str:
+    """Return the name under which an agent asks for the Secret `<namespace>/<name>`."""
+    return f"{_REGISTRY}{secret}"
+
+
+def names_registry(name: str, wanted: CredentialName, extensions: Iterable[NamedResource]) -> bool:
+    """Tell whether one of `extensions`, of the Secret's own namespace and unpatched, names it."""
+    needle = field(2, name)  # the value of a variable
+    return any(
+        needle in one.body and all(_is_extension(it, wanted.namespace) for it in one.sources)
+        for one in extensions
+        if one.sources
+    )
+
+
+def _is_extension(source: Ref, namespace: str) -> bool:
+    kind, owner, _ = parse_ref(source)
+    return kind in _EXTENSIONS and owner == namespace
+
+
+def _parse_registry(path: str) -> CredentialName | None:
+    owner, slash, secret = path.partition("/")
+    if not slash or not _NAMESPACE.fullmatch(owner):
+        return None
+    if len(secret) > _MAX_NAME or not _NAME.fullmatch(secret):
+        return None
+    return CredentialName(owner, secret, roots=False, registry=True)
 
 
 def certificate(name: str, wanted: CredentialName, found: Material) -> NamedResource | None:
@@ -79,6 +120,15 @@ def roots(name: str, wanted: CredentialName, found: Material) -> NamedResource |
     secret.validation_context.trusted_ca.inline_bytes = found.roots
     if found.revocations:
         secret.validation_context.crl.inline_bytes = found.revocations
+    return _resource(name, wanted.namespace, wanted.name, secret)
+
+
+def registry(name: str, wanted: CredentialName, found: Material) -> NamedResource | None:
+    """Return who one is to registries, in JSON, or None if the Secret does not say it."""
+    if not found.registry:
+        return None
+    secret = Secret(name=name)
+    secret.generic_secret.secret.inline_bytes = found.registry
     return _resource(name, wanted.namespace, wanted.name, secret)
 
 

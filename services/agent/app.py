@@ -41,6 +41,8 @@ from services.agent.health.telling import Telling
 from services.agent.http import server as http_server
 from services.agent.issued import Issued
 from services.agent.launch import Launch, Levels
+from services.agent.modules.door import Door
+from services.agent.modules.pull_secret import PullSecrets
 from services.agent.modules.rewrite import rewritten
 from services.agent.modules.store import Store
 from services.agent.node import downward_labels, node
@@ -180,9 +182,17 @@ class Agent:
         return self._dns is None or self._dns.ready
 
     def _with_modules(self) -> Rewrite:
-        reach = Reach(loopback=self._settings.modules_from_loopback)
+        settings = self._settings
+        insecure = frozenset(filter(None, settings.insecure_registries.split(",")))
+        door = Door(Reach(loopback=settings.modules_from_loopback), insecure)
+        secrets = PullSecrets(
+            addresses.discovery(settings),
+            functools.partial(read_token, Path(settings.token_file)),
+            node=self._node(),
+            cluster_id=self._cluster_id,
+        )
         folder = Path(self._proxy.config_path) / "modules"
-        store = Store(folder, reach=reach, sleep=self._clock.sleep)
+        store = Store(folder, door=door, sleep=self._clock.sleep, secret_of=secrets.get)
 
         async def rewrite(message: bytes, delta: bool) -> bytes:
             return await rewritten(message, delta=delta, file_of=store.file)

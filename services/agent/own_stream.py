@@ -24,6 +24,19 @@ Talk = Callable[[Stream], Awaitable[None]]
 """Uses a stream until that ends; whatever it raises of streams and messages ends the stream."""
 
 
+def introduction(
+    node: Mapping[str, Any],
+    asked: relay_pb2.DeltaRequest,
+    versions: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return the first request of a delta stream: who asks, for what, and what it has already."""
+    introduced = relay_pb2.Introduction(initial_resource_versions=versions)
+    introduced.node.id = node["id"]
+    introduced.node.cluster = node["cluster"]
+    introduced.node.metadata.update(node["metadata"])
+    return introduced.SerializeToString() + asked.SerializeToString()
+
+
 class OwnStream:
     """Keeps one stream open; `keep` never ends."""
 
@@ -64,13 +77,11 @@ class OwnStream:
             logger.warning(text, extra=extra)
             await self._clock.sleep(delay)
 
-    def introduction(self, versions: Mapping[str, str] | None = None) -> bytes:
-        """Return what a stream's first request begins with."""
-        introduced = relay_pb2.Introduction(initial_resource_versions=versions or {})
-        introduced.node.id = self._node["id"]
-        introduced.node.cluster = self._node["cluster"]
-        introduced.node.metadata.update(self._node["metadata"])
-        return introduced.SerializeToString()
+    def introduction(
+        self, asked: relay_pb2.DeltaRequest, versions: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Return the first request of a stream; see `introduction`."""
+        return introduction(self._node, asked, versions)
 
     async def _attempt(self, talk: Talk) -> Outcome:
         """Dial and talk once. Never raises for what the network did."""

@@ -21,6 +21,7 @@ from libs.protos.bootstrap.v1.bootstrap_pb2 import Patches
 from libs.protos.xds.v1 import relay_pb2
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
+from services.agent.own_stream import introduction
 from services.agent.relay import METHODS, request_headers
 from services.agent.streams.client import DialError, Target, dial
 from services.agent.streams.connection import Headers, Stream, StreamLostError
@@ -90,7 +91,8 @@ class Asker(Struct, frozen=True):
             self.target, self.token(), path=METHODS[0], cluster_id=self.cluster_id
         )
         async with self._stream(headers) as stream:
-            await stream.write(pack(self._request()))
+            asked = relay_pb2.DeltaRequest(type_url=TYPE_URL)
+            await stream.write(pack(introduction(self.node, asked)))
             unpacker = Unpacker(2 * MAX_BYTES)
             while data := await stream.read():
                 for body in unpacker.feed(data):
@@ -111,14 +113,6 @@ class Asker(Struct, frozen=True):
                 caught = error
         if caught is not None:
             raise caught
-
-    def _request(self) -> bytes:
-        introduced = relay_pb2.Introduction()
-        introduced.node.id = self.node["id"]
-        introduced.node.cluster = self.node["cluster"]
-        introduced.node.metadata.update(self.node["metadata"])
-        asked = relay_pb2.DeltaRequest(type_url=TYPE_URL)
-        return introduced.SerializeToString() + asked.SerializeToString()
 
 
 def _asked(response: relay_pb2.DeltaResponse) -> Asked:

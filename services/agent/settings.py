@@ -91,6 +91,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """Address of Envoy's admin port. Only the pod itself may reach it."""
     modules_from_loopback: bool = False
     """Fetch modules of WebAssembly from loopback addresses, too: for a mesh on one machine."""
+    insecure_registries: Annotated[str, variable("WASM_INSECURE_REGISTRIES")] = ""
+    """Hosts, separated by commas, whose certificates are not looked at when modules are fetched,
+    and whose registries are also asked in clear text if they speak nothing else; `*` is all."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

@@ -42,6 +42,8 @@ from services.config_push.ads import AdsService, StreamLimits
 from services.config_push.authn import Authenticate, Prove, TokenKeys, TokenRules
 from services.config_push.credentials import CredentialDesk
 from services.config_push.debug import DebugPages, Readers
+from services.config_push.findings_service import METHODS as FINDINGS
+from services.config_push.findings_service import READER, FindingsService
 from services.config_push.guard import Guarded
 from services.config_push.machines import MachinesService
 from services.config_push.passing import Line, Passing
@@ -87,7 +89,8 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 readiness=parts.readiness,
             )
         )
-        own_work = (parts.svid.run(), parts.line.run(), parts.plane.pusher.run())
+        plane = parts.plane
+        own_work = (parts.svid.run(), parts.line.run(), plane.pusher.run(), plane.findings.run())
         await stack.enter_async_context(background(*own_work))
         await parts.svid.ready()
         parts.believe(await stack.enter_async_context(_kubernetes(settings)))
@@ -318,6 +321,7 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
     allow = interceptors.allow(
         {
             **dict.fromkeys(METHODS, settings.receipt_readers),
+            **dict.fromkeys(FINDINGS, READER),
             **dict.fromkeys(trust.METHODS, (CA_ACCOUNT,)),
             **dict.fromkeys(machines.METHODS, machines.READERS),
         },
@@ -333,6 +337,7 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
             ads.register,
             parts.passing.by_certificate(authenticate),
             receipts.register,
+            FindingsService(parts.plane.findings).register,
             TrustService(parts.plane.connections).register,
             MachinesService(parts.plane.machines).register,
             health.register,

@@ -127,9 +127,12 @@ class Connection:
 
     @property
     def of_agent(self) -> bool:
-        """The stream is an agent's own, for names or its bootstrap: its Envoy has another."""
+        """The stream is an agent's own: its Envoy has another, on which it asks for clusters first.
+
+        An agent asks for names, for its bootstrap, or for who it is to a registry of images.
+        """
         watched = self.session.watches.keys()
-        return bool(watched) and watched <= {NAME_TABLE, BOOTSTRAP}
+        return bool(watched) and watched <= {NAME_TABLE, BOOTSTRAP, SECRET}
 
     @property
     def before(self) -> Mapping[str, ResourceSet]:

@@ -5,6 +5,8 @@ configuration names, and in a cluster only if its service account may list Secre
 discovery finds out; to everything else it is told the same as to what does not exist. Keys are
 asked of discovery by name, held only while a proxy that may have them is connected, and are part of
 nothing else: not of the mesh, not of the classes of resources, the cache, the pages or the logs.
+Who one is to registries of images is for the agents of proxies that were offered an extension of
+the Secret's namespace which names it (`libs.xds.credentials`).
 
 Nothing queues: what is wanted is one list, the latest, and what is known is one credential a name.
 """
@@ -22,7 +24,7 @@ from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
 from libs.xds import credentials
 from libs.xds.credentials import CredentialName, Material
-from libs.xds.types import CLUSTER, LISTENER, SECRET, NamedResource, field
+from libs.xds.types import CLUSTER, EXTENSION, LISTENER, SECRET, NamedResource, field
 from services.config_push import metrics
 from services.config_push.connection import Connection
 
@@ -31,7 +33,9 @@ logger = logging.getLogger(__name__)
 Follow = Callable[[AsyncIterator[Wanted]], AsyncIterator[Credential]]
 """Follows discovery: lists of names in, credentials out."""
 
-_Secret = tuple[str, str, str]  # namespace, name, and the service account that may have it
+_Secret = tuple[str, str, str, bool]
+"""Namespace, name, the service account that may have it, and whether it is for registries, which
+no account has a permission for."""
 _NOTHING = Material()
 
 
@@ -49,7 +53,7 @@ class _Asked:
         asked = watch.wanted.names if watch else frozenset()
         parsed = ((name, credentials.parse(name, namespace)) for name in asked)
         self.names = {
-            name: found for name, found in parsed if found and _names(self.connection, name)
+            name: found for name, found in parsed if found and _names(self.connection, name, found)
         }
 
     @property
@@ -61,14 +65,19 @@ class _Asked:
 
     def secret(self, wanted: CredentialName, name: str) -> _Secret:
         """Return under what a Secret is held for this stream."""
-        return wanted.namespace, name, self.connection.peer.identity.service_account
+        account = "" if wanted.registry else self.connection.peer.identity.service_account
+        return wanted.namespace, name, account, wanted.registry
 
 
-def _names(connection: Connection, name: str) -> bool:
+def _names(connection: Connection, name: str, wanted: CredentialName) -> bool:
     """Tell whether what a proxy was offered names a credential.
 
     In an SDS configuration the name is the first field, so that its bytes stand there as such.
     """
+    if wanted.registry:
+        extensions = connection.before.get(EXTENSION)
+        found = extensions.resources.values() if extensions else ()
+        return credentials.names_registry(name, wanted, found)
     needle = field(1, name)
     kinds = (connection.before.get(type_url) for type_url in (LISTENER, CLUSTER))
     return any(needle in item.body for kind in kinds if kind for item in kind.resources.values())
@@ -131,18 +140,19 @@ class CredentialDesk:
                 self._known = {name: it for name, it in self._known.items() if name in wanted}
                 before = wanted
                 pairs = sorted(wanted)
-                yield Wanted(names=[_name(*it) for it in pairs])
+                yield Wanted(names=[_name(it) for it in pairs])
             await self._wake.wait()
 
     def _take(self, credential: Credential) -> None:
         named = credential.name
-        secret = (named.namespace, named.name, named.service_account)
+        secret = (named.namespace, named.name, named.service_account, named.registry)
         self._known[secret] = Material(
             certificate=credential.certificate,
             private_key=credential.private_key,
             roots=credential.roots,
             revocations=credential.revocations,
             ocsp_staple=credential.ocsp_staple,
+            registry=credential.registry,
         )
         for asked in list(self._asked.values()):
             if secret in asked.secrets:
@@ -160,10 +170,13 @@ class CredentialDesk:
     def _made(self, asked: _Asked, name: str, wanted: CredentialName) -> NamedResource | None:
         secrets = (asked.secret(wanted, secret) for secret in wanted.secrets)
         held = [self._known.get(secret, _NOTHING) for secret in secrets]
+        if wanted.registry:
+            return credentials.registry(name, wanted, held[0])
         if not wanted.roots:
             return credentials.certificate(name, wanted, held[0])
         return next(filter(None, (credentials.roots(name, wanted, one) for one in held)), None)
 
 
-def _name(namespace: str, name: str, account: str) -> SecretName:
-    return SecretName(namespace=namespace, name=name, service_account=account)
+def _name(wanted: _Secret) -> SecretName:
+    namespace, name, account, registry = wanted
+    return SecretName(namespace=namespace, name=name, service_account=account, registry=registry)

@@ -99,6 +99,9 @@ CACHE_WRITES_DROPPED = Counter(
 CREDENTIAL_RESTARTS = Counter(
     "seine_push_credential_restarts", "Times that following credentials ended and began again."
 )
+FINDINGS_LEFT_OUT = Gauge(
+    "seine_push_findings_left_out", "Patches of EnvoyFilters that are too many to be told of."
+)
 RECEIPTS_OPEN = Gauge("seine_push_receipts_open", "Changes that some proxy has not answered.")
 
 

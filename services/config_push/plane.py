@@ -13,6 +13,7 @@ from services.config_push.classes import Classes, Generator
 from services.config_push.connection import Applied, Connection
 from services.config_push.connections import Connections
 from services.config_push.credentials import CredentialDesk
+from services.config_push.findings import Findings
 from services.config_push.machines import MachineBook
 from services.config_push.push import Pusher, Round, Shared, Worker
 from services.config_push.receipts import ReceiptBook
@@ -44,6 +45,9 @@ class Plane:
             on_round=self._on_round,
             shared=shared,
         )
+        self.findings = Findings(self.connections, clock, patched=self._is_patched)
+        self.findings.moved = self.book.note_patches
+        self.book.patches = self.findings.of
         self.credentials: CredentialDesk | None = None
         self._latest: Mesh | None = None
         self._on_mesh: list[Callable[[Mesh], None]] = []
@@ -80,12 +84,14 @@ class Plane:
         """Forget a proxy."""
         self.pusher.on_disconnect(connection)
         self.book.left(connection)
+        self.findings.note()
         if self.credentials:
             self.credentials.leave(connection)
 
     def observe(self, connection: Connection, what: Applied | Event) -> None:
         """Record what happened on a stream."""
         self.book.observe(connection, what)
+        self.findings.note()
         if isinstance(what, Applied):
             self.look_for_credentials(connection)
 
@@ -93,6 +99,9 @@ class Plane:
         """Serve the credentials that a proxy asks for, as far as it may have them."""
         if self.credentials:
             self.credentials.look(connection)
+
+    def _is_patched(self) -> bool:
+        return self._latest is not None and bool(self._latest.patches)
 
     def _on_round(self, round_: Round) -> None:
         self.book.begin(round_, self.connections)

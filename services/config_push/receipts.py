@@ -8,10 +8,11 @@ they last looked, so a slow one sees fewer steps and never a wrong count.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 from libs.model.delta import Delta
 from libs.model.ids import Ref
+from libs.protos.findings.v1.findings_pb2 import Patch
 from libs.protos.receipts.v1.receipts_pb2 import ClassReceipt, Receipt, Rejection
 from libs.runtime.clock import Clock
 from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
@@ -21,6 +22,7 @@ from services.config_push.connections import Connections
 from services.config_push.push import Round
 
 MAX_REJECTIONS = 32
+_PATCHING = "EnvoyFilter/"
 
 _Response = tuple[str, str]  # type URL, nonce
 
@@ -125,6 +127,8 @@ class ReceiptBook:
         self._open: dict[int, _Track] = {}  # by push
         self._responses: dict[int, dict[_Response, list[_Track]]] = {}  # by connection
         self._followers: set[_Follower] = set()
+        self.patches: Callable[[Ref], Iterable[Patch]] = lambda _: ()
+        """Returns the patches of a resource that do not do what they say."""
 
     def begin(self, round_: Round, connections: Connections) -> None:
         """Open the receipts of a round's changes; a proxy counts once, by its Envoy's stream."""
@@ -158,7 +162,7 @@ class ReceiptBook:
 
     def receipts(self, ref: str = "", after: int = 0) -> list[Receipt]:
         """Return the receipts that are held, oldest first."""
-        return [one for track in self._tracks for one in _receipts(track, ref, after)]
+        return [one for track in self._tracks for one in self._receipts(track, ref, after)]
 
     async def follow(self, ref: str = "", after: int = 0) -> AsyncIterator[Receipt]:
         """Yield the receipts that are held, and then each that moves, until closed."""
@@ -167,10 +171,29 @@ class ReceiptBook:
         try:
             while True:
                 for track in await follower.moved():
-                    for receipt in _receipts(track, ref, after):
+                    for receipt in self._receipts(track, ref, after):
                         yield receipt
         finally:
             self._followers.discard(follower)
+
+    def note_patches(self) -> None:
+        """Tell again of the latest changes of what has patches: something became of these."""
+        for track in {id(one): one for one in self._latest().values()}.values():
+            self._moved(track)
+
+    def _latest(self) -> dict[Ref, _Track]:
+        """Return the latest track of each resource with patches."""
+        causes = ((cause, it) for it in self._tracks for one in it.changes for cause in one.causes)
+        return {cause: track for cause, track in causes if cause.startswith(_PATCHING)}
+
+    def _receipts(self, track: _Track, ref: str, after: int) -> Iterator[Receipt]:
+        for receipt in _receipts(track, ref, after):
+            patching = [Ref(one) for one in receipt.causes if one.startswith(_PATCHING)]
+            latest = self._latest() if patching else {}
+            for cause in patching:
+                if latest.get(cause) is track:
+                    receipt.patches.extend(self.patches(cause))
+            yield receipt
 
     def _applied(self, connection: Connection, applied: Applied) -> None:
         sent = {

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from services.ctl import tag_commands
 from services.ctl.output import Format
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(tag_commands.app, name="tag")
 
 Output = Annotated[Format, typer.Option("-o", "--output", help="Table for people, or JSON.")]
 Mesh = Annotated[

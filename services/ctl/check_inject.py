@@ -15,7 +15,7 @@ from msgspec import Struct
 from libs.api.documents import Raw
 from libs.api.kubernetes import ConfigMap
 from libs.api.resource import Metadata
-from libs.inject import config, manifests, record, shape, webhooks
+from libs.inject import config, manifests, record, shape, tags, webhooks
 from libs.inject.config import InjectorConfig
 from libs.inject.decide import Decision, decide
 from libs.inject.webhooks import Match, Target
@@ -149,7 +149,7 @@ async def _in_cluster(name: str, kubeconfig: str) -> Subject:
         namespace=namespace,
         pod=pod or {},
         namespace_labels=place["metadata"].get("labels") or {},
-        configurations=[one for one in listed["items"] if _is_injector(one)],
+        configurations=[one for one in listed["items"] if tags.is_injector(one)],
         injector=injector,
     )
 
@@ -175,11 +175,6 @@ async def _injector(client: Any) -> InjectorConfig:  # noqa: ANN401 - imported l
     except NotFoundError:
         return InjectorConfig()
     return config.read(ConfigMap(Metadata(config.NAME), raw.get("data") or {}))[0]
-
-
-def _is_injector(raw: Raw) -> bool:
-    hooks: Any = raw.get("webhooks") or ()
-    return any(str(one.get("name", "")).endswith(webhooks.SUFFIX) for one in hooks)
 
 
 def _metadata(raw: Raw) -> Mapping[str, Any]:

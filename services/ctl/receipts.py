@@ -56,12 +56,14 @@ async def _watch(local: LocalMesh, ref: str, form: Format) -> int:
             else:
                 output.say("  ".join(_row(receipt)))
                 _print_rejections([receipt])
+                _print_patches([receipt])
     return output.OK
 
 
 def _print(found: Sequence[Receipt]) -> None:
     output.print_table(COLUMNS, [_row(receipt) for receipt in found])
     _print_rejections(found)
+    _print_patches(found)
 
 
 def _row(receipt: Receipt) -> list[str]:
@@ -86,4 +88,17 @@ def _print_rejections(found: Sequence[Receipt]) -> None:
             output.say(
                 f"[red]change {changes.name(receipt.change)}: {output.clean(rejection.proxy)} "
                 f"rejected {output.clean(sources)}[/]: {output.clean(rejection.text)}"
+            )
+
+
+def _print_patches(found: Sequence[Receipt]) -> None:
+    """Print what became of patches that do not do what they say, one line each."""
+    for receipt in found:
+        for patch in receipt.patches:
+            place = f"spec.configPatches[{patch.index}]" if patch.index >= 0 else "its patches"
+            said = [f"{one.text} ({one.proxies}/{patch.proxies})" for one in patch.findings]
+            words = "; ".join(said) or f"matches nothing (0/{patch.proxies})"
+            output.say(
+                f"[yellow]change {changes.name(receipt.change)}: "
+                f"{output.clean(patch.ref)} {place}[/]: {output.clean(words)}"
             )

@@ -18,10 +18,14 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.message import Message
 from msgspec import structs
 
-from libs.api import reasons
+from libs.api import mesh_config, reasons
 from libs.api.check import check_files
+from libs.api.kubernetes import ConfigMap, Pod
+from libs.api.networking.proxy_config import ProxyConfig
 from libs.api.problem import Problem, Severity
-from libs.api.resource import Resource
+from libs.api.proxy_defaults import ProxyDefaults
+from libs.api.resource import Metadata, Resource
+from libs.api.written import written
 from libs.model.ids import SpiffeId, workload_key
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
@@ -31,7 +35,7 @@ from libs.proxy import node
 from libs.proxy.node import Proxy
 from libs.proxy.scope import ProxyScope
 from libs.proxy.scoper import Scoper
-from libs.translate import synthesis
+from libs.translate import proxy_settings, synthesis
 from libs.translate.apply import Upsert, apply, initial
 from libs.xds import generate, outcomes, readable
 from libs.xds.generate import outbound_plan
@@ -77,8 +81,9 @@ def render(
 
 def generated(texts: Mapping[str, str], proxy: str, metadata: Mapping[str, object]) -> Rendering:
     """Return what `render` makes readable; it raises the same errors."""
-    mesh, problems = build(texts)
-    scope = Scoper().scope(mesh, find(mesh, proxy, metadata))
+    mesh, problems, resources = _built(texts)
+    said = {"PROXY_CONFIG": _settings(resources, proxy, mesh.settings), **metadata}
+    scope = Scoper().scope(mesh, find(mesh, proxy, said))
     snapshot = generate.snapshot(scope)
     found = {*problems, *conflicts(scope), *_without_effect(snapshot)}
     return Rendering(snapshot, sorted(found))
@@ -106,6 +111,11 @@ def as_json(rendering: Rendering) -> dict[str, object]:
 
 def build(texts: Mapping[str, str]) -> tuple[Mesh, list[Problem]]:
     """Return the mesh that manifests describe, and what is wrong with them."""
+    mesh, problems, _ = _built(texts)
+    return mesh, problems
+
+
+def _built(texts: Mapping[str, str]) -> tuple[Mesh, list[Problem], list[Resource]]:
     findings = check_files(sorted(texts.items()))
     problems = [problem for found in findings for problem in (*found.errors, *found.warnings)]
     resources = [found.resource for found in findings if found.resource is not None]
@@ -115,7 +125,33 @@ def build(texts: Mapping[str, str]) -> tuple[Mesh, list[Problem]]:
     problems += (
         structs.replace(problem, file=files.get(problem.ref, "")) for problem in step.problems
     )
-    return step.state.mesh, problems
+    return step.state.mesh, problems, resources
+
+
+def _settings(
+    resources: Iterable[Resource], proxy: str, settings: MeshSettings
+) -> Mapping[str, object]:
+    """Return the settings of a proxy as its agent would say them, had its pod been injected."""
+    name, _, namespace = proxy.rpartition(".")
+    pods = (one.metadata for one in resources if isinstance(one, Pod))
+    named = (it for it in pods if (it.name, it.namespace) == (name, namespace))
+    return written(
+        proxy_settings.effective(
+            next(named, Metadata(name=name, namespace=namespace)),
+            mesh=_of_mesh(resources, settings),
+            configs=[one for one in resources if isinstance(one, ProxyConfig)],
+            root_namespace=settings.root_namespace,
+        )
+    )
+
+
+def _of_mesh(resources: Iterable[Resource], settings: MeshSettings) -> ProxyDefaults | None:
+    wanted = settings.root_namespace, mesh_config.NAME
+    for one in resources:
+        if isinstance(one, ConfigMap) and (one.metadata.namespace, one.metadata.name) == wanted:
+            config, _ = mesh_config.read(one)
+            return proxy_settings.of_mesh(config) if config else None
+    return None
 
 
 def find(mesh: Mesh, name: str, metadata: Mapping[str, object]) -> Proxy:

@@ -1,7 +1,7 @@
 """Wiring of discovery: source, ingest, feed, own certificate and ports."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -45,6 +45,7 @@ from services.discovery.credentials import (
 from services.discovery.earlier import EarlierLife, Serve
 from services.discovery.feed import Feed
 from services.discovery.files import Batch
+from services.discovery.findings import Findings
 from services.discovery.ingest import Ingest
 from services.discovery.key_fetcher import KeyFetcher
 from services.discovery.machines.wiring import registration
@@ -54,6 +55,7 @@ from services.discovery.problems import Problems
 from services.discovery.servicer import MeshFeed
 from services.discovery.settings import Settings
 from services.discovery.sources import Opened, Source, Work
+from services.discovery.status.replicas import Connect, addresses
 from services.discovery.status.wiring import Statuses
 
 SUBSCRIBERS = frozenset({"seine-config-push", "seine-webhook", "seine-console", "seine-ctl"})
@@ -93,9 +95,16 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(sources.opened(settings, clock))
         source = opened.source
-        statuses = _statuses(settings, opened, svid, clock=clock)
-        connect = partial(_to_config_push, settings, svid)
-        machines = registration(settings, opened, statuses, connect=connect, clock=clock)
+        connect = _to_config_push(settings, svid)
+        statuses = _statuses(settings, opened, connect, clock=clock)
+        machines = registration(
+            settings,
+            opened,
+            statuses,
+            connect=connect,
+            clock=clock,
+            where=partial(_config_pushes, settings),
+        )
         pages = debug.routes(feed, problems)
         monitoring = await stack.enter_async_context(
             http.serve(
@@ -117,6 +126,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             machines.publish(step.state)
             audience.publish(step, fetcher)
 
+        findings = Findings(
+            connect, clock, places=partial(_config_pushes, settings), moved=audience.look_again
+        )
         ingest = Ingest(
             _mesh_settings(settings),
             publish,
@@ -125,12 +137,18 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             prepare=partial(_with_keys, fetcher, source),
             numbering=numbering,
         )
-        analyst = Analyst(lambda: ingest.state, ingest.located)
+        audience.found = lambda mesh: map(ingest.located, findings.about(mesh))
+        analyst = Analyst(
+            lambda: ingest.state,
+            ingest.located,
+            fetches_anywhere=settings.keys_from_loopback and settings.keys_from_private,
+        )
         await stack.enter_async_context(
             background(
                 ingest.run(source.batches()),
                 svid.run(),
                 fetcher.run(),
+                findings.run(),
                 *opened.work,
                 *_saving(earlier, opened, partial(audience.fall_back, numbering)),
                 statuses.run() if statuses else machines.run(),
@@ -158,6 +176,9 @@ class _Audience:
         statuses: Statuses | None,
         readiness: Readiness,
     ) -> None:
+        self.found: Callable[[Mesh], Iterable[Problem]] = lambda _: ()
+        """Returns what proxies have brought to light about a mesh."""
+        self._last: Step | None = None
         self._feed = feed
         self._problems = problems
         self._credentials = credentials
@@ -169,12 +190,21 @@ class _Audience:
         """Tell of a step."""
         fetcher.want(step.state.mesh)
         step = self._earlier.settle(step) if self._earlier else step
+        self._last = step
         self._feed.publish(step.state.mesh, step.delta)
-        self._problems.publish(step.problems)
-        if self._statuses is not None:
-            self._statuses.publish(step.state.mesh, step.problems)
+        self.look_again()
         self._credentials.publish(step.state.resources.get("Secret", {}))
         self._readiness.set("configuration")
+
+    def look_again(self) -> None:
+        """Tell of all problems: those of the last step, and what proxies have brought to light."""
+        if self._last is None:
+            return
+        mesh = self._last.state.mesh
+        problems = tuple(sorted({*self._last.problems, *self.found(mesh)}))
+        self._problems.publish(problems)
+        if self._statuses is not None:
+            self._statuses.publish(mesh, problems)
 
     def fall_back(self, numbering: Numbering, mesh: Mesh, problem: Problem) -> None:
         """Tell of the mesh of an earlier life."""
@@ -189,28 +219,35 @@ def _waiting(readiness: Readiness, opened: Opened) -> Sequence[str]:
     return [*missing, *opened.waiting()] if "configuration" in missing else missing
 
 
-def _statuses(settings: Settings, opened: Opened, svid: Svid, *, clock: Clock) -> Statuses | None:
+def _config_pushes(settings: Settings, mesh: Mesh) -> frozenset[str]:
+    """Return where config-push is: as settings say, or everywhere where a cluster has it."""
+    told = settings.config_push_address
+    return frozenset({told}) if told else addresses(mesh, settings.system_namespace)
+
+
+def _to_config_push(settings: Settings, svid: Svid) -> Connect:
+    @asynccontextmanager
+    async def connect(address: str) -> AsyncIterator[grpc.aio.Channel]:
+        await svid.ready()
+        name = f"seine-config-push.{settings.system_namespace}.svc"
+        credentials = svid.channel_credentials()
+        async with channel.connect(address, credentials=credentials, server_name=name) as found:
+            yield found
+
+    return connect
+
+
+def _statuses(
+    settings: Settings, opened: Opened, connect: Connect, *, clock: Clock
+) -> Statuses | None:
     """Return who writes statuses; a folder of manifests has none."""
     if opened.client is None or opened.tell is None:
         return None
-
-    connect = partial(_to_config_push, settings, svid)
     statuses = Statuses(
         opened.client, clock, system_namespace=settings.system_namespace, connect=connect
     )
     opened.tell(statuses.subjects.take)
     return statuses
-
-
-@asynccontextmanager
-async def _to_config_push(
-    settings: Settings, svid: Svid, address: str
-) -> AsyncIterator[grpc.aio.Channel]:
-    await svid.ready()
-    name = f"seine-config-push.{settings.system_namespace}.svc"
-    credentials = svid.channel_credentials()
-    async with channel.connect(address, credentials=credentials, server_name=name) as found:
-        yield found
 
 
 def _saving(earlier: EarlierLife | None, opened: Opened, serve: Serve) -> list[Work]:
@@ -302,6 +339,7 @@ def _mesh_settings(settings: Settings) -> MeshSettings:
         cluster_id=settings.cluster_id,
         mesh_id=settings.trust_domain or domain,
         root_namespace=settings.system_namespace,
+        strict_hosts=settings.strict_hosts,
         config_map=mesh_layers.config_map_name(settings.revision),
     )
 

@@ -34,7 +34,7 @@ MAX_NAMES = 20_000
 """In one list; far above what the gateways of a large mesh name."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_Wanted = tuple[str, str, str]  # namespace, name, service account
+_Wanted = tuple[str, str, str, bool]  # namespace, name, service account, for a registry
 
 May = Callable[[str, str], Awaitable[bool]]
 """Tells whether a service account (namespace, name) may read the Secrets of its namespace; raises
@@ -79,14 +79,17 @@ class CredentialBook:
         for wake in self._followers:
             wake.set()
 
-    def get(self, namespace: str, name: str, account: str) -> Credential | None:
+    def get(self, asked: SecretName) -> Credential | None:
         """Return what a Secret holds, empty if there is none; None before anything is known."""
         if not self._loaded:
             return None
-        found = self._secrets.get(ref("Secret", namespace, name))
-        asked = SecretName(namespace=namespace, name=name, service_account=account)
+        found = self._secrets.get(ref("Secret", asked.namespace, asked.name))
         credential = Credential(name=asked)
-        if isinstance(found, Secret):
+        if not isinstance(found, Secret):
+            return credential
+        if asked.registry:
+            credential.registry = found.registry
+        else:
             credential.certificate = found.value("tls.crt", "cert")
             credential.private_key = found.value("tls.key", "key")
             credential.roots = found.value("ca.crt", "cacert")
@@ -122,13 +125,19 @@ class _Follower:
 
     async def news(self) -> AsyncIterator[Credential]:
         """Yield what the caller does not know yet, and what it may not have any more."""
-        accounts = {(namespace, account) for namespace, _, account in self._wanted}
+        accounts = {
+            (space, account) for space, _, account, registry in self._wanted if not registry
+        }
         allowed = {of: await self._allowed(of) for of in sorted(accounts)}
         for wanted in sorted(self._wanted):
-            found = self._book.get(*wanted)
+            namespace, name, account, registry = wanted
+            asked = SecretName(
+                namespace=namespace, name=name, service_account=account, registry=registry
+            )
+            found = self._book.get(asked)
             if found is None:
                 continue
-            may = allowed.get((wanted[0], wanted[2]), False)
+            may = True if registry else allowed.get((namespace, account), False)
             if may is None:
                 continue  # nobody knows: nothing new is given, nothing is taken away
             told = found if may else _without_permission(found)
@@ -191,4 +200,6 @@ async def _tell(follower: _Follower, context: Context) -> None:
 
 
 def _names(wanted: Wanted) -> frozenset[_Wanted]:
-    return frozenset((name.namespace, name.name, name.service_account) for name in wanted.names)
+    return frozenset(
+        (name.namespace, name.name, name.service_account, name.registry) for name in wanted.names
+    )

@@ -27,6 +27,7 @@ from libs.runtime.clock import Clock
 from libs.translate.apply import Event
 from services.discovery import metrics
 from services.discovery.files import Batch
+from services.discovery.gateway_kinds import GatewayKinds
 from services.discovery.mesh_maps import MeshMaps
 from services.discovery.objects import Found, Objects
 
@@ -77,6 +78,7 @@ class KubernetesSource:
         }
         observe = partial(self._note, DEFINITIONS.name)
         self._definitions = follow(DEFINITIONS, self._defined, observe=observe)
+        self._gateway_kinds = GatewayKinds()
 
     @property
     def waiting(self) -> Sequence[str]:
@@ -155,6 +157,9 @@ class KubernetesSource:
         for change in changes:
             if follower := self._followers.get(change.name.name):
                 follower.retry()
+        if self._gateway_kinds.take(changes):
+            self._touch()
+            self._say(Ref(f"collection//{DEFINITIONS.name}"), self._gateway_kinds.problems)
 
     def _note(self, name: str, happening: Happening) -> None:
         if happening is not Happening.MOVED:

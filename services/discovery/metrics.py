@@ -57,6 +57,9 @@ MACHINES_LEFT_OUT = Counter(
 STATUS_LOOKS = Counter(
     "seine_discovery_status_looks", "Looks at all proxies, because there are others than before."
 )
+FINDINGS_REPLICAS = Gauge(
+    "seine_discovery_findings_replicas", "Replicas of config-push whose findings are followed."
+)
 STATUS_REPLICAS = Gauge(
     "seine_discovery_status_replicas", "Replicas of config-push that the leader follows."
 )

@@ -33,6 +33,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     certificate_dir: Path | None = None
     """Folder that outlives the process, in memory: this service's certificate is kept there, for a
     start while the CA, or the API server that it asks, is away. Not set: nowhere."""
+    config_push_address: str = ""
+    """`host:port` of config-push for our own services; what it finds out about patches becomes
+    problems. Empty: every config-push that the cluster has."""
     redis_url: str = ""
     """Shared cache (`redis://`, `rediss://`, `unix://`) for starts while the API server is away;
     empty: none."""
@@ -48,11 +51,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     """File that names the cluster's domain among the domains to search."""
     cluster_id: str = "Kubernetes"
     """Name of the cluster."""
+    strict_hosts: bool = False
+    """Whether VirtualServices and ServiceEntries for hosts of other namespaces hold for their own
+    namespace only. Otherwise, as in Istio, they hold for everybody who sees them."""
     system_namespace: str = "istio-system"
     """Root namespace: its policies hold for the mesh, its ConfigMap `istio` has the settings."""
-    config_push_addresses: tuple[str, ...] = ()
-    """`host:port` of config-pushes, over mutual TLS, to ask which machines are connected; in a
-    cluster besides those behind the Service `seine-config-push`."""
     machines_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
     """How long a machine that nobody has any more keeps its WorkloadEntry."""
     revision: str = "default"

@@ -101,7 +101,7 @@ class ControlPlane:
             self._plan.discovery,
             SEINE_CONFIG_DIR=str(manifests),
             SEINE_COMPLETION_DIR=str(self._run.generated),
-            SEINE_CONFIG_PUSH_ADDRESSES=f"{self._plan.config_push}:{PUSH_MTLS_PORT}",
+            SEINE_CONFIG_PUSH_ADDRESS=f"{self._plan.config_push}:{PUSH_MTLS_PORT}",
             **self._certified(DISCOVERY),
         )
 

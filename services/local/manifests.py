@@ -8,12 +8,13 @@ cannot be understood is passed over in silence here, because discovery tells the
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, structs
 
 from libs.api import documents
+from services.local import proxies
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -103,6 +104,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     ports: Mapping[str, int]  # named container ports
     listens: Sequence[int]  # every container port
     sidecar: bool
+    proxy: Mapping[str, Any]  # the settings of its sidecar that somebody wrote
     raw: documents.Raw
 
     @property
@@ -111,8 +113,12 @@ class Pod(Struct, frozen=True, kw_only=True):
         return f"{self.name}.{self.namespace}"
 
     def runs_like(self, other: "Pod") -> bool:
-        """Tell whether the same processes run for both: labels may differ, as in Kubernetes."""
-        return self == structs.replace(other, labels=self.labels, raw=self.raw)
+        """Tell whether the same processes run for both.
+
+        Labels may differ, as in Kubernetes, and so may settings of proxies, which are read when
+        they start.
+        """
+        return self == structs.replace(other, labels=self.labels, proxy=self.proxy, raw=self.raw)
 
 
 class Service(Struct, frozen=True, kw_only=True):
@@ -196,14 +202,21 @@ def read(folder: Path) -> Application:
         for _, found in _of_kind(raws, "Namespace", _Namespace, faults=faults)
         if found.metadata.labels.get(NAMESPACE_INJECT) == "enabled"
     }
-    pods = {pod.key: pod for pod in reversed([*_pods(raws, injected, faults)])}
+    written = proxies.read(raws)
+    pods = {pod.key: pod for pod in reversed([*_pods(raws, injected, written, faults=faults)])}
     services = {service.key: service for service in reversed([*_services(raws, faults)])}
     return Application(
         tuple(reversed(pods.values())), tuple(reversed(services.values())), whole=not faults
     )
 
 
-def _pods(raws: Sequence[documents.Raw], injected: set[str], faults: list[str]) -> Iterator[Pod]:
+def _pods(
+    raws: Sequence[documents.Raw],
+    injected: set[str],
+    written: proxies.Written,
+    *,
+    faults: list[str],
+) -> Iterator[Pod]:
     for raw, found in _of_kind(raws, "Pod", _Pod, faults=faults):
         container = found.spec.containers[0] if found.spec.containers else None
         if container is None or not container.command:
@@ -226,6 +239,7 @@ def _pods(raws: Sequence[documents.Raw], injected: set[str], faults: list[str]) 
             ports={port.name: port.container_port for port in container.ports if port.name},
             listens=tuple(port.container_port for port in container.ports),
             sidecar=wanted == "true",
+            proxy=written.of(found.metadata.namespace, labels, found.metadata.annotations),
             raw=raw,
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from libs.runtime.localmesh import LocalWorkload
-from services.local import programs
+from services.local import programs, proxies
 from services.local.addresses import Place, Plan
 from services.local.controlplane import SYSTEM_NAMESPACE, TRUST_DOMAIN, ControlPlane
 from services.local.identities import Issuer
@@ -132,8 +132,10 @@ class Workloads:
 
     def _agent_environment(self, pod: Pod) -> Mapping[str, str]:
         place = self._plan.pods[pod.key]
-        config = {**_PROXY_CONFIG, "discoveryAddress": self._control_plane.xds_address}
+        address = {"discoveryAddress": self._control_plane.xds_address}
+        config = {**_PROXY_CONFIG, **pod.proxy, **address}
         shared = {
+            **pod.proxy.get(proxies.METADATA, {}),
             "POD_NAME": pod.name,
             "POD_NAMESPACE": pod.namespace,
             "INSTANCE_IP": str(place.pod),

@@ -3,8 +3,10 @@
 Every replica writes it, in every configuration that leads to our Service; what it writes depends on
 the roots alone, so it does not matter who comes first. A bundle that lacks one of our roots,
 because somebody applied a manifest, emptied or broke it, is mended as soon as the watch tells.
-Roots that are not ours are taken out only once, when a replica starts or has got new roots: another
-replica that still needs one puts it back, and that is the end of it.
+A configuration that we may not write, such as one that somebody made for a tag by hand, is left and
+tried again now and then: its role may come later. Roots that are not ours are taken out only once,
+when a replica starts or has got new roots: another replica that still needs one puts it back, and
+that is the end of it.
 """
 
 import asyncio
@@ -25,11 +27,14 @@ from libs.pki import bundle
 from libs.pki.errors import CertificateError
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
+from libs.runtime.tasks import pause
 from services.webhook import metrics
 
 logger = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first=0.5, limit=15.0)
+FORBIDDEN = Backoff(first=1.0, limit=60.0)
+"""Pauses until what we may not write is tried again."""
 MAX_CONFIGURATIONS = 1000
 """Further ones are left alone, and the log says so."""
 JSON_PATCH = "application/json-patch+json"
@@ -79,6 +84,8 @@ class Authorities:
         self._known: dict[Key, _Configuration] = {}
         self._exact = False
         self._settled: set[Key] = set()
+        self._forbidden: set[Key] = set()
+        self._told: set[Key] = set()
         self._changed = asyncio.Event()
 
     def sink(self, collection: Collection) -> Sink:
@@ -94,6 +101,7 @@ class Authorities:
     def _note(self, key: Key, change: Change) -> None:
         if change.raw is None:
             self._known.pop(key, None)
+            self._told.discard(key)
             return
         try:
             found = msgspec.json.decode(change.raw, type=_Configuration)
@@ -123,9 +131,16 @@ class Authorities:
 
     async def run(self) -> None:
         """Mend bundles until cancelled."""
+        attempt = 0
         while True:
-            await self._changed.wait()
+            if self._forbidden:
+                await pause(FORBIDDEN.delay(attempt, chance()), self._changed, self._clock)
+                attempt += 1
+            else:
+                await self._changed.wait()
+                attempt = 0
             self._changed.clear()
+            self._forbidden.clear()
             if self._roots:
                 await self._until_written()
 
@@ -142,11 +157,14 @@ class Authorities:
                 logger.warning("ca bundle not written", extra=extra)
                 await self._clock.sleep(delay)
         if self._exact:
-            self._settled.update(self._known)
+            self._settled.update(self._known.keys() - self._forbidden)
+        metrics.FORBIDDEN.set(len(self._forbidden))
 
     def _patches(self) -> dict[Key, Patch]:
         found = {}
         for key, configuration in self._known.items():
+            if key in self._forbidden:
+                continue
             exact = self._exact and key not in self._settled
             patch: Patch = []
             for at, webhook in enumerate(configuration.webhooks or ()):
@@ -165,17 +183,28 @@ class Authorities:
             raw = await self._client.request(
                 "PATCH", f"{path}/{name}", body=patch, content_type=JSON_PATCH
             )
-        except (ForbiddenError, InvalidError, NotFoundError) as error:
-            # It is not ours to write, its webhooks have moved, or it is gone: in the last two cases
-            # the watch will tell what there is now.
+        except ForbiddenError as error:
+            self._forbid(key, error)
+            return
+        except (InvalidError, NotFoundError) as error:
+            # Its webhooks have moved, or it is gone: the watch will tell what there is now.
             extra = {"configuration": name, "reason": str(error)}
             logger.warning("configuration left as it is", extra=extra)
             self._known.pop(key, None)
             return
+        self._told.discard(key)
         metrics.PATCHED.inc()
         logger.info("ca bundle written", extra={"configuration": name})
         change = Change(Name("", name), msgspec.Raw(msgspec.json.encode(raw)))
         self._note(key, change)
+
+    def _forbid(self, key: Key, error: ForbiddenError) -> None:
+        """Leave a configuration for now; the log says so once."""
+        self._forbidden.add(key)
+        if key not in self._told:
+            self._told.add(key)
+            extra = {"configuration": key[1], "reason": str(error)}
+            logger.warning("configuration may not be written: its role is missing", extra=extra)
 
 
 def mended(current: str, roots: bytes, *, exact: bool) -> str:

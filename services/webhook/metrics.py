@@ -37,6 +37,10 @@ REFUSED = Counter("seine_webhook_refused", "Requests that were no admission revi
 PATCHED = Counter(
     "seine_webhook_ca_bundles_patched", "Webhook configurations whose caBundle was mended."
 )
+FORBIDDEN = Gauge(
+    "seine_webhook_forbidden_configurations",
+    "Webhook configurations that lead here, but whose caBundle may not be mended.",
+)
 CERTIFICATE_EXPIRY = Gauge(
     "seine_webhook_certificate_expiry_timestamp",
     "When the certificate of the port expires, in Unix seconds.",

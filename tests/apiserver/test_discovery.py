@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from libs.api import reasons
 from libs.kube.client import Client
 from libs.model.endpoint import Health, Locality
 from libs.model.service import Protocol, Resolution
@@ -305,6 +307,60 @@ async def test_the_settings_of_the_mesh_change_while_it_runs(
     await delete(admin, "ConfigMap", SYSTEM, "istio")
     await mesh.until(lambda: WEB in mesh.mesh.services)
     assert mesh.mesh.settings.allow_any_outbound
+
+
+async def test_that_the_gateway_api_is_not_followed_is_said(
+    mesh: Subscriber, admin: Client
+) -> None:
+    assert reasons.UNSUPPORTED_KIND not in mesh.reasons
+    name = "httproutes.gateway.networking.k8s.io"
+    await admin.request("POST", DEFINITIONS, body=_definition(name, "HTTPRoute"))
+    try:
+        await mesh.until(lambda: reasons.UNSUPPORTED_KIND in mesh.reasons)
+        (text,) = mesh.texts(reasons.UNSUPPORTED_KIND)
+        assert "HTTPRoute" in text
+        assert "no effect" in text
+    finally:
+        await admin.request("DELETE", f"{DEFINITIONS}/{name}")
+    await mesh.until(lambda: reasons.UNSUPPORTED_KIND not in mesh.reasons)
+
+
+def _definition(name: str, kind: str) -> dict[str, Any]:
+    """Return a CRD that leaves open what is in its objects."""
+    plural, _, group = name.partition(".")
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": name,
+            # Names of this group are the API's own: a server asks for its approval.
+            "annotations": {"api-approved.kubernetes.io": "https://example.com/review"},
+        },
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": plural, "kind": kind},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+async def test_settings_of_a_revision(apps: Apps, server: ApiServer, admin: Client) -> None:
+    def called(name: str, text: str) -> str:
+        return MESH.format(text=text).replace("name: istio,", f"name: {name},")
+
+    refuse = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"
+    own = called("istio-canary", "trustDomain: canary.example")
+    await apply(admin, called("istio", "trustDomain: default.example"))
+    await apply(admin, called("shared", f"{{{refuse}, trustDomain: shared.example}}"))
+    changes: dict[str, object] = {"revision": "canary", "shared_mesh_config": "shared"}
+    async with on_cluster(apps, server, **changes), subscribed(apps) as mesh:
+        await mesh.until(lambda: mesh.mesh.settings.trust_domain == "shared.example")
+        await apply(admin, own)
+        await mesh.until(lambda: mesh.mesh.settings.trust_domain == "canary.example")
+        assert not mesh.mesh.settings.allow_any_outbound
+        assert mesh.mesh.settings.ref == f"ConfigMap/{SYSTEM}/istio-canary"
 
 
 async def test_a_kind_whose_definition_comes_later(

@@ -191,7 +191,7 @@ async def test_saving_a_file_takes_effect_and_a_broken_one_is_told(
         mtls = demo.manifests / "mtls.yaml"
         mtls.write_text(mtls.read_text().replace("mode: PERMISSIVE", "mode: STRICT"))
         line = await demo.printed(
-            r"✓ change \d+ PeerAuthentication/bookshop/storefront", after=seen
+            r"✓ change \S+ PeerAuthentication/bookshop/storefront", after=seen
         )
         assert "0 rejected" in demo.lines[line]
 
@@ -263,10 +263,10 @@ async def test_pods_come_and_go_while_it_runs(tmp_path: Path, mode: Mode) -> Non
         before = weights.read_text()
         subset = "    - name: v4\n      labels:\n        version: v4\n"
         weights.write_text(before.replace("subset: v3", "subset: v4") + subset)
-        await demo.printed(r"✓ change \d+ .*VirtualService/bookshop/reviews.* 0 rejected")
+        await demo.printed(r"✓ change \S+ .*VirtualService/bookshop/reviews.* 0 rejected")
         seen = len(demo.lines)
         weights.write_text(before + subset)
-        await demo.printed(r"✓ change \d+ .*VirtualService/bookshop/reviews", after=seen)
+        await demo.printed(r"✓ change \S+ .*VirtualService/bookshop/reviews", after=seen)
         added.unlink()
         await demo.printed(r"reviews-v4\.bookshop has ended")
         left = Left(demo)
@@ -339,7 +339,7 @@ async def _save_and_await_receipt(demo: Demo, weight: int) -> tuple[int, int]:
     weights = iter((weight, 100 - weight, 0))
     file.write_text(re.sub(r"weight: \d+", lambda _: f"weight: {next(weights)}", file.read_text()))
     cause = "(VirtualService/bookshop/reviews|made while discovery was away)"
-    line = await demo.printed(rf"change \d+ {cause}", after=seen)
+    line = await demo.printed(rf"change \S+ {cause}", after=seen)
     found = re.search(r"sent to (\d+) of \d+ proxies, (\d+) acknowledged", demo.lines[line])
     assert found, demo.lines[line]
     return int(found[1]), int(found[2])

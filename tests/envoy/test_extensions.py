@@ -15,8 +15,9 @@ from libs.proxy.node import Interception
 from libs.proxy.scoper import Scoper
 from libs.xds import generate
 from libs.xds.types import EXTENSION, Snapshot, field, resource, resource_set
-from services.agent.modules.fetch import ModuleError
+from services.agent.modules.errors import ModuleError
 from services.agent.modules.rewrite import FileOf, rewritten
+from services.agent.modules.source import Source
 from tests.support import mesh, traffic, wasm_module
 from tests.support.certificates import TestAuthority
 from tests.support.envoy import Envoy, free_ports, running
@@ -118,12 +119,10 @@ async def test_a_module_that_is_nowhere_is_refused_in_words_and_the_last_one_goe
     file.write_bytes(wasm_module.module())
     remote = Module(url="https://example.com/m.wasm", config=b"{}")
 
-    async def found(url: str, sha256: str) -> Path:
-        del url, sha256
+    async def found(_: Source) -> Path:
         return file
 
-    async def nothing(url: str, sha256: str) -> Path:
-        del url, sha256
+    async def nothing(_: Source) -> Path:
         message = "status 404"
         raise ModuleError(message)
 

@@ -8,6 +8,7 @@ a core for itself. Nothing is asserted.
 import argparse
 import asyncio
 import multiprocessing
+import os
 import resource
 import tempfile
 import time
@@ -26,9 +27,8 @@ from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
 from libs.model.traffic import Destination, HttpRoute, WeightedDestination
 from libs.rpc.limits import Limits as ServerLimits
-from libs.runtime.watchdog import Watchdog
+from libs.runtime import collector
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
-from services.config_push import collector
 from services.config_push.ads import SERVICE
 from tests.support.mesh import endpoints, mesh, port, routing, service, workload
 from tests.support.push_plane import NO_LIMITS, RunningPlane, identity, node, running_plane
@@ -55,8 +55,29 @@ class Figures(Struct, frozen=True):
     milliseconds: float
     sent: int
     cpu: float
-    stall: float
+    stalls: list[float]  # seconds that each turn of the event loop came late
     resident: float
+
+
+class Stalls:
+    """How late the event loop is, asked every few milliseconds."""
+
+    INTERVAL = 0.005
+
+    def __init__(self) -> None:
+        self._late: list[float] = []
+
+    def reset(self) -> list[float]:
+        """Return what was measured since the last call."""
+        late, self._late = self._late, []
+        return late
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(self.INTERVAL)
+            self._late.append(time.monotonic() - before - self.INTERVAL)
 
 
 # The server.
@@ -68,18 +89,18 @@ def serve(options: Options, socket: str, pipe: Pipe) -> None:
 
 
 async def _serve(options: Options, folder: Path, pipe: Pipe) -> None:
-    watchdog = Watchdog(interval=0.005)
+    stalls = Stalls()
     limits = ServerLimits(streams=STREAMS_PER_CHANNEL * 2)
     async with (
         running_plane(folder, server_limits=limits, threaded=True) as running,
         asyncio.TaskGroup() as group,
     ):
-        measuring = group.create_task(watchdog.run())
+        measuring = group.create_task(stalls.run())
         running.change(_world(options))
         collector.settle()
         pipe.send("ready")
         while (command := await asyncio.to_thread(_received, pipe)) is not None:
-            pipe.send(await _answer(command, options, running, watchdog))
+            pipe.send(await _answer(command, options, running, stalls))
         measuring.cancel()
 
 
@@ -91,11 +112,11 @@ def _received(pipe: Pipe) -> object:
 
 
 async def _answer(
-    command: object, options: Options, running: RunningPlane, watchdog: Watchdog
+    command: object, options: Options, running: RunningPlane, stalls: Stalls
 ) -> object:
     if command == "usage":
-        return time.process_time(), watchdog.reset(), _resident()
-    watchdog.reset()
+        return time.process_time(), stalls.reset(), _resident()
+    stalls.reset()
     before = time.process_time()
     kind, number = command  # type: ignore[misc]
     at = time.monotonic()
@@ -107,7 +128,7 @@ async def _answer(
         receipt.milliseconds,
         receipt.sent,
         time.process_time() - before,
-        watchdog.reset(),
+        stalls.reset(),
         _resident(),
     )
 
@@ -244,15 +265,18 @@ async def _connected(options: Options, address: str) -> AsyncIterator[Swarm]:
 
 
 async def _measure(options: Options, folder: Path, pipe: Pipe) -> None:
+    pipe.send("usage")
+    _, _, empty = await asyncio.to_thread(pipe.recv)
     started = time.monotonic()
     async with _connected(options, f"unix:{folder / 'xds.sock'}") as swarm:
         seconds = time.monotonic() - started
         pipe.send("usage")
-        cpu, stall, resident = await asyncio.to_thread(pipe.recv)
+        cpu, late, resident = await asyncio.to_thread(pipe.recv)
+        each = (resident - empty) * 1000 / options.streams
         print(
             f"admitted {options.streams} proxies of {options.classes} classes with"
             f" {options.services} services x {options.endpoints} endpoints in {seconds:.1f} s:"
-            f" {cpu:.1f} s CPU, {resident:.0f} MB, longest stall {stall * 1000:.0f} ms"
+            f" {cpu:.1f} s CPU, {resident:.0f} MB, {each:.0f} kB a stream, {_stalls(late)}"
         )
         for kind in ("endpoint", "route", "service"):
             await _measure_kind(kind, options, pipe, swarm)
@@ -262,7 +286,8 @@ async def _measure_kind(kind: str, options: Options, pipe: Pipe, swarm: Swarm) -
     last: list[float] = []
     single: list[float] = []
     cpu: list[float] = []
-    stall = resident = 0.0
+    late: list[float] = []
+    resident = 0.0
     for number in range(options.rounds):
         swarm.received.clear()
         pipe.send((kind, number))
@@ -270,13 +295,18 @@ async def _measure_kind(kind: str, options: Options, pipe: Pipe, swarm: Swarm) -
         single += [(at - figures.at) * 1000 for at in swarm.received]
         last.append(figures.milliseconds)
         cpu.append(figures.cpu * 1000)
-        stall, resident = max(stall, figures.stall), figures.resident
+        late += figures.stalls
+        resident = figures.resident
     print(
         f"{kind:9} {len(single) // options.rounds:6} responses"
         f"  to a proxy p50 {_quantile(single, 0.5):6.0f} p99 {_quantile(single, 0.99):6.0f} ms"
         f"  to the last ACK p50 {_quantile(last, 0.5):6.0f} p99 {_quantile(last, 0.99):6.0f} ms"
-        f"  CPU {median(cpu):6.0f} ms  stall {stall * 1000:4.0f} ms  {resident:.0f} MB"
+        f"  CPU {median(cpu):6.0f} ms  {_stalls(late)}  {resident:.0f} MB"
     )
+
+
+def _stalls(late: list[float]) -> str:
+    return f"event loop late p99 {_quantile(late, 0.99) * 1000:.0f} max {max(late) * 1000:.0f} ms"
 
 
 def _quantile(values: list[float], share: float) -> float:
@@ -293,6 +323,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=10)
     options = Options(**vars(parser.parse_args()))
+    print("load average", *(f"{it:.1f}" for it in os.getloadavg()))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.responses import Responses
 from libs.xds.stream.sotw import SotwSession
-from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot
+from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, ResourceSet, Snapshot
 from tests.support.examples import examples
 from tests.support.snapshots import snapshot
 from tests.support.xds_client import DeltaClient
@@ -96,7 +96,7 @@ class SotwProxy:
         self.connect()
 
     def connect(self) -> None:
-        self.said.clear()
+        self.said = {it: (version, "") for it, (version, _) in self.said.items()}
         self.withheld.clear()
         self.outbox.clear()
         self.outbox.extend(map(self._request, self.wanted))
@@ -144,7 +144,8 @@ class SotwProxy:
 
 class OrderMachine(RuleBasedStateMachine):
     gated = True
-    remembers = False  # the client says what it has when it is back
+    memory = Responses
+    remembers = True  # the client says what it has when it is back, or of which version
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,7 +153,7 @@ class OrderMachine(RuleBasedStateMachine):
         self.names = {"80": "w1", "81": "w1", "tcp": "w1"}  # of routes and of a listener
         self.rules = 0
         self.push = 0
-        self.responses = Responses()
+        self.responses = self.memory()
         self.start()
 
     def _proxy(self) -> Proxy:
@@ -248,8 +249,8 @@ class OrderMachine(RuleBasedStateMachine):
     def reconnect(self) -> None:
         """What has changed meanwhile comes in answers to requests.
 
-        Of clusters that warm since before nobody knows that they do, and whole states cannot say
-        that something stays of which the server knows nothing.
+        Of clusters that warm since before nobody knows that they do, and of a version that is not
+        remembered nobody knows what it was.
         """
         self.checked &= self.remembers and not self.proxy.warming
         self.proxy.connect()
@@ -276,8 +277,6 @@ class OrderMachine(RuleBasedStateMachine):
 
 
 class DeltaOrder(OrderMachine):
-    remembers = True
-
     def _proxy(self) -> Proxy:
         return DeltaProxy()
 
@@ -309,6 +308,18 @@ class UngatedSotw(SotwOrder):
     gated = False
 
 
+class _Forgetful(Responses):
+    def recalled(self, type_url: str, version: str) -> ResourceSet | None:
+        del type_url, version
+        return None
+
+
+class ForgottenSotw(SotwOrder):
+    """The client comes back to a replica that has never heard of its version."""
+
+    memory = _Forgetful
+
+
 _SETTINGS = settings(
     max_examples=examples(200), stateful_step_count=40, deadline=None, database=None
 )
@@ -320,7 +331,7 @@ def test_no_route_is_ahead_of_its_cluster(machine: type[OrderMachine]) -> None:
     run_state_machine_as_test(machine, settings=_SETTINGS)  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("machine", [UngatedDelta, UngatedSotw])
-def test_without_gates_one_would_be(machine: type[OrderMachine]) -> None:
+@pytest.mark.parametrize("machine", [UngatedDelta, UngatedSotw, ForgottenSotw])
+def test_without_gates_or_memory_one_would_be(machine: type[OrderMachine]) -> None:
     with pytest.raises(NotWarmError):
         run_state_machine_as_test(machine, settings=_SEARCH)  # type: ignore[no-untyped-call]

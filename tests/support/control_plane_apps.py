@@ -74,10 +74,10 @@ class Apps:
         ca = {
             "ca_address": f"127.0.0.1:{self.ca.token}",
             "ca_mtls_address": f"127.0.0.1:{self.ca.mtls}",
+            "mtls_port": 0,
         }
         settings = PushSettings(
             xds_port=0,
-            mtls_port=0,
             monitoring_port=0,
             discovery_address=f"127.0.0.1:{self._discovery_port}",
             ca_root_file=self.folder / "root.pem",

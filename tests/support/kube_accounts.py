@@ -6,7 +6,7 @@ from typing import Any
 
 from libs.kube import access
 from libs.kube.client import Client
-from libs.kube.errors import ConflictError, NotFoundError
+from libs.kube.errors import BusyError, ConflictError, NotFoundError
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kubeconfig import write_kubeconfig
 
@@ -41,7 +41,7 @@ async def define(client: Client, definition: Any) -> None:  # noqa: ANN401  # YA
 async def _is_there(client: Client, path: str) -> bool:
     try:
         await client.get(path)
-    except NotFoundError:
+    except (BusyError, NotFoundError):  # a storage that is made anew says that it is busy
         return False
     return True
 

@@ -99,7 +99,7 @@ async def kube_apps(
             ca_address=f"127.0.0.1:{ca.bound.token}",
             ca_root_file=roots,
             token_file=tokens[0],
-            config_push_addresses=(f"127.0.0.1:{mtls}",),
+            config_push_address=f"127.0.0.1:{mtls}",
             **(of_discovery or {}),
         )
         async with discovery_app.running(discovery) as found:

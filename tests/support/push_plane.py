@@ -33,7 +33,8 @@ from services.config_push.plane import Plane
 from services.config_push.push import InlineWorker, Shared, ThreadWorker
 from tests.support.xds_client import DeltaClient, Verdict, accept
 
-LIMITS = StreamLimits(streams=2000, first_request=1.0, stall=5.0, session=Limits())
+LIMITS = StreamLimits(streams=2000, first_request=60.0, stall=60.0, session=Limits())
+"""Far beyond what a busy machine needs: a test of a deadline sets its own."""
 NO_LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -194,7 +195,7 @@ async def running_plane(
     ads = AdsService(plane, authenticate, limits=limits, clock=clock)
     socket = folder / "xds.sock"
     async with (
-        background(plane.pusher.run()),
+        background(plane.pusher.run(), plane.findings.run()),
         server.running([ads.register], Port(f"unix:{socket}"), limits=server_limits),
     ):
         yield RunningPlane(plane, socket)

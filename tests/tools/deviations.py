@@ -117,8 +117,8 @@ DEVIATIONS = (
     ),
     Deviation(
         "Gateway",
-        "with AUTO_PASSTHROUGH, only services whose endpoints the mesh knows are reached",
-        "a server outside cannot end the caller's mesh TLS",
+        "with AUTO_PASSTHROUGH, ServiceEntries with DYNAMIC_DNS are not reached",
+        "whoever asks chooses the host, and the router would call it for them",
     ),
     Deviation(
         "Gateway",

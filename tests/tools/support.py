@@ -27,7 +27,10 @@ SUPPORTED, FLAGGED, REFUSED = "supported", "flagged", "refused"
 UNTESTED = "untested"
 NOTED = "noted"
 STATES = (SUPPORTED, NOTED, FLAGGED, REFUSED, UNTESTED)
+_ONE_CLUSTER = "a mesh of one cluster: every service is local to it"
 _NOTED: Mapping[tuple[str, str], str] = {
+    ("MeshConfig", "serviceSettings[].settings.clusterLocal"): _ONE_CLUSTER,
+    ("MeshConfig", "serviceSettings[].hosts"): _ONE_CLUSTER,
     ("Sidecar", "spec.ingress[].port.name"): "a name for people, checked as in Istio",
     ("Sidecar", "spec.egress[].port.name"): "a name for people, checked as in Istio",
 }

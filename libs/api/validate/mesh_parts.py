@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from libs.api import reasons
 from libs.api.mesh_parts import (
+    CertificateData,
     DefaultTrafficPolicy,
     LabelSelector,
     MeshTls,
@@ -101,6 +102,23 @@ def check_entry_visibility(
                 report.warning(place, reasons.NO_EFFECT, text)
             else:
                 check_label_selector(rule.namespace_selector, place, report)
+
+
+def check_roots(written: Sequence[CertificateData] | None, path: Path, report: Report) -> None:
+    """Report roots that are given twice or are none; warn of those that nobody gets."""
+    for index, roots in enumerate(written or ()):
+        place = (path, index)
+        if roots.pem and roots.spiffe_bundle_url:
+            text = "pem and spiffeBundleUrl exclude each other"
+            report.error(place, reasons.CONFLICTING_FIELDS, text)
+        if roots.pem and "-----BEGIN CERTIFICATE-----" not in roots.pem:
+            report.error((place, "pem"), reasons.INVALID_VALUE, "is no certificate in PEM")
+        if roots.spiffe_bundle_url:
+            text = "is not fetched: write the certificates as pem"
+            report.warning((place, "spiffeBundleUrl"), reasons.UNSUPPORTED_FIELD, text)
+        if roots.cert_signers:
+            text = "signers of Kubernetes do not sign for workloads here: nobody gets this"
+            report.warning((place, "certSigners"), reasons.UNSUPPORTED_FIELD, text)
 
 
 def check_service_settings(

@@ -13,7 +13,13 @@ from libs.inject import shape, words
 from libs.inject.manifests import path_of_pod, pod_of
 from libs.model.ids import Ref, ref
 
-_CLUSTER_SCOPED = frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"})
+_CLUSTER_SCOPED = frozenset(
+    {
+        "CustomResourceDefinition",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+    }
+)
 
 
 JUDGED = tuple(

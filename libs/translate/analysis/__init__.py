@@ -17,7 +17,7 @@ def findings(state: State) -> list[Problem]:
     """
     found = [*selectors.several(state), *gateways.missing_hosts(state)]
     found += (*gateways.certificates(state), *services.names(state), *services.protocols(state))
-    found += ingresses.passed(state)
+    found += (*ingresses.passed(state), *gateways.internal(state))
     if state.mesh.workloads:
         found += (*selectors.idle(state), *selectors.subsets(state), *sharing.services(state))
         found += (*selectors.unheard(state), *gateways.ports(state), *gateways.claims(state))

@@ -9,13 +9,8 @@ from typing import NamedTuple
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
-from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
-from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import (
-    CaresDnsResolverConfig,
-)
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.wrappers_pb2 import UInt32Value
 
 from libs.model.ids import Ref
 from libs.model.service import Protocol, Resolution, Service, ServicePort
@@ -29,15 +24,14 @@ from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
 from libs.xds import names
 from libs.xds.generate import (
     connection_pool,
+    dns_names,
     dynamic_dns,
-    endpoints,
     load_balancing,
     narrow,
     provenance,
     sni_clusters,
     stat_names,
     tls_client,
-    typed,
 )
 from libs.xds.generate.filters import alpn
 from libs.xds.types import CLUSTER, NamedResource, resource
@@ -46,21 +40,13 @@ _DiscoveryType = Cluster.DiscoveryType
 _KINDS = {
     Resolution.ENDPOINTS: _DiscoveryType.EDS,
     Resolution.ORIGINAL: _DiscoveryType.ORIGINAL_DST,
-    Resolution.DNS: _DiscoveryType.STRICT_DNS,
-    Resolution.DNS_ROUND_ROBIN: _DiscoveryType.LOGICAL_DNS,
+    **dns_names.KINDS,
 }
-_BY_NAME = frozenset({_DiscoveryType.STRICT_DNS, _DiscoveryType.LOGICAL_DNS})
+_BY_NAME = frozenset(dns_names.KINDS.values())
 _ADS = ConfigSource(
     ads=AggregatedConfigSource(),
     initial_fetch_timeout=Duration(),
     resource_api_version=ApiVersion.V3,
-)
-
-_DNS_JITTER = 100  # milliseconds; without it, names that came together are asked for together
-# A new socket for each hundred questions: one that a firewall has dropped is not kept for ever.
-_RESOLVER = TypedExtensionConfig(
-    name="envoy.network.dns_resolver.cares",
-    typed_config=typed.pack(CaresDnsResolverConfig(udp_max_queries=UInt32Value(value=100))),
 )
 
 _memo: WeakMemo[tuple[NamedResource, ...]] = WeakMemo()
@@ -164,12 +150,7 @@ def _resolve(cluster: Cluster, target: _Target) -> bool:
     chosen = of_names(target.scope, target.scoped, target.port, target.subset)
     if not chosen.endpoints:
         return False
-    cluster.load_assignment.CopyFrom(endpoints.assignment(chosen))
-    cluster.dns_lookup_family = dynamic_dns.lookup(target.scope.families)
-    cluster.dns_refresh_rate.FromMilliseconds(target.settings.dns_refresh_rate)
-    cluster.dns_jitter.FromMilliseconds(_DNS_JITTER)
-    cluster.typed_dns_resolver_config.CopyFrom(_RESOLVER)
-    cluster.respect_dns_ttl = True
+    dns_names.resolve(cluster, target.scope, chosen)
     return True
 
 

@@ -26,9 +26,10 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import StringValue
 
-from libs.model.extensions import Extension, Failure, Module, Phase, Traffic
+from libs.model.extensions import Extension, Failure, Module, Phase, Pull, Traffic
 from libs.model.ids import parse_ref
 from libs.proxy.scope import InboundScope
+from libs.xds import credentials
 from libs.xds.generate import typed
 from libs.xds.generate.metrics import Direction
 from libs.xds.types import EXTENSION, NamedResource, resource
@@ -36,6 +37,12 @@ from libs.xds.types import EXTENSION, NamedResource, resource
 PREFIX = "extensions.istio.io/trafficextension/"
 FETCH_CLUSTER = "_"
 """Stands for the agent, which fetches the module before Envoy sees its address."""
+
+AGENT_VARIABLES = "ISTIO_META_"
+"""Variables of modules that begin so are for the agent, which takes them out: Istio's names."""
+PULL_SECRET = f"{AGENT_VARIABLES}WASM_IMAGE_PULL_SECRET"
+PULL_POLICY = f"{AGENT_VARIABLES}WASM_IMAGE_PULL_POLICY"
+RESOURCE_VERSION = f"{AGENT_VARIABLES}WASM_PLUGIN_RESOURCE_VERSION"
 
 _FETCH_SECONDS = 30
 _RUNTIME = "envoy.wasm.runtime.v8"
@@ -144,13 +151,34 @@ def _module(name: str, module: Module) -> Any:
     machine.runtime = _RUNTIME
     if module.host_environment:
         machine.environment_variables.host_env_keys.extend(module.host_environment)
-    for key, value in sorted(module.environment.items()):
+    for key, value in sorted({**_own(module), **_for_agent(module)}.items()):
         machine.environment_variables.key_values[key] = value
     if module.url.startswith(_FILE):
         machine.code.local.filename = module.url.removeprefix(_FILE)
     else:
         machine.code.remote.CopyFrom(_remote(module))
     return typed.pack(Wasm(config=config))
+
+
+def _own(module: Module) -> Mapping[str, str]:
+    """Return the variables that users set; those that speak to the agent are not theirs."""
+    return {
+        key: value
+        for key, value in module.environment.items()
+        if not key.startswith(AGENT_VARIABLES)
+    }
+
+
+def _for_agent(module: Module) -> Mapping[str, str]:
+    """Return what tells the agent when to fetch, and with which Secret, of which only the name."""
+    if module.url.startswith(_FILE):
+        return {}
+    found = {PULL_POLICY: module.pull.value} if module.pull is Pull.ONCE else {}
+    if module.generation:
+        found[RESOURCE_VERSION] = str(module.generation)
+    if module.pull_secret:
+        found[PULL_SECRET] = credentials.registry_name(module.pull_secret)
+    return found
 
 
 def _remote(module: Module) -> RemoteDataSource:

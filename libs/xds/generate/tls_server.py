@@ -70,6 +70,6 @@ def _clients(settings: MeshSettings) -> CertificateValidationContext:
             san_type=SubjectAltNameMatcher.SanType.URI,
             matcher=StringMatcher(prefix=f"spiffe://{domain}/"),
         )
-        for domain in TrustDomains(settings).names
+        for domain in dict.fromkeys((*TrustDomains(settings).names, *settings.other_trust_domains))
     ]
     return CertificateValidationContext(match_typed_subject_alt_names=matchers)

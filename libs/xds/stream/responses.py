@@ -4,6 +4,9 @@ A response is a concatenation of bytes that its resources carry. What makes two 
 in the key: the versions of the sets before and after, what is wanted, and the nonce, which is a
 push number. So a thousand streams of one class write one bytes object. The memory is bounded in
 entries and bytes; overflow forgets the oldest entry, which costs making it again.
+
+Sets of clusters that clients were brought to are remembered by version as well, the latest
+MAX_RECALLED, because a client of state of the world says of what it has nothing but the version.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -25,10 +28,12 @@ from libs.xds.types import SECRET, NamedResource, ResourceSet, field
 MAX_DIFFERENCES = 4096
 MAX_RESPONSES = 4096
 MAX_UNIONS = 64
+MAX_RECALLED = 64
 MAX_BYTES = 64 * 1024 * 1024
 _UNSHARED = frozenset({SECRET})
 """Types of which nothing is remembered here: keys are kept for nobody."""
 
+_NO_DIFFERENCE = Difference()
 Key = tuple[Hashable, ...]
 """The type URL, and then whatever makes two results equal."""
 
@@ -53,6 +58,7 @@ class Responses:
         self._splits: dict[int, tuple[Difference, tuple[Difference, Difference]]] = {}
         self._responses: dict[Key, tuple[Response, object]] = {}
         self._bytes = 0
+        self._recalled: dict[tuple[str, str], ResourceSet] = {}
 
     def between(
         self,
@@ -63,6 +69,8 @@ class Responses:
         again: frozenset[str] = frozenset(),
     ) -> Difference:
         """Return the shared result of `difference.between`."""
+        if old.version == new.version and not again:
+            return _NO_DIFFERENCE
         key = (new.type_url, old.version, new.version, wanted, again)
         return self._difference(key, lambda: between(old, new, wanted, again=again))
 
@@ -81,6 +89,18 @@ class Responses:
     def union(self, old: ResourceSet, new: ResourceSet) -> ResourceSet:
         """Return the shared result of `difference.union`."""
         return self._union((new.type_url, old.version, new.version), lambda: union(old, new))
+
+    def remember(self, new: ResourceSet) -> None:
+        """Remember that clients were brought to `new`."""
+        key = (new.type_url, new.version)
+        self._recalled.pop(key, None)
+        self._recalled[key] = new
+        if len(self._recalled) > MAX_RECALLED:
+            del self._recalled[next(iter(self._recalled))]
+
+    def recalled(self, type_url: str, version: str) -> ResourceSet | None:
+        """Return the set of a version, if clients were brought to it lately."""
+        return self._recalled.get((type_url, version))
 
     def _union(self, key: Key, make: Callable[[], ResourceSet]) -> ResourceSet:
         found = self._unions.get(key)

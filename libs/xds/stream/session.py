@@ -65,6 +65,7 @@ class Session:
         self._snapshot = Snapshot({})
         self._push = 0
         self._watches: dict[str, Watch] = {}
+        self._ordered: list[Watch] = []
         self._events: list[Event] = []
 
     @property
@@ -105,8 +106,9 @@ class Session:
     def _advance(self) -> list[bytes]:
         """Send all of the snapshot that need not wait."""
         bodies = self._take(self._first_steps())
-        bodies += self._take(self._following_steps())
-        rest = any(map(self._due, self._following_steps(whole=True)))
+        cold = self._cold_clusters()
+        bodies += self._take(self._following_steps(cold))
+        rest = bool(cold) and any(map(self._due, self._following_steps(NOTHING)))
         last = any(map(self._due, self._last_steps()))
         self._held = rest or (last and self._still_named())
         if self._held:
@@ -250,9 +252,8 @@ class Session:
             return self._endpoints
         return self._snapshot.sets[type_url]
 
-    def _following_steps(self, *, whole: bool = False) -> list[Step]:
-        """Return the steps to all that may name clusters, or to that of it which need not wait."""
-        cold = NOTHING if whole else self._cold_clusters()
+    def _following_steps(self, cold: frozenset[str]) -> list[Step]:
+        """Return the steps to all that may name clusters, but for what has to wait for `cold`."""
         steps = []
         for watch in self._in_push_order(at_once=False):
             new = self._first_set(watch, cold) if not watch.answered else self._warm(watch, cold)
@@ -285,13 +286,16 @@ class Session:
 
     def _may_be_named(self) -> bool:
         """Tell whether the client may have, or be about to get, what names clusters that leave."""
-        return self._still_named() or any(map(self._due, self._following_steps(whole=True)))
+        return self._still_named() or any(map(self._due, self._following_steps(NOTHING)))
 
     def _in_push_order(self, *, at_once: bool) -> list[Watch]:
+        if len(self._ordered) != len(self._watches):  # none ever goes
+            self._ordered = in_push_order(self._watches.values())
+        sets = self._snapshot.sets
         return [
             watch
-            for watch in in_push_order(self._watches.values())
-            if (watch.type_url in AT_ONCE) is at_once and watch.type_url in self._snapshot.sets
+            for watch in self._ordered
+            if (watch.type_url in AT_ONCE) is at_once and watch.type_url in sets
         ]
 
     def _change(self, watch: Watch, new: ResourceSet, again: frozenset[str]) -> Difference:

@@ -5,6 +5,9 @@ comes. Only what it leaves out is noted, because the client has dropped that: if
 it has to be sent again. Types that come whole (CDS, LDS) are sent whole when anything of them
 changes; of the others only what changed. Removal can be said only by leaving out, so only for
 types that come whole.
+
+Who reconnects says of its clusters only their version. If clients were brought to that version
+lately, by a replica with the same memory, what it had stays until its routes are compared.
 """
 
 from envoy.service.discovery.v3 import discovery_pb2
@@ -15,11 +18,13 @@ from libs.xds.stream.responses import Response
 from libs.xds.stream.session import Session, Step
 from libs.xds.stream.subscription import NAMED_TYPES, NOTHING, first
 from libs.xds.stream.watch import Watch
-from libs.xds.types import ResourceSet
+from libs.xds.types import CLUSTER, ResourceSet
 
 
 class SotwSession(Session):
     """One stream of StreamAggregatedResources."""
+
+    _had: ResourceSet | None = None  # the clusters of a client that is back, until its first answer
 
     def on_request(self, request: discovery_pb2.DiscoveryRequest) -> list[bytes]:
         """Return the responses to one request, in order.
@@ -34,9 +39,31 @@ class SotwSession(Session):
         if watch is None:
             wanted = self._responses.subscription(first(request.type_url, request.resource_names))
             watch = self._watches[request.type_url] = Watch(request.type_url, wanted)
+            self._recall(watch, request.version_info)
             return self._send_first(watch)
         answers = self._want(watch, request) if self._settle(watch, request) else []
         return answers + self._resume()
+
+    def _recall(self, watch: Watch, version: str) -> None:
+        if watch.type_url != CLUSTER or not version or not self._gated:
+            return
+        self._had = self._responses.recalled(CLUSTER, version)
+        if self._had is not None:
+            watch.reported = {name: it.version for name, it in self._had.resources.items()}
+            self._returned = True
+
+    def _first_at_once(self, watch: Watch) -> ResourceSet:
+        new = super()._first_at_once(watch)
+        if watch.type_url != CLUSTER or watch.answered or self._had is None:
+            return new
+        return self._responses.union(self._had, new)
+
+    def _emit(self, step: Step) -> bytes:
+        body = super()._emit(step)
+        if step.watch.type_url == CLUSTER:
+            self._had = None
+            self._responses.remember(step.new)
+        return body
 
     def _settle(self, watch: Watch, request: discovery_pb2.DiscoveryRequest) -> bool:
         """Record the client's answer; False if the request is to be ignored."""

@@ -59,8 +59,8 @@ class Feed:
         await self._own.keep("stream of names ended", self._follow)
 
     async def _follow(self, stream: Stream) -> None:
-        asked = relay_pb2.DeltaRequest(type_url=TYPE_URL).SerializeToString()
-        await stream.write(pack(self._own.introduction(self._versions) + asked))
+        asked = relay_pb2.DeltaRequest(type_url=TYPE_URL)
+        await stream.write(pack(self._own.introduction(asked, self._versions)))
         unpacker = Unpacker(MAX_TABLE)
         while data := await stream.read():
             for body in unpacker.feed(data):

@@ -39,7 +39,7 @@ class Telling:
         await self._own.keep("stream of health ended", self._talk)
 
     async def _talk(self, stream: Stream) -> None:
-        await stream.write(pack(self._own.introduction() + self._request()))
+        await stream.write(pack(self._own.introduction(self._request())))
         # A loss on either side is noticed by whoever reads; a group of tasks would wrap it.
         async with background(self._tell(stream)):
             with contextlib.suppress(StreamLostError):
@@ -50,12 +50,12 @@ class Telling:
         with contextlib.suppress(StreamLostError):
             while True:
                 await self._changed.wait()
-                await stream.write(pack(self._request()))
+                await stream.write(pack(self._request().SerializeToString()))
 
-    def _request(self) -> bytes:
+    def _request(self) -> relay_pb2.DeltaRequest:
         self._changed.clear()
         request = relay_pb2.DeltaRequest(type_url=TYPE_URL)
         if self._verdict is not None and not self._verdict.healthy:
             request.error_detail.code = _INTERNAL
             request.error_detail.message = self._verdict.reason[:MAX_REASON] or "not healthy"
-        return request.SerializeToString()
+        return request

@@ -29,6 +29,7 @@ class Request(Struct, frozen=True, kw_only=True):
     target: str
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
     seconds: float = 10.0
     source: str = ""
     """Address to connect from; empty: the system's choice."""
@@ -44,7 +45,11 @@ class Response:
     def __init__(self, exchange: "_Exchange", head: h11.Response) -> None:
         self._exchange = exchange
         self.status = head.status_code
-        self.headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+        self.headers: dict[str, str] = {}
+        """By lower-case name; values of a name that is there twice are joined."""
+        for raw_name, raw_value in head.headers:
+            name, value = raw_name.decode(), raw_value.decode("latin-1")
+            self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
 
     def require_success(self) -> None:
         """Return if the status is 200.
@@ -66,6 +71,21 @@ class Response:
         """
         while isinstance(event := await self._exchange.next_event(), h11.Data):
             yield bytes(event.data)
+
+    async def whole(self, limit: int) -> bytes:
+        """Return the body.
+
+        Raises:
+            HttpError: it broke off, or is longer than `limit` bytes.
+
+        """
+        body = bytearray()
+        async for chunk in self.chunks():
+            body += chunk
+            if len(body) > limit:
+                message = f"answered more than {limit} bytes"
+                raise HttpError(message)
+        return bytes(body)
 
     async def text(self, limit: int) -> str:
         """Return the body as text; what is beyond `limit` bytes is left out."""
@@ -131,6 +151,8 @@ class _Exchange:
     async def begin(self, request: Request) -> h11.Response:
         headers = list(_with_host(request))
         self._send(h11.Request(method=request.method, target=request.target, headers=headers))
+        if request.body:
+            self._send(h11.Data(data=request.body))
         self._send(h11.EndOfMessage())
         await self._writer.drain()
         while True:
@@ -146,13 +168,15 @@ class _Exchange:
             self._h11.receive_data(await self._reader.read(_READ_SIZE))
         return event
 
-    def _send(self, event: h11.Request | h11.EndOfMessage) -> None:
+    def _send(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
         if data := self._h11.send(event):
             self._writer.write(data)
 
 
 def _with_host(request: Request) -> Sequence[tuple[str, str]]:
     given = [*request.headers, ("Connection", "close")]
+    if request.body:
+        given.append(("Content-Length", str(len(request.body))))
     if any(name.lower() == "host" for name, _ in given):
         return given
     host = f"[{request.host}]" if ":" in request.host else request.host

@@ -2,7 +2,8 @@
 
 A module that cannot be had: if it may be skipped, a filter that lets everything through stands in
 its place; if not, its configuration becomes one that Envoy refuses in words that say why, so that
-Envoy goes on with what it has, and the refusal reaches the control plane as any other does.
+Envoy goes on with what it has, and the refusal reaches the control plane as any other does. What
+the control plane tells the agent among a module's variables is taken out of them.
 """
 
 import logging
@@ -14,7 +15,8 @@ from google.protobuf.message import DecodeError
 
 from libs.protos.xds.v1 import module_pb2, relay_pb2
 from services.agent import metrics
-from services.agent.modules.fetch import ModuleError
+from services.agent.modules.errors import ModuleError
+from services.agent.modules.source import Source
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +25,13 @@ EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 LETS_THROUGH = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
 _MAX_REASON = 300
 
-FileOf = Callable[[str, str], Awaitable[Path]]
-"""Returns the file of the module of a URL and a digest; raises ModuleError."""
+_OURS = "ISTIO_META_"
+_POLICY = f"{_OURS}WASM_IMAGE_PULL_POLICY"
+_ONCE = "IfNotPresent"
+_PULL_SECRET = f"{_OURS}WASM_IMAGE_PULL_SECRET"
+
+FileOf = Callable[[Source], Awaitable[Path]]
+"""Returns the file of a module; raises ModuleError."""
 
 
 async def rewritten(message: bytes, *, delta: bool, file_of: FileOf) -> bytes:
@@ -51,17 +58,34 @@ async def _rewrite(resource: Any, file_of: FileOf) -> bool:
     code = plugin.config.vm_config.code
     if not code.HasField("remote"):
         return False
-    url = code.remote.http_uri.uri
+    told = _taken_out(plugin.config.vm_config)
+    source = Source(
+        code.remote.http_uri.uri,
+        code.remote.sha256,
+        once=told.get(_POLICY) == _ONCE,
+        pull_secret=told.get(_PULL_SECRET, ""),
+    )
     try:
-        path = await file_of(url, code.remote.sha256)
+        path = await file_of(source)
     except ModuleError as error:
-        _give_up(named, plugin, f"module {url}: {error}")
+        _give_up(named, plugin, f"module {source.url}: {error}")
     else:
         metrics.MODULES_FETCHED.inc()
         code.local.filename = str(path.absolute())
         named.typed_config.value = plugin.SerializeToString()
     resource.value = named.SerializeToString()
     return True
+
+
+def _taken_out(machine: module_pb2.WasmMachine) -> dict[str, str]:
+    """Take what is for the agent out of the variables of a module; return it."""
+    variables = machine.environment_variables
+    told = {key: value for key, value in variables.key_values.items() if key.startswith(_OURS)}
+    for key in told:
+        del variables.key_values[key]
+    if told and not (variables.key_values or variables.host_env_keys):
+        machine.ClearField("environment_variables")
+    return told
 
 
 def _give_up(named: module_pb2.NamedExtension, plugin: module_pb2.WasmFilter, reason: str) -> None:

@@ -12,8 +12,11 @@ from services.discovery.machines.following import Following
 from services.discovery.machines.registrar import Registrar
 from services.discovery.settings import Settings
 from services.discovery.sources import Opened
-from services.discovery.status.replicas import Connect, addresses
+from services.discovery.status.replicas import Connect
 from services.discovery.status.wiring import Statuses
+
+Where = Callable[[Mesh], frozenset[str]]
+"""Finds every config-push, `host:port`."""
 
 
 class Machines:
@@ -25,9 +28,8 @@ class Machines:
         registrar: Registrar,
         following: Following,
         *,
-        where: Callable[[Mesh], frozenset[str]],
+        where: Where,
     ) -> None:
-        """Take `where`: it finds every config-push, `host:port`."""
         self._entries = entries
         self._registrar = registrar
         self._following = following
@@ -55,21 +57,19 @@ def registration(
     *,
     connect: Connect,
     clock: Clock,
+    where: Where,
 ) -> Machines:
     """Return who registers machines: in a cluster the leader, who also writes statuses."""
-    grace, namespace = settings.machines_grace_seconds, settings.system_namespace
-    replicas = frozenset(settings.config_push_addresses)
+    grace = settings.machines_grace_seconds
     if opened.client is None or opened.tell is None or statuses is None:
         folder = FolderEntries(opened.source.put, clock)
         registrar = Registrar(folder, clock, grace=grace, check=lambda: None)
         following = Following(connect, registrar.roster, clock)
-        return Machines(folder, registrar, following, where=lambda _: replicas)
+        return Machines(folder, registrar, following, where=where)
     entries = ClusterEntries(opened.client)
     registrar = Registrar(entries, clock, grace=grace, check=statuses.check)
     following = Following(connect, registrar.roster, clock)
-    machines = Machines(
-        entries, registrar, following, where=lambda mesh: addresses(mesh, namespace) | replicas
-    )
+    machines = Machines(entries, registrar, following, where=where)
     statuses.duties.append(machines.run)
     statuses.subjects.others.append(entries.take)
     return machines

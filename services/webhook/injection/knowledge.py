@@ -1,7 +1,8 @@
 """Knowledge: what users have set for proxies, followed in the cluster, so that a pod asks nobody.
 
 The mesh's ConfigMap, that of the injector, the ProxyConfigs and the labels of namespaces. A text
-that has become wrong leaves what it said before in force; its problems are logged once.
+that has become wrong leaves what it said before in force; its problems are logged once. Of one that
+was wrong from the beginning, what can be read counts.
 """
 
 import asyncio
@@ -71,6 +72,7 @@ class Knowledge:
         self._labels: dict[str, dict[str, str]] = {}
         self._odd: set[str] = set()
         self._proxy_configs: dict[Name, ProxyConfig] = {}
+        self._configured = False
 
     def namespace(self, name: str) -> NamespaceFacts:
         """Return what is known of a namespace; nothing, if it is new."""
@@ -150,12 +152,15 @@ class Knowledge:
     async def _take_config(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if change.raw is None:
+                self._configured = False
                 self.settings = replace(self.settings, config=config.InjectorConfig())
                 continue
             found, problems = config.read(_config_map_of(change))
             _log(problems)
-            if not any(one.severity is Severity.ERROR for one in problems):
-                self.settings = replace(self.settings, config=found)
+            if any(one.severity is Severity.ERROR for one in problems) and self._configured:
+                found = replace(self.settings.config, refused=found.refused)
+            self._configured = True
+            self.settings = replace(self.settings, config=found)
 
 
 @asynccontextmanager

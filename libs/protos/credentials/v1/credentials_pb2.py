@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,libs/protos/credentials/v1/credentials.proto\x12\x14seine.credentials.v1\"F\n\nSecretName\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0fservice_account\x18\x03 \x01(\t\"9\n\x06Wanted\x12/\n\x05names\x18\x01 \x03(\x0b\x32 .seine.credentials.v1.SecretName\"\x9f\x01\n\nCredential\x12.\n\x04name\x18\x01 \x01(\x0b\x32 .seine.credentials.v1.SecretName\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x13\n\x0bprivate_key\x18\x03 \x01(\x0c\x12\r\n\x05roots\x18\x04 \x01(\x0c\x12\x13\n\x0brevocations\x18\x05 \x01(\x0c\x12\x13\n\x0bocsp_staple\x18\x06 \x01(\x0c\x32[\n\x0b\x43redentials\x12L\n\x06\x46ollow\x12\x1c.seine.credentials.v1.Wanted\x1a .seine.credentials.v1.Credential(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,libs/protos/credentials/v1/credentials.proto\x12\x14seine.credentials.v1\"X\n\nSecretName\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0fservice_account\x18\x03 \x01(\t\x12\x10\n\x08registry\x18\x04 \x01(\x08\"9\n\x06Wanted\x12/\n\x05names\x18\x01 \x03(\x0b\x32 .seine.credentials.v1.SecretName\"\xb1\x01\n\nCredential\x12.\n\x04name\x18\x01 \x01(\x0b\x32 .seine.credentials.v1.SecretName\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x13\n\x0bprivate_key\x18\x03 \x01(\x0c\x12\r\n\x05roots\x18\x04 \x01(\x0c\x12\x13\n\x0brevocations\x18\x05 \x01(\x0c\x12\x13\n\x0bocsp_staple\x18\x06 \x01(\x0c\x12\x10\n\x08registry\x18\x07 \x01(\x0c\x32[\n\x0b\x43redentials\x12L\n\x06\x46ollow\x12\x1c.seine.credentials.v1.Wanted\x1a .seine.credentials.v1.Credential(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,11 +32,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'libs.protos.credentials.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SECRETNAME']._serialized_start=70
-  _globals['_SECRETNAME']._serialized_end=140
-  _globals['_WANTED']._serialized_start=142
-  _globals['_WANTED']._serialized_end=199
-  _globals['_CREDENTIAL']._serialized_start=202
-  _globals['_CREDENTIAL']._serialized_end=361
-  _globals['_CREDENTIALS']._serialized_start=363
-  _globals['_CREDENTIALS']._serialized_end=454
+  _globals['_SECRETNAME']._serialized_end=158
+  _globals['_WANTED']._serialized_start=160
+  _globals['_WANTED']._serialized_end=217
+  _globals['_CREDENTIAL']._serialized_start=220
+  _globals['_CREDENTIAL']._serialized_end=397
+  _globals['_CREDENTIALS']._serialized_start=399
+  _globals['_CREDENTIALS']._serialized_end=490
 # @@protoc_insertion_point(module_scope)

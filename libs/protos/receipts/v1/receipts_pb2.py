@@ -22,33 +22,34 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from libs.protos.findings.v1 import findings_pb2 as libs_dot_protos_dot_findings_dot_v1_dot_findings__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&libs/protos/receipts/v1/receipts.proto\x12\x11seine.receipts.v1\"*\n\x0cWatchRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\"\x1a\n\x0bListRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\"\n\x12GetStandingRequest\x12\x0c\n\x04refs\x18\x01 \x03(\t\"\x97\x01\n\x08Standing\x12\x11\n\tconnected\x18\x01 \x01(\r\x12\x0e\n\x06synced\x18\x02 \x01(\r\x12\x11\n\trejecting\x18\x03 \x01(\r\x12\x12\n\ntaken_over\x18\x04 \x01(\x01\x12\x0e\n\x06joined\x18\x05 \x01(\x04\x12\x31\n\tresources\x18\x06 \x03(\x0b\x32\x1e.seine.receipts.v1.RefStanding\"\x82\x01\n\x0bRefStanding\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x11\n\tconcerned\x18\x02 \x01(\r\x12\x0e\n\x06synced\x18\x03 \x01(\r\x12\x11\n\trejecting\x18\x04 \x01(\r\x12\x30\n\nrejections\x18\x05 \x03(\x0b\x32\x1c.seine.receipts.v1.Rejection\";\n\x0bReceiptList\x12,\n\x08receipts\x18\x01 \x03(\x0b\x32\x1a.seine.receipts.v1.Receipt\"\xb5\x02\n\x07Receipt\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x04\x12\x0e\n\x06\x63\x61uses\x18\x02 \x03(\t\x12\x10\n\x08observed\x18\x03 \x01(\x01\x12\x11\n\tconnected\x18\x04 \x01(\r\x12\x0c\n\x04sent\x18\x05 \x01(\r\x12\x14\n\x0c\x61\x63knowledged\x18\x06 \x01(\r\x12\x10\n\x08rejected\x18\x07 \x01(\r\x12\x0f\n\x07pending\x18\x08 \x01(\r\x12\x14\n\x0cmilliseconds\x18\t \x01(\x01\x12\x0f\n\x07settled\x18\n \x01(\x08\x12\x30\n\x07\x63lasses\x18\x0b \x03(\x0b\x32\x1f.seine.receipts.v1.ClassReceipt\x12\x30\n\nrejections\x18\x0c \x03(\x0b\x32\x1c.seine.receipts.v1.Rejection\x12\x13\n\x0bgenerations\x18\r \x03(\x03\"\x88\x01\n\x0c\x43lassReceipt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04sent\x18\x02 \x01(\r\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\r\x12\x10\n\x08rejected\x18\x04 \x01(\r\x12\x0f\n\x07pending\x18\x05 \x01(\r\x12\x14\n\x0cmilliseconds\x18\x06 \x01(\x01\x12\r\n\x05types\x18\x07 \x03(\t\"^\n\tRejection\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x10\n\x08type_url\x18\x02 \x01(\t\x12\x11\n\tresources\x18\x03 \x03(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07sources\x18\x05 \x03(\t2\xed\x01\n\x08Receipts\x12\x46\n\x05Watch\x12\x1f.seine.receipts.v1.WatchRequest\x1a\x1a.seine.receipts.v1.Receipt0\x01\x12\x46\n\x04List\x12\x1e.seine.receipts.v1.ListRequest\x1a\x1e.seine.receipts.v1.ReceiptList\x12Q\n\x0bGetStanding\x12%.seine.receipts.v1.GetStandingRequest\x1a\x1b.seine.receipts.v1.Standingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&libs/protos/receipts/v1/receipts.proto\x12\x11seine.receipts.v1\x1a&libs/protos/findings/v1/findings.proto\"*\n\x0cWatchRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\"\x1a\n\x0bListRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\"\n\x12GetStandingRequest\x12\x0c\n\x04refs\x18\x01 \x03(\t\"\x97\x01\n\x08Standing\x12\x11\n\tconnected\x18\x01 \x01(\r\x12\x0e\n\x06synced\x18\x02 \x01(\r\x12\x11\n\trejecting\x18\x03 \x01(\r\x12\x12\n\ntaken_over\x18\x04 \x01(\x01\x12\x0e\n\x06joined\x18\x05 \x01(\x04\x12\x31\n\tresources\x18\x06 \x03(\x0b\x32\x1e.seine.receipts.v1.RefStanding\"\x82\x01\n\x0bRefStanding\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x11\n\tconcerned\x18\x02 \x01(\r\x12\x0e\n\x06synced\x18\x03 \x01(\r\x12\x11\n\trejecting\x18\x04 \x01(\r\x12\x30\n\nrejections\x18\x05 \x03(\x0b\x32\x1c.seine.receipts.v1.Rejection\";\n\x0bReceiptList\x12,\n\x08receipts\x18\x01 \x03(\x0b\x32\x1a.seine.receipts.v1.Receipt\"\xe0\x02\n\x07Receipt\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x04\x12\x0e\n\x06\x63\x61uses\x18\x02 \x03(\t\x12\x10\n\x08observed\x18\x03 \x01(\x01\x12\x11\n\tconnected\x18\x04 \x01(\r\x12\x0c\n\x04sent\x18\x05 \x01(\r\x12\x14\n\x0c\x61\x63knowledged\x18\x06 \x01(\r\x12\x10\n\x08rejected\x18\x07 \x01(\r\x12\x0f\n\x07pending\x18\x08 \x01(\r\x12\x14\n\x0cmilliseconds\x18\t \x01(\x01\x12\x0f\n\x07settled\x18\n \x01(\x08\x12\x30\n\x07\x63lasses\x18\x0b \x03(\x0b\x32\x1f.seine.receipts.v1.ClassReceipt\x12\x30\n\nrejections\x18\x0c \x03(\x0b\x32\x1c.seine.receipts.v1.Rejection\x12\x13\n\x0bgenerations\x18\r \x03(\x03\x12)\n\x07patches\x18\x0e \x03(\x0b\x32\x18.seine.findings.v1.Patch\"\x88\x01\n\x0c\x43lassReceipt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04sent\x18\x02 \x01(\r\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\r\x12\x10\n\x08rejected\x18\x04 \x01(\r\x12\x0f\n\x07pending\x18\x05 \x01(\r\x12\x14\n\x0cmilliseconds\x18\x06 \x01(\x01\x12\r\n\x05types\x18\x07 \x03(\t\"^\n\tRejection\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x10\n\x08type_url\x18\x02 \x01(\t\x12\x11\n\tresources\x18\x03 \x03(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07sources\x18\x05 \x03(\t2\xed\x01\n\x08Receipts\x12\x46\n\x05Watch\x12\x1f.seine.receipts.v1.WatchRequest\x1a\x1a.seine.receipts.v1.Receipt0\x01\x12\x46\n\x04List\x12\x1e.seine.receipts.v1.ListRequest\x1a\x1e.seine.receipts.v1.ReceiptList\x12Q\n\x0bGetStanding\x12%.seine.receipts.v1.GetStandingRequest\x1a\x1b.seine.receipts.v1.Standingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'libs.protos.receipts.v1.receipts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WATCHREQUEST']._serialized_start=61
-  _globals['_WATCHREQUEST']._serialized_end=103
-  _globals['_LISTREQUEST']._serialized_start=105
-  _globals['_LISTREQUEST']._serialized_end=131
-  _globals['_GETSTANDINGREQUEST']._serialized_start=133
-  _globals['_GETSTANDINGREQUEST']._serialized_end=167
-  _globals['_STANDING']._serialized_start=170
-  _globals['_STANDING']._serialized_end=321
-  _globals['_REFSTANDING']._serialized_start=324
-  _globals['_REFSTANDING']._serialized_end=454
-  _globals['_RECEIPTLIST']._serialized_start=456
-  _globals['_RECEIPTLIST']._serialized_end=515
-  _globals['_RECEIPT']._serialized_start=518
-  _globals['_RECEIPT']._serialized_end=827
-  _globals['_CLASSRECEIPT']._serialized_start=830
-  _globals['_CLASSRECEIPT']._serialized_end=966
-  _globals['_REJECTION']._serialized_start=968
-  _globals['_REJECTION']._serialized_end=1062
-  _globals['_RECEIPTS']._serialized_start=1065
-  _globals['_RECEIPTS']._serialized_end=1302
+  _globals['_WATCHREQUEST']._serialized_start=101
+  _globals['_WATCHREQUEST']._serialized_end=143
+  _globals['_LISTREQUEST']._serialized_start=145
+  _globals['_LISTREQUEST']._serialized_end=171
+  _globals['_GETSTANDINGREQUEST']._serialized_start=173
+  _globals['_GETSTANDINGREQUEST']._serialized_end=207
+  _globals['_STANDING']._serialized_start=210
+  _globals['_STANDING']._serialized_end=361
+  _globals['_REFSTANDING']._serialized_start=364
+  _globals['_REFSTANDING']._serialized_end=494
+  _globals['_RECEIPTLIST']._serialized_start=496
+  _globals['_RECEIPTLIST']._serialized_end=555
+  _globals['_RECEIPT']._serialized_start=558
+  _globals['_RECEIPT']._serialized_end=910
+  _globals['_CLASSRECEIPT']._serialized_start=913
+  _globals['_CLASSRECEIPT']._serialized_end=1049
+  _globals['_REJECTION']._serialized_start=1051
+  _globals['_REJECTION']._serialized_end=1145
+  _globals['_RECEIPTS']._serialized_start=1148
+  _globals['_RECEIPTS']._serialized_end=1385
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from libs.protos.findings.v1 import findings_pb2 as _findings_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -200,6 +201,7 @@ class Receipt(_message.Message):
     CLASSES_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
     GENERATIONS_FIELD_NUMBER: _builtins.int
+    PATCHES_FIELD_NUMBER: _builtins.int
     change: _builtins.int
     """Names the change, for good: feed.v1.MeshUpdate.change."""
     observed: _builtins.float
@@ -226,6 +228,10 @@ class Receipt(_message.Message):
     def generations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Which state of each cause it was: its metadata.generation, 0 if it has none."""
 
+    @_builtins.property
+    def patches(self) -> _containers.RepeatedCompositeFieldContainer[_findings_pb2.Patch]:
+        """What became of patches of the causes that do not do what they say, in the latest change of each."""
+
     def __init__(
         self,
         *,
@@ -242,10 +248,11 @@ class Receipt(_message.Message):
         classes: _abc.Iterable[Global___ClassReceipt] | None = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         generations: _abc.Iterable[_builtins.int] | None = ...,
+        patches: _abc.Iterable[_findings_pb2.Patch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "causes", b"causes", "change", b"change", "classes", b"classes", "connected", b"connected", "generations", b"generations", "milliseconds", b"milliseconds", "observed", b"observed", "pending", b"pending", "rejected", b"rejected", "rejections", b"rejections", "sent", b"sent", "settled", b"settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "causes", b"causes", "change", b"change", "classes", b"classes", "connected", b"connected", "generations", b"generations", "milliseconds", b"milliseconds", "observed", b"observed", "patches", b"patches", "pending", b"pending", "rejected", b"rejected", "rejections", b"rejections", "sent", b"sent", "settled", b"settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elibs/protos/xds/v1/relay.proto\x12\x0cseine.xds.v1\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x91\x01\n\x0bSotwRequest\x12\x14\n\x0cversion_info\x18\x01 \x01(\t\x12\x16\n\x0eresource_names\x18\x03 \x03(\t\x12\x10\n\x08type_url\x18\x04 \x01(\t\x12\x16\n\x0eresponse_nonce\x18\x05 \x01(\t\x12*\n\x0c\x65rror_detail\x18\x06 \x01(\x0b\x32\x14.seine.xds.v1.Status\"n\n\x0cSotwResponse\x12\x14\n\x0cversion_info\x18\x01 \x01(\t\x12\'\n\tresources\x18\x02 \x03(\x0b\x32\x14.google.protobuf.Any\x12\x10\n\x08type_url\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\"\xaa\x01\n\x0c\x44\x65ltaRequest\x12\x10\n\x08type_url\x18\x02 \x01(\t\x12 \n\x18resource_names_subscribe\x18\x03 \x03(\t\x12\"\n\x1aresource_names_unsubscribe\x18\x04 \x03(\t\x12\x16\n\x0eresponse_nonce\x18\x06 \x01(\t\x12*\n\x0c\x65rror_detail\x18\x07 \x01(\x0b\x32\x14.seine.xds.v1.Status\"\xcc\x01\n\x0cIntroduction\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.seine.xds.v1.Node\x12Z\n\x19initial_resource_versions\x18\x05 \x03(\x0b\x32\x37.seine.xds.v1.Introduction.InitialResourceVersionsEntry\x1a>\n\x1cInitialResourceVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"x\n\rDeltaResponse\x12\x1b\n\x13system_version_info\x18\x01 \x01(\t\x12)\n\tresources\x18\x02 \x03(\x0b\x32\x16.seine.xds.v1.Resource\x12\x10\n\x08type_url\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\"Q\n\x08Resource\x12\x0f\n\x07version\x18\x01 \x01(\t\x12&\n\x08resource\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0c\n\x04name\x18\x03 \x01(\t\"\x8a\x01\n\x06Secret\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x35\n\x0ftls_certificate\x18\x02 \x01(\x0b\x32\x1c.seine.xds.v1.TlsCertificate\x12;\n\x12validation_context\x18\x04 \x01(\x0b\x32\x1f.seine.xds.v1.ValidationContext\"t\n\x0eTlsCertificate\x12\x33\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0b\x32\x18.seine.xds.v1.DataSource\x12-\n\x0bprivate_key\x18\x02 \x01(\x0b\x32\x18.seine.xds.v1.DataSource\"A\n\x11ValidationContext\x12,\n\ntrusted_ca\x18\x01 \x01(\x0b\x32\x18.seine.xds.v1.DataSource\"\"\n\nDataSource\x12\x14\n\x0cinline_bytes\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elibs/protos/xds/v1/relay.proto\x12\x0cseine.xds.v1\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x91\x01\n\x0bSotwRequest\x12\x14\n\x0cversion_info\x18\x01 \x01(\t\x12\x16\n\x0eresource_names\x18\x03 \x03(\t\x12\x10\n\x08type_url\x18\x04 \x01(\t\x12\x16\n\x0eresponse_nonce\x18\x05 \x01(\t\x12*\n\x0c\x65rror_detail\x18\x06 \x01(\x0b\x32\x14.seine.xds.v1.Status\"n\n\x0cSotwResponse\x12\x14\n\x0cversion_info\x18\x01 \x01(\t\x12\'\n\tresources\x18\x02 \x03(\x0b\x32\x14.google.protobuf.Any\x12\x10\n\x08type_url\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\"\xaa\x01\n\x0c\x44\x65ltaRequest\x12\x10\n\x08type_url\x18\x02 \x01(\t\x12 \n\x18resource_names_subscribe\x18\x03 \x03(\t\x12\"\n\x1aresource_names_unsubscribe\x18\x04 \x03(\t\x12\x16\n\x0eresponse_nonce\x18\x06 \x01(\t\x12*\n\x0c\x65rror_detail\x18\x07 \x01(\x0b\x32\x14.seine.xds.v1.Status\"\xcc\x01\n\x0cIntroduction\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.seine.xds.v1.Node\x12Z\n\x19initial_resource_versions\x18\x05 \x03(\x0b\x32\x37.seine.xds.v1.Introduction.InitialResourceVersionsEntry\x1a>\n\x1cInitialResourceVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x93\x01\n\rDeltaResponse\x12\x1b\n\x13system_version_info\x18\x01 \x01(\t\x12)\n\tresources\x18\x02 \x03(\x0b\x32\x16.seine.xds.v1.Resource\x12\x10\n\x08type_url\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\x12\x19\n\x11removed_resources\x18\x06 \x03(\t\"Q\n\x08Resource\x12\x0f\n\x07version\x18\x01 \x01(\t\x12&\n\x08resource\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xbf\x01\n\x06Secret\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x35\n\x0ftls_certificate\x18\x02 \x01(\x0b\x32\x1c.seine.xds.v1.TlsCertificate\x12;\n\x12validation_context\x18\x04 \x01(\x0b\x32\x1f.seine.xds.v1.ValidationContext\x12\x33\n\x0egeneric_secret\x18\x05 \x01(\x0b\x32\x1b.seine.xds.v1.GenericSecret\"9\n\rGenericSecret\x12(\n\x06secret\x18\x01 \x01(\x0b\x32\x18.seine.xds.v1.DataSource\"t\n\x0eTlsCertificate\x12\x33\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0b\x32\x18.seine.xds.v1.DataSource\x12-\n\x0bprivate_key\x18\x02 \x01(\x0b\x32\x18.seine.xds.v1.DataSource\"A\n\x11ValidationContext\x12,\n\ntrusted_ca\x18\x01 \x01(\x0b\x32\x18.seine.xds.v1.DataSource\"\"\n\nDataSource\x12\x14\n\x0cinline_bytes\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,16 +49,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTRODUCTION_INITIALRESOURCEVERSIONSENTRY']._serialized_end=784
   _globals['_NODE']._serialized_start=786
   _globals['_NODE']._serialized_end=864
-  _globals['_DELTARESPONSE']._serialized_start=866
-  _globals['_DELTARESPONSE']._serialized_end=986
-  _globals['_RESOURCE']._serialized_start=988
-  _globals['_RESOURCE']._serialized_end=1069
-  _globals['_SECRET']._serialized_start=1072
-  _globals['_SECRET']._serialized_end=1210
-  _globals['_TLSCERTIFICATE']._serialized_start=1212
-  _globals['_TLSCERTIFICATE']._serialized_end=1328
-  _globals['_VALIDATIONCONTEXT']._serialized_start=1330
-  _globals['_VALIDATIONCONTEXT']._serialized_end=1395
-  _globals['_DATASOURCE']._serialized_start=1397
-  _globals['_DATASOURCE']._serialized_end=1431
+  _globals['_DELTARESPONSE']._serialized_start=867
+  _globals['_DELTARESPONSE']._serialized_end=1014
+  _globals['_RESOURCE']._serialized_start=1016
+  _globals['_RESOURCE']._serialized_end=1097
+  _globals['_SECRET']._serialized_start=1100
+  _globals['_SECRET']._serialized_end=1291
+  _globals['_GENERICSECRET']._serialized_start=1293
+  _globals['_GENERICSECRET']._serialized_end=1350
+  _globals['_TLSCERTIFICATE']._serialized_start=1352
+  _globals['_TLSCERTIFICATE']._serialized_end=1468
+  _globals['_VALIDATIONCONTEXT']._serialized_start=1470
+  _globals['_VALIDATIONCONTEXT']._serialized_end=1535
+  _globals['_DATASOURCE']._serialized_start=1537
+  _globals['_DATASOURCE']._serialized_end=1571
 # @@protoc_insertion_point(module_scope)

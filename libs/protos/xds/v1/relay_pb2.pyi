@@ -232,11 +232,14 @@ class DeltaResponse(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     TYPE_URL_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
+    REMOVED_RESOURCES_FIELD_NUMBER: _builtins.int
     system_version_info: _builtins.str
     type_url: _builtins.str
     nonce: _builtins.str
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resource]: ...
+    @_builtins.property
+    def removed_resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -244,10 +247,11 @@ class DeltaResponse(_message.Message):
         resources: _abc.Iterable[Global___Resource] | None = ...,
         type_url: _builtins.str = ...,
         nonce: _builtins.str = ...,
+        removed_resources: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "resources", b"resources", "system_version_info", b"system_version_info", "type_url", b"type_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "removed_resources", b"removed_resources", "resources", b"resources", "system_version_info", b"system_version_info", "type_url", b"type_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,25 +290,49 @@ class Secret(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TLS_CERTIFICATE_FIELD_NUMBER: _builtins.int
     VALIDATION_CONTEXT_FIELD_NUMBER: _builtins.int
+    GENERIC_SECRET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     @_builtins.property
     def tls_certificate(self) -> Global___TlsCertificate: ...
     @_builtins.property
     def validation_context(self) -> Global___ValidationContext: ...
+    @_builtins.property
+    def generic_secret(self) -> Global___GenericSecret: ...
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         tls_certificate: Global___TlsCertificate | None = ...,
         validation_context: Global___ValidationContext | None = ...,
+        generic_secret: Global___GenericSecret | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["tls_certificate", b"tls_certificate", "validation_context", b"validation_context"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generic_secret", b"generic_secret", "tls_certificate", b"tls_certificate", "validation_context", b"validation_context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "tls_certificate", b"tls_certificate", "validation_context", b"validation_context"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generic_secret", b"generic_secret", "name", b"name", "tls_certificate", b"tls_certificate", "validation_context", b"validation_context"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Secret: _TypeAlias = Secret  # noqa: Y015
+
+@_typing.final
+class GenericSecret(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def secret(self) -> Global___DataSource: ...
+    def __init__(
+        self,
+        *,
+        secret: Global___DataSource | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenericSecret: _TypeAlias = GenericSecret  # noqa: Y015
 
 @_typing.final
 class TlsCertificate(_message.Message):

@@ -6,6 +6,10 @@ from libs.api.mesh_config import LogEncoding, MeshConfig, OutboundMode, read
 from libs.api.problem import Severity
 from libs.api.resource import Metadata
 
+UNKNOWN_HOSTS = (
+    "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: SIMPLE, credentialName: a}}"
+)
+
 
 def config_map(text: str) -> ConfigMap:
     return ConfigMap(Metadata("istio", "istio-system"), {mesh_config.KEY: text})
@@ -89,11 +93,44 @@ def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
     "text",
     [
         "certificates: [{dnsNames: [a]}]",
-        "serviceEntryVisibility: {defaultVisibility: PUBLIC}",
+        "enable_tracing: true",
+        "verifyCertificateAtClient: true",
     ],
 )
-def test_what_is_not_done_yet_is_said(text: str) -> None:
+def test_what_has_no_effect_is_said(text: str) -> None:
     assert said(text) == [f".{text.partition(':')[0]} UnsupportedField"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("serviceEntryVisibility: {applyToSidecars: true}", []),
+        (
+            "serviceEntryVisibility: {defaultVisibility: NONE}",
+            [".serviceEntryVisibility.applyToSidecars NoEffect"],
+        ),
+        (
+            "serviceEntryVisibility: {applyToSidecars: true, policies: [{matchingRules: [{}]}]}",
+            [
+                ".serviceEntryVisibility.policies[0].matchingRules[0].namespaceSelector NoEffect",
+            ],
+        ),
+        (
+            UNKNOWN_HOSTS,
+            [".outboundTrafficPolicy.tls.credentialName ConflictingFields"],
+        ),
+        ("caCertificates: [{pem: x}]", [".caCertificates[0].pem InvalidValue"]),
+        (
+            "caCertificates: [{trustDomains: [a/b], certSigners: [s]}]",
+            [
+                ".caCertificates[0].certSigners UnsupportedField",
+                ".caCertificates[0].trustDomains[0] InvalidHost",
+            ],
+        ),
+    ],
+)
+def test_parts_that_few_meshes_have(text: str, found: list[str]) -> None:
+    assert said(text) == found
 
 
 @pytest.mark.parametrize(
@@ -103,12 +140,6 @@ def test_what_is_not_done_yet_is_said(text: str) -> None:
             "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: ISTIO_MUTUAL}}",
             "outboundTrafficPolicy: {mode: ALLOW_ANY, tls: {mode: ISTIO_MUTUAL}}",
             ".outboundTrafficPolicy.tls NoEffect",
-        ),
-        (
-            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}",
-            "outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS, "
-            "tls: {mode: SIMPLE, credentialName: a}}",
-            ".outboundTrafficPolicy.tls.credentialName ConflictingFields",
         ),
         ("proxyHttpPort: 0", "proxyHttpPort: 65536", ".proxyHttpPort InvalidPort"),
         (

@@ -1,6 +1,7 @@
 """The injector's ConfigMap: what it says, and what of it cannot be used."""
 
 from libs.api.kubernetes import ConfigMap
+from libs.api.problem import Severity
 from libs.api.resource import Metadata
 from libs.inject.config import Policy, config_map_name, read
 
@@ -38,6 +39,17 @@ def test_a_template_of_go_is_named_and_the_built_in_one_stays() -> None:
     (problem,) = problems
     assert problem.path == "data.config.templates.sidecar"
     assert "if .X" in problem.text
+    assert problem.severity is Severity.WARNING
+    assert found.refused == {}
+
+
+def test_another_template_of_go_is_an_error_and_says_what_to_write() -> None:
+    found, problems = _read("templates: {mine: '{{ if .X }}a: 1{{ end }}', x: 'a: 1'}")
+    assert list(found.templates) == ["x"]
+    (problem,) = problems
+    assert problem.severity is Severity.ERROR
+    assert "$when" in problem.text
+    assert found.refused == {"mine": problem.text}
 
 
 def test_what_cannot_be_read_leaves_the_defaults() -> None:

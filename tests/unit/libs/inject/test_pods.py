@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.api.kubernetes import ConfigMap
 from libs.api.mesh_config import MeshConfig
 from libs.api.networking.proxy_config import ProxyConfig, ProxyConfigSpec
 from libs.api.proxy_defaults import ProxyDefaults
 from libs.api.resource import Metadata
-from libs.inject import words
+from libs.inject import config, words
 from libs.inject.scene import Settings
 from tests.support.pods import injected, injector, names, pod, proxy, result, variables
 
@@ -432,3 +433,24 @@ def test_flags_choose_nftables_where_values_do() -> None:
     made = result(pod(), settings=Settings(config=injector(values=values)))
     (init,) = (one for one in made["spec"]["initContainers"] if one["name"] == "istio-init")
     assert init["args"][-1] == "--native-nftables"
+
+
+def test_a_template_that_was_refused_refuses_pods_that_ask_for_it_and_says_why() -> None:
+    config_map = ConfigMap(Metadata("x"), {"config": "templates: {mine: '{{ range .X }}'}"})
+    refused, _ = config.read(config_map)
+    asked = pod(annotations={words.TEMPLATES: "sidecar,mine"})
+    done = injected(asked, settings=Settings(config=refused))
+    assert done.pod is None
+    (error,) = done.errors
+    assert "write the entries out" in error.text
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("field", ["containers", "initContainers"])
+def test_a_users_template_changes_the_proxy_wherever_it_stands(native: bool, field: str) -> None:
+    mine = f"templates: {{mine: 'spec: {{{field}: [{{name: istio-proxy, tty: true}}]}}'}}"
+    asked = pod(annotations={words.TEMPLATES: "sidecar,mine"})
+    made = result(asked, native=native, settings=Settings(config=injector(mine)))
+    assert proxy(made)["tty"] is True
+    assert proxy(made)["image"]
+    assert ("istio-proxy" in names(made)) is not native

@@ -45,8 +45,8 @@ def test_a_value_stays_a_text_whatever_it_looks_like() -> None:
     [
         "{{ if .X }}a: 1{{ end }}",
         "{{- range .Spec.Containers }}\n{{ end }}",
-        "a: {{ .X | quote }}",
-        "a: {{ toJSON .X }}",
+        "a: {{ .X | nindent 4 }}",
+        "a: {{ toYaml .X }}",
         "a: {{ . }}",
         "a: {{ }}",
         "a: [",
@@ -61,3 +61,37 @@ def test_what_is_not_understood_is_refused_with_a_reason(text: str) -> None:
     assert template is None
     assert wrong
     assert len(wrong) < 500
+
+
+CONDITIONAL = """
+spec:
+  containers:
+  - name: debugger
+    $when: '{{ eq (annotation .ObjectMeta `example.com/debug` `false`) `true` }}'
+    image: debugger:1
+  - name: istio-proxy
+    env:
+    - {name: ALWAYS, value: "1"}
+    - {name: DEBUG, value: "1", $when: "{{ index .ObjectMeta.Annotations `example.com/debug` }}"}
+  securityContext: {$when: false, runAsUser: 1}
+"""
+
+
+@pytest.mark.parametrize("debug", ["true", "false", ""])
+def test_entries_are_there_when_their_condition_holds(debug: str) -> None:
+    template, _ = compiled(CONDITIONAL)
+    assert template is not None
+    found = render(template, {"ObjectMeta": {"annotations": {"example.com/debug": debug}}})
+    spec = found["spec"]
+    on = debug == "true"
+    names = [one["name"] for one in spec["containers"]]
+    assert names == (["debugger", "istio-proxy"] if on else ["istio-proxy"])
+    assert [one["name"] for one in spec["containers"][-1]["env"]] == ["ALWAYS", *["DEBUG"] * on]
+    assert "securityContext" not in spec
+    assert "$when" not in str(found)
+
+
+def test_a_piece_whose_own_condition_does_not_hold_is_empty() -> None:
+    template, _ = compiled("$when: '{{ .Nothing }}'\nspec: {}\n")
+    assert template is not None
+    assert render(template, {}) == {}

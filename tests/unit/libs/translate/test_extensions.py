@@ -1,9 +1,10 @@
 """WasmPlugins and TrafficExtensions as rows."""
 
+import pytest
 import yaml
 
 from libs.api.problem import Severity
-from libs.model.extensions import Extension, Failure, Phase, Traffic
+from libs.model.extensions import Extension, Failure, Phase, Pull, Traffic
 from libs.model.mesh import Table
 from libs.model.settings import MeshSettings
 from libs.translate.apply import Upsert, apply, initial
@@ -64,8 +65,8 @@ def test_a_script_is_an_extension_like_any_other() -> None:
 
 def test_what_could_never_be_had_gives_no_row_and_says_so() -> None:
     for field, place in (
-        ("url: registry.example.com/m:v1", "url"),
-        ('url: "oci://registry.example.com/m:v1"', "url"),
+        ("url: registry.example.com/M:v1", "url"),
+        ('url: "oci://registry.example.com/m@md5:a"', "url"),
         (f"{HTTPS}, type: NETWORK", "type"),
         (f"{HTTPS}, verificationKey: k", "verificationKey"),
     ):
@@ -74,11 +75,41 @@ def test_what_could_never_be_had_gives_no_row_and_says_so() -> None:
         assert translated(wasm) == (None, [(f"spec.wasm.{place}", Severity.ERROR)])
 
 
-def test_what_has_no_effect_is_said_and_the_rest_goes_on() -> None:
-    text = f"{HTTPS}, sha256: {'a' * 64}, imagePullSecret: s, imagePullPolicy: Always"
-    row, problems = translated(PLUGIN % text)
+def test_a_secret_for_what_is_no_registry_has_no_effect_and_the_rest_goes_on() -> None:
+    row, problems = translated(PLUGIN % f"{HTTPS}, imagePullSecret: s")
     assert row is not None
-    assert problems == [
-        ("spec.imagePullPolicy", Severity.WARNING),
-        ("spec.imagePullSecret", Severity.WARNING),
-    ]
+    assert row.module is not None
+    assert row.module.pull_secret == ""
+    assert problems == [("spec.imagePullSecret", Severity.WARNING)]
+
+
+# proves: WasmPlugin spec.imagePullPolicy, spec.imagePullSecret, spec.url
+# proves: TrafficExtension spec.wasm.imagePullPolicy, spec.wasm.imagePullSecret
+@pytest.mark.parametrize(
+    ("written", "url", "pull"),
+    [
+        ("url: r.io/m:v1", "oci://r.io/m:v1", Pull.ONCE),
+        ("url: r.io/m", "oci://r.io/m", Pull.EACH_TIME),
+        ("url: r.io/m:latest", "oci://r.io/m:latest", Pull.EACH_TIME),
+        ('url: "oci://r.io/m:v1", imagePullPolicy: Always', "oci://r.io/m:v1", Pull.EACH_TIME),
+        ("url: r.io/m, imagePullPolicy: IfNotPresent", "oci://r.io/m", Pull.ONCE),
+        (HTTPS, "https://example.com/m.wasm", Pull.EACH_TIME),
+        (f"{HTTPS}, imagePullPolicy: IfNotPresent", "https://example.com/m.wasm", Pull.ONCE),
+    ],
+)
+def test_modules_of_registries(written: str, url: str, pull: Pull) -> None:
+    for text in (PLUGIN % written, EXTENSION % f"wasm: {{{written}}}"):
+        row, problems = translated(text.replace("name: m,", "name: m, generation: 7,"))
+        assert problems == []
+        assert row is not None
+        assert row.module is not None
+        assert (row.module.url, row.module.pull) == (url, pull)
+        assert row.module.generation == (7 if pull is Pull.EACH_TIME else 0)
+
+
+def test_the_secret_of_a_module_is_of_its_own_namespace() -> None:
+    row, problems = translated(PLUGIN % "url: r.io/m:v1, imagePullSecret: mine")
+    assert problems == []
+    assert row is not None
+    assert row.module is not None
+    assert row.module.pull_secret == "shop/mine"  # noqa: S105 - its name

@@ -4,12 +4,14 @@ from typing import Any
 import pytest
 
 from libs.api.decode import decode
+from libs.api.mesh_config import MeshConfig
+from libs.api.mesh_parts import CertificateData
 from libs.api.networking.proxy_config import ProxyConfig, ProxyImage
 from libs.api.proxy_defaults import ANNOTATION, ProxyDefaults
 from libs.api.resource import Metadata
 from libs.model.settings import MeshSettings
 from libs.translate.apply import Upsert, apply, initial
-from libs.translate.proxy_settings import as_json, effective
+from libs.translate.proxy_settings import as_json, effective, of_mesh
 
 ROOT = "istio-system"
 
@@ -98,3 +100,17 @@ def test_of_two_for_the_same_workloads_the_newer_is_told() -> None:
     other = _config("selected", "shop", "2026-03-03", **SELECTED)
     step = apply(initial(MeshSettings()), [Upsert(old), Upsert(new), Upsert(other)])
     assert [(it.ref, it.reason) for it in step.problems] == [(new.ref, "ConflictingPolicy")]
+
+
+def test_roots_of_other_meshes_are_trusted_by_every_proxy() -> None:
+    # proves: MeshConfig caCertificates[].pem
+    mesh = MeshConfig(
+        default_config=ProxyDefaults(ca_certificates_pem=("a",), concurrency=2),
+        ca_certificates=(
+            CertificateData(pem="b", trust_domains=("td",)),
+            CertificateData(pem="c", cert_signers=("signers.example/x",)),
+            CertificateData(spiffe_bundle_url="https://bundle.example"),
+        ),
+    )
+    assert of_mesh(mesh) == ProxyDefaults(ca_certificates_pem=("a", "b"), concurrency=2)
+    assert of_mesh(MeshConfig()) is None

@@ -91,8 +91,7 @@ def test_a_refusal_without_a_culprit_proves_nothing_of_anybody() -> None:
 def test_streams_of_agents_are_no_proxies() -> None:
     desk = Desk()
     agent = desk.proxy("p1", clusters(A))
-    agent.session.watches.clear()
-    assert isinstance(agent.session, DeltaSession)
+    agent.session = DeltaSession(Responses())
     agent.session.on_request(DeltaDiscoveryRequest(type_url=NAME_TABLE))
     assert not desk.of(A)
     assert standing(desk.connections, 0.0).connected == 0

@@ -28,6 +28,12 @@ kind: ConfigMap
 metadata: {name: istio, namespace: istio-system}
 data: {mesh: "trustDomain: td.example\\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}"}
 """
+DEFAULTS = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "defaultConfig: {proxyHeaders: {server: {value: mesh}}}"}
+"""
 BROKEN = """
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -56,6 +62,25 @@ def test_everything_that_a_proxy_gets_is_shown_as_envoy_shows_it() -> None:
     assert manager["@type"].endswith("HttpConnectionManager")
     assert found["sources"]["80"] == ["Service/shop/web"]
     assert found["problems"] == []
+
+
+def test_settings_of_the_proxy_are_those_that_an_injected_agent_would_have() -> None:
+    def server(*more: str, **metadata: object) -> str:
+        inject = "sidecar, proxy.istio.io/config: 'proxyHeaders: {server: {value: pod}}'"
+        pod = POD % (inject if "annotated" in more else "sidecar")
+        files = {**FILES, "pod.yaml": pod, "mesh.yaml": DEFAULTS}
+        found = shown(files, **metadata)
+        inbound = next(one for one in found["listeners"] if one["name"] == "virtualInbound")
+        configs = (it["typed_config"] for it in _filters(inbound))
+        return str(next(it["server_name"] for it in configs if "server_name" in it))
+
+    assert server() == "mesh"
+    assert server("annotated") == "pod"
+    assert server(PROXY_CONFIG={"proxyHeaders": {"server": {"value": "said"}}}) == "said"
+
+
+def _filters(listener: dict[str, Any]) -> list[dict[str, Any]]:
+    return [it for chain in listener["filter_chains"] for it in chain["filters"]]
 
 
 def test_a_gateway_is_a_router() -> None:

@@ -1,5 +1,6 @@
 """What a resource would make of the state, asked before it is applied."""
 
+from libs.api import codes
 from libs.api.check import check
 from libs.api.problem import Problem
 from libs.translate.apply import State
@@ -28,6 +29,23 @@ spec: {host: web, subsets: [{name: %s, labels: {version: v1}}]}
 
 def _analyst(state: State) -> Analyst:
     return Analyst(lambda: state, lambda problem: problem)
+
+
+TOKENS = """
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: shop}
+spec: {jwtRules: [{issuer: a}, {issuer: b, jwksUri: "https://b.example/keys"}]}
+"""
+
+
+async def test_keys_that_may_be_fetched_from_anywhere_are_noticed() -> None:
+    state = translated(TOKENS).state
+    for anywhere, paths in ((True, ["spec.jwtRules[1].jwksUri"]), (False, [])):
+        analyst = Analyst(lambda: state, lambda it: it, fetches_anywhere=anywhere)
+        noticed = [it for it in await analyst.findings() if it.reason == "UnrestrictedFetch"]
+        assert [it.path for it in noticed] == paths
+        assert {codes.of(it) for it in noticed} <= {"IST0175"}
 
 
 async def _foreseen(state: State, text: str) -> list[Problem]:

@@ -56,6 +56,40 @@ GATEWAY = "sidecar.istio.io/inject: 'true'"
 LEVEL = "sidecar.istio.io/logLevel: %s"
 CONFIG = "proxy.istio.io/config: 'concurrency: 1'"
 
+DEFINITION = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: %s
+  annotations: {gateway.networking.k8s.io/bundle-version: %s}
+---
+"""
+NETWORKS = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  meshNetworks: |
+    networks: {west: {endpoints: [{fromCidr: 10.0.0.0/8}, {fromRegistry: %s}], gateways: []}}
+---
+"""
+REMOTE = """
+apiVersion: v1
+kind: Secret
+metadata: {name: %s, namespace: istio-system, labels: {istio/multiCluster: "%s"}}
+stringData: {west-1: kubeconfig}
+---
+"""
+TOLD = """
+apiVersion: %s
+kind: %s
+metadata: {name: a, namespace: shop}
+status: {%s}
+---
+"""
+ISTIO, GATEWAY_API = "networking.istio.io/v1", "gateway.networking.k8s.io/v1"
+REFUSED_STATUS = "conditions: [{type: Accepted, status: 'False', reason: R, message: m}]"
+
 Row = tuple[str, str, str]
 
 
@@ -156,6 +190,55 @@ def test_what_is_noticed(text: str, expected: Row) -> None:
     assert found(text) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            NETWORKS % "west-1",
+            (
+                "IST0126",
+                "ConfigMap/istio-system/istio",
+                "data.meshNetworks.networks.west.endpoints[1].fromRegistry",
+            ),
+        ),
+        (
+            TOLD % (ISTIO, "VirtualService", REFUSED_STATUS),
+            ("IST0171", "VirtualService/shop/a", "status.conditions[0]"),
+        ),
+        (
+            TOLD % (GATEWAY_API, "HTTPRoute", f"parents: [{{}}, {{{REFUSED_STATUS}}}]"),
+            ("IST0171", "HTTPRoute/shop/a", "status.parents[1].conditions[0]"),
+        ),
+        (
+            TOLD % ("v1", "Service", REFUSED_STATUS),
+            ("IST0171", "Service/shop/a", "status.conditions[0]"),
+        ),
+    ],
+)
+def test_what_is_noticed_of_clusters_and_statuses(text: str, expected: Row) -> None:
+    assert found(text) == [expected]
+
+
+def test_a_secret_that_is_no_remote_cluster_s_names_none() -> None:
+    assert found(NETWORKS % "west-1" + REMOTE % ("west", "false")) != []
+    elsewhere = (REMOTE % ("west", "true")).replace("istio-system", "shop")
+    assert found(NETWORKS % "west-1" + elsewhere) != []
+
+
+def test_definitions_of_the_gateway_api_have_no_effect_and_may_be_too_old() -> None:
+    routes, udp = "grpcroutes.gateway.networking.k8s.io", "udproutes.gateway.networking.k8s.io"
+    new, old = DEFINITION % (routes, "v1.1.0"), DEFINITION % (routes, "v1.0.9")
+    bundle = annotated("gateway.networking.k8s.io/bundle-version")
+    place = f"CustomResourceDefinition//{routes}"
+    unfollowed = ("", place, "metadata.name")
+    assert found(new) == [unfollowed]
+    assert found(old) == [("IST0176", place, bundle), unfollowed]
+    assert found(DEFINITION % (udp, "v0.1.0") + new) == [unfollowed]
+    assert found(DEFINITION % (routes, "main")) == [unfollowed]
+    assert found(DEFINITION % ("grpcroutes.example.com", "v0.1.0")) == []
+    assert found(DEFINITION % ("gateways.networking.istio.io", "v0.1.0")) == []
+
+
 def test_a_value_that_cannot_be_is_invalid_wherever_a_pod_is_made() -> None:
     for text, place in (
         (POD % ("", LEVEL % "loud", APP), ""),
@@ -221,6 +304,15 @@ def test_two_injectors_of_one_revision() -> None:
         webhooks() + SERVICE % ("istiod", "", 443),
         webhooks() + webhooks(Target(revision="canary")),
         webhooks(url="https://injector.example/inject"),
+        NETWORKS % "Kubernetes",
+        NETWORKS % "west-1" + REMOTE % ("west", "true"),
+        NETWORKS % "[]",
+        (NETWORKS % "west-1").replace("istio-system", "shop"),  # nobody reads it there
+        TOLD % (ISTIO, "VirtualService", REFUSED_STATUS.replace("False", "True")),
+        TOLD % (ISTIO, "VirtualService", REFUSED_STATUS.replace("False", "Unknown")),
+        TOLD % (GATEWAY_API, "Gateway", REFUSED_STATUS.replace("Accepted", "Conflicted")),
+        TOLD % ("example.com/v1", "Thing", REFUSED_STATUS),
+        TOLD % (ISTIO, "VirtualService", "conditions: [5, {status: 'True'}], parents: {a: b}"),
     ],
 )
 def test_what_is_not(text: str) -> None:

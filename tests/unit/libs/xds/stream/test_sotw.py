@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
 from libs.xds.stream.events import Acked, Nacked, Stale
-from libs.xds.stream.responses import Responses
+from libs.xds.stream.responses import MAX_RECALLED, Responses
 from libs.xds.stream.sotw import SotwSession
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from tests.support.snapshots import snapshot
@@ -190,3 +190,42 @@ def test_endpoints_are_there_for_a_cluster_that_left_before_they_were_asked_for(
     (removal,) = _ask(session, ROUTE, "80", to=routes)
     assert _values(removal) == [b"a:1"]
     assert not session.held
+
+
+def test_clusters_that_left_while_a_client_was_away_stay_until_it_has_its_listeners() -> None:
+    responses = Responses()
+    before, after = {"a": "1", "gone": "1"}, {"a": "1", "new": "1"}
+    first = SotwSession(responses)
+    first.on_snapshot(snapshot({CLUSTER: before, LISTENER: {"l": "gone"}}), 1)
+    (had,) = _ask(first, CLUSTER)
+
+    back = SotwSession(responses)
+    back.on_snapshot(snapshot({CLUSTER: after, LISTENER: {"l": "a"}}), 2)
+    reconnect = DiscoveryRequest(type_url=CLUSTER, version_info=had.version_info)
+    (clusters,) = _read(back.on_request(reconnect))
+    assert _values(clusters) == [b"a:1", b"new:1", b"gone:1"]
+    (listeners,) = _ask(back, LISTENER)
+    assert _ask(back, CLUSTER, to=clusters) == []
+    (last,) = _ask(back, LISTENER, to=listeners)
+    assert (last.type_url, _values(last)) == (CLUSTER, [b"a:1", b"new:1"])
+    assert not back.held
+
+
+def test_a_version_that_is_not_remembered_is_that_of_a_new_client() -> None:
+    session = _session()
+    session.on_snapshot(snapshot({CLUSTER: {"a": "1"}, LISTENER: {"l": "1"}}), 1)
+    reconnect = DiscoveryRequest(type_url=CLUSTER, version_info="of another mesh")
+    (clusters,) = _read(session.on_request(reconnect))
+    assert _values(clusters) == [b"a:1"]
+
+
+def test_so_many_versions_are_remembered_and_no_more() -> None:
+    responses = Responses()
+    versions = []
+    for number in range(MAX_RECALLED + 1):
+        session = SotwSession(responses)
+        session.on_snapshot(snapshot({CLUSTER: {"a": str(number)}}), 1)
+        (answer,) = _ask(session, CLUSTER)
+        versions.append(answer.version_info)
+    known = [responses.recalled(CLUSTER, it) is not None for it in versions]
+    assert known == [False] + [True] * MAX_RECALLED

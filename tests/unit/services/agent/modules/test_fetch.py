@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from libs.runtime.reach import Reach
+from services.agent.modules import body as bodies
 from services.agent.modules import fetch
-from services.agent.modules.fetch import ModuleError, fetch_module
-from services.agent.modules.store import Store
+from services.agent.modules.door import Door
+from services.agent.modules.errors import ModuleError
+from services.agent.modules.fetch import fetch_module
 from tests.support import wasm_module
 
-HERE = Reach(loopback=True)
+HERE = Door(Reach(loopback=True))
 MODULE = wasm_module.module()
 DIGEST = hashlib.sha256(MODULE).hexdigest()
 
@@ -34,12 +36,14 @@ async def listening(serve: Serve) -> AsyncIterator[str]:
         await serve(reader, writer)
 
     listener = await asyncio.start_server(connected, "127.0.0.1")
-    yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    listener.close()
-    for writer in writers:
-        writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+    try:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    finally:
+        listener.close()
+        for writer in writers:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 @asynccontextmanager
@@ -61,19 +65,19 @@ def always(body: bytes, status: int = 200, **headers: str) -> Answer:
     return lambda _: (status, headers, body)
 
 
-async def refused(answer: Answer, folder: Path, *, reach: Reach = HERE, sha256: str = "") -> str:
+async def refused(answer: Answer, folder: Path, *, door: Door = HERE, sha256: str = "") -> str:
     """Return why nothing is fetched from a server that answers so."""
     async with server(answer) as address:
         with pytest.raises(ModuleError) as caught:
-            await fetch_module(f"{address}/m", folder / "m", reach=reach, sha256=sha256)
+            await fetch_module(f"{address}/m", folder / "m", door=door, sha256=sha256)
     return str(caught.value)
 
 
 async def test_a_module_comes_as_it_is_or_packed(tmp_path: Path) -> None:
     for body in (MODULE, gzip.compress(MODULE)):
         async with server(always(body)) as address:
-            found = await fetch_module(f"{address}/m", tmp_path / "m", reach=HERE, sha256=DIGEST)
-        assert found == DIGEST
+            found = await fetch_module(f"{address}/m", tmp_path / "m", door=HERE, sha256=DIGEST)
+        assert found.sha256 == DIGEST
         assert (tmp_path / "m").read_bytes() == MODULE
 
 
@@ -89,7 +93,7 @@ async def test_what_is_no_module_is_refused(tmp_path: Path) -> None:
 async def test_a_body_without_end_and_a_bomb_are_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(bodies, "MAX_BYTES", 10_000)
     assert "longer" in await refused(always(MODULE + bytes(20_000)), tmp_path)
     assert "longer" in await refused(always(gzip.compress(MODULE + bytes(10_000_000))), tmp_path)
     assert (tmp_path / "m").stat().st_size <= 10_000 + 256 * 1024
@@ -100,7 +104,7 @@ async def test_a_packed_module_that_breaks_off_is_refused(tmp_path: Path) -> Non
 
 
 async def test_addresses_of_our_own_are_not_asked_even_by_redirect(tmp_path: Path) -> None:
-    assert "loopback" in await refused(always(MODULE), tmp_path, reach=Reach())
+    assert "loopback" in await refused(always(MODULE), tmp_path, door=Door(Reach()))
     metadata = always(b"", 302, location="http://169.254.169.254/latest")
     assert "metadata" in await refused(metadata, tmp_path)
     other = always(b"", 302, location="file:///etc/passwd")
@@ -111,7 +115,8 @@ async def test_redirects_are_followed_but_not_for_ever(tmp_path: Path) -> None:
     async with server(
         lambda path: (200, {}, MODULE) if path == "/there" else (302, {"location": "/there"}, b"")
     ) as address:
-        assert await fetch_module(f"{address}/m", tmp_path / "m", reach=HERE) == DIGEST
+        found = await fetch_module(f"{address}/m", tmp_path / "m", door=HERE)
+        assert found.sha256 == DIGEST
     assert "redirects" in await refused(always(b"", 302, location="/m"), tmp_path)
 
 
@@ -124,34 +129,4 @@ async def test_a_slow_server_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
 
     async with listening(silent) as address:
         with pytest.raises(ModuleError, match=r"in time|within"):
-            await fetch_module(address, tmp_path / "m", reach=HERE)
-
-
-async def _no_time(_: float) -> None:
-    return
-
-
-async def test_a_module_with_a_digest_is_fetched_once_another_one_each_time(tmp_path: Path) -> None:
-    asked: list[str] = []
-
-    def answer(path: str) -> tuple[int, dict[str, str], bytes]:
-        asked.append(path)
-        return (200, {}, MODULE) if len(asked) < 4 else (500, {}, b"")
-
-    store = Store(tmp_path, reach=HERE, sleep=_no_time)
-    async with server(answer) as address:
-        first = await store.file(f"{address}/m", DIGEST)
-        assert await store.file(f"{address}/m", DIGEST) == first
-        assert asked == ["/m"]
-        assert await store.file(f"{address}/n", "") == first
-        assert await store.file(f"{address}/n", "") == first
-        assert asked == ["/m", "/n", "/n"]
-        # The server is broken from now on: the last module that was had goes on.
-        assert await store.file(f"{address}/n", "") == first
-        with pytest.raises(ModuleError):
-            await store.file(f"{address}/other", "")
-    assert _names(tmp_path) == [f"{DIGEST}.wasm"]
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
+            await fetch_module(address, tmp_path / "m", door=HERE)

@@ -8,13 +8,14 @@ from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.extensions.filters.http.wasm.v3.wasm_pb2 import Wasm
 from envoy.service.discovery.v3 import discovery_pb2
 
-from libs.model.extensions import Failure, Module
+from libs.model.extensions import Failure, Module, Pull
 from libs.xds.stream.delta import DeltaSession
 from libs.xds.stream.responses import Responses
 from libs.xds.types import EXTENSION, Snapshot, resource_set
-from services.agent.modules.fetch import ModuleError
+from services.agent.modules.errors import ModuleError
 from services.agent.modules.interposer import interposed
 from services.agent.modules.rewrite import LETS_THROUGH, rewritten
+from services.agent.modules.source import Source
 from services.agent.streams.messages import pack
 from tests.support import scopes
 from tests.support.mesh import extension
@@ -40,13 +41,13 @@ def config(body: bytes) -> TypedExtensionConfig:
     return TypedExtensionConfig.FromString(item.resource.value)
 
 
-async def found(url: str, sha256: str) -> Path:
-    assert (url, sha256) == ("https://example.com/m.wasm", "ab")
+async def found(source: Source) -> Path:
+    assert source == Source("https://example.com/m.wasm", "ab")
     return FILE
 
 
-async def nothing(url: str, sha256: str) -> Path:
-    del url, sha256
+async def nothing(source: Source) -> Path:
+    del source
     message = "status 404"
     raise ModuleError(message)
 
@@ -64,6 +65,31 @@ async def test_a_file_stands_where_an_address_stood_and_all_else_is_kept() -> No
     was.config.vm_config.code.CopyFrom(wasm.config.vm_config.code)
     assert wasm == was
     assert wasm.config.root_id == "root"
+
+
+async def test_what_is_for_the_agent_is_no_variable_of_the_module() -> None:
+    module = Module(
+        url="oci://r.example.com/m:v1",
+        environment={"LEVEL": "3", "ISTIO_META_WASM_IMAGE_PULL_SECRET": "image-pull://other/x"},
+        pull=Pull.ONCE,
+        generation=7,
+        pull_secret="shop/mine",
+    )
+    asked: list[Source] = []
+
+    async def file_of(source: Source) -> Path:
+        asked.append(source)
+        return FILE
+
+    wasm = Wasm()
+    rest = config(await rewritten(response(module), delta=True, file_of=file_of))
+    assert rest.typed_config.Unpack(wasm)
+    assert dict(wasm.config.vm_config.environment_variables.key_values) == {"LEVEL": "3"}
+    assert asked == [Source(module.url, once=True, pull_secret="image-pull://shop/mine")]
+    bare = Module(url=module.url, pull=Pull.ONCE)
+    rest = config(await rewritten(response(bare), delta=True, file_of=file_of))
+    assert rest.typed_config.Unpack(wasm)
+    assert not wasm.config.vm_config.HasField("environment_variables")
 
 
 async def test_a_module_that_is_nowhere_is_skipped_if_it_may_be() -> None:

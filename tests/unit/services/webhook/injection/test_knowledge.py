@@ -76,8 +76,19 @@ async def test_the_injector_s_settings() -> None:
     assert told.of.settings.config.policy is Policy.DISABLED
     await told.text(3, "config", "policy: perhaps")
     assert told.of.settings.config.policy is Policy.DISABLED
+    assert told.of.settings.config.refused == {}
+    await told.text(3, "config", "policy: enabled\ntemplates: {x: '{{ range .X }}'}")
+    assert told.of.settings.config.policy is Policy.DISABLED
+    assert "write the entries out" in told.of.settings.config.refused["x"]
     await told.text(3, "config", None)
     assert told.of.settings.config.policy is Policy.ENABLED
+
+
+async def test_of_settings_that_were_wrong_from_the_beginning_what_can_be_read_counts() -> None:
+    told = Told()
+    await told.text(3, "config", "policy: disabled\ntemplates: {x: '{{ range .X }}'}")
+    assert told.of.settings.config.policy is Policy.DISABLED
+    assert told.of.settings.config.templates == {}
 
 
 async def test_proxy_configs() -> None:

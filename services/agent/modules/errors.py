@@ -1,0 +1,5 @@
+"""Errors of this room."""
+
+
+class ModuleError(Exception):
+    """No module was had; the message says why in words for the user who wrote the URL."""
