@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test explore e2e check fmt golden protos crds rbac tools lock bench docs clean
+.PHONY: help setup demo dev test explore e2e endure check fmt golden protos crds rbac tools lock bench docs faults clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ explore: setup ## Try N (30) times as many random examples and walks as `make te
 
 e2e: setup ## Test the mesh on a kind cluster of its own (needs docker, kind, kubectl and skaffold)
 	$(IMAGES) $(BIN)/python -m pytest tests/e2e --e2e --cluster-name seine-e2e $(addprefix --kind-image ,$(SEINE_KIND_NODE_IMAGE)) $(ARGS)
+
+endure: ## The same with a hundred pod starts, ten rollouts and a minute without a control plane
+	$(MAKE) e2e ARGS="--long $(ARGS)"
 
 check: setup ## Format, lint, types, import contracts, generated files: changes nothing
 	$(BIN)/ruff format --check .
@@ -83,6 +86,9 @@ lock: setup ## Compile requirements/*.txt anew from pyproject.toml
 
 bench: setup ## Print the cost of generating and pushing configuration, with percentiles
 	$(BIN)/python -m tests.load
+
+faults: setup ## Run every recipe of tests/faults at full length (20 minutes) and print a table
+	$(BIN)/python -m tests.faults $(ARGS)
 
 clean: ## Remove everything that the targets above made
 	rm -rf $(VENV) typings .run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

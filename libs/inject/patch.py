@@ -5,7 +5,7 @@ put, or from which some were taken, gets one operation for each of them. Entries
 by their names, if they have any.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 Operation = dict[str, Any]
@@ -13,60 +13,59 @@ Operation = dict[str, Any]
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Operation]:
     """Return the operations that make `after` of `before`, in order; none if they are equal."""
-    return list(_mappings("", before, after))
+    found: list[Operation] = []
+    _mappings("", before, after, into=found)
+    return found
 
 
 def _pointer(path: str, key: str) -> str:
-    return f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
+    if "~" in key or "/" in key:
+        key = key.replace("~", "~0").replace("/", "~1")
+    return f"{path}/{key}"
 
 
 def _mappings(
-    path: str, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> Iterator[Operation]:
-    for key in before:
-        if key not in after:
-            yield {"op": "remove", "path": _pointer(path, key)}
+    path: str, before: Mapping[str, Any], after: Mapping[str, Any], *, into: list[Operation]
+) -> None:
+    gone = (key for key in before if key not in after)
+    into.extend({"op": "remove", "path": _pointer(path, key)} for key in gone)
     for key, value in after.items():
-        place = _pointer(path, key)
         if key not in before:
-            yield {"op": "add", "path": place, "value": value}
-        else:
-            yield from _values(place, before[key], value)
+            into.append({"op": "add", "path": _pointer(path, key), "value": value})
+        elif before[key] is not value:
+            _values(_pointer(path, key), before[key], value, into=into)
 
 
-def _values(path: str, before: Any, after: Any) -> Iterator[Operation]:  # noqa: ANN401 - JSON
-    if before is after:
-        return
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        yield from _mappings(path, before, after)
+def _values(path: str, before: Any, after: Any, *, into: list[Operation]) -> None:  # noqa: ANN401 - JSON
+    if isinstance(before, dict) and isinstance(after, dict):
+        _mappings(path, before, after, into=into)
     elif isinstance(before, list) and isinstance(after, list):
-        yield from _lists(path, before, after)
+        _lists(path, before, after, into=into)
     elif before != after or isinstance(before, bool) is not isinstance(after, bool):
-        yield {"op": "replace", "path": path, "value": after}
+        into.append({"op": "replace", "path": path, "value": after})
 
 
-def _lists(path: str, before: list[Any], after: list[Any]) -> Iterator[Operation]:
+def _lists(path: str, before: list[Any], after: list[Any], *, into: list[Operation]) -> None:
     old, new = [_name(one) for one in before], [_name(one) for one in after]
     known, wanted = set(old), set(new)
     ordered = [name for name in new if name in known] == [name for name in old if name in wanted]
     if not ordered or len(known) < len(old) or len(wanted) < len(new):
         if repr(before) != repr(after):  # unlike 1 and True, these are never equal by mistake
-            yield {"op": "replace", "path": path, "value": after}
+            into.append({"op": "replace", "path": path, "value": after})
         return
-    for at in reversed(range(len(old))):
-        if old[at] not in wanted:
-            yield {"op": "remove", "path": f"{path}/{at}"}
+    gone = (at for at in reversed(range(len(old))) if old[at] not in wanted)
+    into.extend({"op": "remove", "path": f"{path}/{at}"} for at in gone)
     entries = dict(zip(old, before, strict=True))
     for at, (name, entry) in enumerate(zip(new, after, strict=True)):
-        if name in entries:
-            yield from _values(f"{path}/{at}", entries[name], entry)
-        else:
-            yield {"op": "add", "path": f"{path}/{at}", "value": entry}
+        if name not in entries:
+            into.append({"op": "add", "path": f"{path}/{at}", "value": entry})
+        elif entries[name] is not entry:
+            _values(f"{path}/{at}", entries[name], entry, into=into)
 
 
 def _name(entry: object) -> object:
     """By what an entry is known; an entry without a name is known by all of itself."""
-    if isinstance(entry, Mapping):
+    if isinstance(entry, dict):
         name = entry.get("name")
         return ("name", name) if isinstance(name, str) else ("data", repr(entry))
     return (type(entry).__name__, repr(entry))

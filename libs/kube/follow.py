@@ -104,7 +104,7 @@ class Patience(Struct, frozen=True, kw_only=True):
     absent: float = 30.0
     given_up: float = 5.0
     page: int = PAGE
-    backoff: Backoff = Backoff(first=0.25, limit=30.0)
+    backoff: Backoff = Backoff(first=0.25, limit=8.0)
 
 
 _DEFAULTS = Patience()

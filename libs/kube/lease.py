@@ -6,6 +6,9 @@
 A holder renews every `retry` seconds and gives up by itself `deadline` after its last renewal
 began, which is before anybody else may take over: `duration` after they saw it. Others trust their
 own monotonic clock and what they see change, never the times in the object, so clocks may differ.
+Moments count on the safe side: one's own turn from before the write was sent, what others did from
+when one had read of it. A renewal is one request, over what was written last, so an API server that
+takes three seconds for each answer takes nobody's turn away.
 
 A process that was stopped for a while does not know it before its timers run. So a leader asks
 `check` before each write, and writes with the resourceVersion that it read, which the API server
@@ -60,12 +63,19 @@ class Lease:
         """Take `holder`: a name that no other process ever has, such as the pod's with its uid."""
         self._client = client
         self._folder = _PATH.format(namespace)
+        self._path = f"{self._folder}/{name}"
         self._name = name
         self._holder = holder
         self._clock = clock
         self._terms = terms or Terms()
         self._seen: tuple[object, float] = (None, 0.0)
-        self._until = 0.0  # of the monotonic clock
+        self._until = 0.0  # of the monotonic clock, as the next
+        self._wrote = 0.0
+        """When the last write was sent."""
+        self._tried = 0.0
+        """When the last attempt began."""
+        self._written: Mapping[str, Any] | None = None
+        """The object as we wrote it last, if nobody is known to have written since."""
 
     @property
     def held(self) -> bool:
@@ -121,7 +131,7 @@ class Lease:
 
     async def _renew(self) -> None:
         while True:
-            await self._pause()
+            await self._pause(since=self._tried)
             self.check()
             left = self._until - self._clock.monotonic()
             try:
@@ -133,9 +143,9 @@ class Lease:
 
     async def _attempt(self) -> bool:
         """Take or renew the lease if that is possible; tell whether it is held."""
-        started = self._clock.monotonic()
+        self._tried = self._clock.monotonic()
         try:
-            taken = await self._write_if_free(started)
+            taken = await self._write_if_free()
         except ConflictError:
             return False  # somebody was faster
         except KubeError as error:
@@ -143,26 +153,38 @@ class Lease:
                 "lease cannot be asked", extra={"lease": self._name, "reason": str(error)}
             )
             return self.held
-        self._until = started + self._terms.deadline if taken else 0.0
+        self._until = self._wrote + self._terms.deadline if taken else 0.0
         return taken
 
-    async def _write_if_free(self, now: float) -> bool:
-        path = f"{self._folder}/{self._name}"
+    async def _write_if_free(self) -> bool:
+        if self._written is not None:
+            try:
+                await self._put(self._written)
+            except (ConflictError, NotFoundError):
+                self._written = None  # somebody wrote or deleted it: look
+            else:
+                return True
         try:
-            found = await self._client.get(path)
+            found = await self._client.get(self._path)
         except NotFoundError:
             body = {"metadata": {"name": self._name}, "spec": self._spec({})}
-            await self._client.request("POST", self._folder, body=body)
+            self._wrote = self._clock.monotonic()
+            self._written = await self._client.request("POST", self._folder, body=body)
             return True
-        spec: Mapping[str, Any] = found.get("spec") or {}
-        if not self._free(spec, now):
+        if not self._free(found.get("spec") or {}):
             return False
-        found["spec"] = self._spec(spec)
-        await self._client.request("PUT", path, body=found)
+        await self._put(found)
         return True
 
-    def _free(self, spec: Mapping[str, Any], now: float) -> bool:
+    async def _put(self, found: Mapping[str, Any]) -> None:
+        """Write ourselves over `found`, if that is what is there."""
+        body = {**found, "spec": self._spec(found.get("spec") or {})}
+        self._wrote = self._clock.monotonic()
+        self._written = await self._client.request("PUT", self._path, body=body)
+
+    def _free(self, spec: Mapping[str, Any]) -> bool:
         """Tell whether the lease is ours, nobody's, or its holder's time is over."""
+        now = self._clock.monotonic()
         mark = (spec.get("holderIdentity"), spec.get("renewTime"), spec.get("leaseTransitions"))
         if mark != self._seen[0]:
             self._seen = (mark, now)
@@ -187,22 +209,22 @@ class Lease:
 
     async def _release(self) -> None:
         """Let go at once, so that nobody has to wait; when that fails the others wait."""
-        held, self._until = self.held, 0.0
+        held, self._until, self._written = self.held, 0.0, None
         if not held:
             return
-        path = f"{self._folder}/{self._name}"
         try:
             async with asyncio.timeout(self._terms.retry):
-                found = await self._client.get(path)
+                found = await self._client.get(self._path)
                 if found["spec"].get("holderIdentity") != self._holder:
                     return
                 found["spec"] = {**found["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
-                await self._client.request("PUT", path, body=found)
+                await self._client.request("PUT", self._path, body=found)
         except (KubeError, TimeoutError) as error:
             logger.warning("lease not released", extra={"lease": self._name, "reason": str(error)})
 
-    async def _pause(self) -> None:
-        await self._clock.sleep(self._terms.retry * (0.9 + 0.2 * chance()))
+    async def _pause(self, since: float | None = None) -> None:
+        gone = 0.0 if since is None else self._clock.monotonic() - since
+        await self._clock.sleep(self._terms.retry * (0.9 + 0.2 * chance()) - gone)
 
 
 def _micro_time(seconds: float) -> str:

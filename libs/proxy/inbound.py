@@ -30,6 +30,7 @@ from libs.proxy.inbound_pools import PoolIndex, PoolIndexes
 from libs.proxy.ingress import Exposed
 from libs.proxy.memberships import Membership, Memberships
 from libs.proxy.node import Interception, Proxy, ProxyType
+from libs.proxy.own_cluster import own_cluster
 from libs.proxy.peers import PeerPolicies, selects
 from libs.proxy.scope import InboundPort, InboundScope
 from libs.proxy.sidecars import SidecarIndex
@@ -238,7 +239,16 @@ def _scope(inputs: _Inputs) -> InboundScope:
         patches=_patches(inputs, workload),
         extensions=_extensions(inputs, workload),
         application_address=proxy.application_address if explicit else "",
+        own=own_cluster(proxy, workload, _having(inputs, workload)),
     )
+
+
+def _having(inputs: _Inputs, workload: Workload) -> Iterator[Service]:
+    """Yield the services that have the workload, oldest first."""
+    members = {service for service, _ in inputs.membership}
+    for service in inputs.services:
+        if service.resolution is not Resolution.ALIAS and _serves(workload, service, members):
+            yield service
 
 
 def _unseen(proxy: Proxy) -> Workload:

@@ -159,6 +159,16 @@ class InboundPort(Struct, frozen=True, gc=False, kw_only=True):
         return self.ingress.tls
 
 
+class OwnCluster(Struct, frozen=True, gc=False, kw_only=True):
+    """What Envoy is told of the workload that it stands beside; see `libs.proxy.own_cluster`."""
+
+    service: ServiceKey  # empty: none has the workload
+    port: str  # of the service, by name: each workload has one endpoint there
+    locality: Locality
+    workload_name: str
+    revision: str
+
+
 class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
     """What a proxy lets in for its own workload."""
 
@@ -188,6 +198,7 @@ class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
         PatchSet, ...
     ] = ()  # for the whole proxy, in the order in which they are applied
     extensions: tuple[Extension, ...] = ()  # for the whole proxy, greatest priority first
+    own: OwnCluster | None = None  # only of a proxy that balances by zones
 
 
 class EndpointScope(Struct, frozen=True, kw_only=True, weakref=True):

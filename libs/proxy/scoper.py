@@ -19,6 +19,7 @@ from libs.proxy.memo import Memo, WeakMemo
 from libs.proxy.node import Proxy, ProxyType
 from libs.proxy.outbound import Client, client_of, dials_itself, outbound_scope
 from libs.proxy.outlook import Outlook
+from libs.proxy.own_cluster import OwnClusters
 from libs.proxy.scope import ANYWHERE, InboundScope, OutboundScope, ProxyScope, Whereabouts
 from libs.proxy.telemetry import reachable
 
@@ -47,6 +48,7 @@ class Scoper:
         self._placed: Memo[OutboundScope] = Memo()
         self._inbound = InboundScoper()
         self._endpoints = EndpointScoper()
+        self._own = OwnClusters()
         self._dialled: WeakMemo[frozenset[str]] = WeakMemo()
         self._named: WeakMemo[Whereabouts] = WeakMemo()
         self._digests: WeakMemo[str] = WeakMemo()
@@ -62,12 +64,13 @@ class Scoper:
         client = whereabouts(mesh, proxy)
         outbound = self._placed_scope(self._outbound_scope(proxy, published), client)
         inbound = _heard(self._inbound.scope(mesh, proxy), outbound)
+        endpoints = self._endpoints.scopes(outbound, client)
         return ProxyScope(
             outbound=outbound,
             inbound=inbound,
             outbound_digest=self._digest(outbound),
             inbound_digest=wire.digest(inbound).hex(),
-            endpoints=self._endpoints.scopes(outbound, client),
+            endpoints=self._own.joined(endpoints, inbound.own, mesh),
         )
 
     def forget(self, proxy: Proxy) -> None:
@@ -76,6 +79,7 @@ class Scoper:
 
     def _turn_to(self, mesh: Mesh) -> None:
         self._mesh = mesh
+        self._own.turn()
         facts = self._facts.update(mesh.endpoints, mesh.services)
         seen = (*(mesh.rows(table) for table in _OUTBOUND_TABLES), facts)
         changed = len(seen) != len(self._seen) or any(

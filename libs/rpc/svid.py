@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 RENEW_AT = 0.5
 RENEW_JITTER = 0.05
+LONGEST_BACKOFF = 8.0
+"""Seconds: who may have no certificate any more is to have one soon after the CA is back."""
 
 
 class Functions(Struct, frozen=True):
@@ -52,7 +54,7 @@ class Svid:
     ) -> None:
         self._functions = functions
         self._clock = clock or SystemClock()
-        self._backoff = backoff or Backoff(first=0.2, limit=30.0)
+        self._backoff = backoff or Backoff(first=0.2, limit=LONGEST_BACKOFF)
         self._chance = chance
         self._keychain = Keychain()
         self._obtained = asyncio.Event()

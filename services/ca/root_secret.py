@@ -1,23 +1,22 @@
 """Root secret: the authority of a cluster, in Secrets, followed by every replica.
 
 The Secret `cacerts`, if there is one, is an authority that an operator plugged in; else the CA's
-own root lives in `istio-ca-secret`, which the first replica makes and all others read.
+own root lives in `istio-ca-secret`, which the first replica makes and all others read. What signs
+while something else is plugged in is recorded in `seine-ca-in-use` (see `services.ca.in_use`).
 
 A replica signs only with what it has seen confirmed lately (`Rules.patience`). One that was
 stopped, or cut off from the API server, says "later" until it has read again: so a step of the
 rotation that others took while it was away cannot be undone by what it signs, and after
 twice the patience nobody signs as before the step.
 
-A Secret that goes back in time (another generation, from a backup) or disappears is not followed;
-the leader writes the state that is in use again. Other changes are made by the leader alone, each
-with the resourceVersion that it read, which the API server compares.
+A Secret of ours that goes back in time (another generation, from a backup) or disappears is not
+followed; the leader writes the state that is in use again. Other changes are made by the leader
+alone, each with the resourceVersion that it read, which the API server compares.
 """
 
 import asyncio
-import base64
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -26,7 +25,6 @@ from libs.kube.errors import (
     BusyError,
     ConflictError,
     KubeError,
-    NotFoundError,
     ServerError,
     UnreachableError,
 )
@@ -35,28 +33,25 @@ from libs.pki.authority import Authority
 from libs.pki.errors import AuthorityError, PkiError
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
-from services.ca import expiry, metrics, rotation, succession
+from services.ca import expiry, in_use, metrics, rotation, succession
 from services.ca.errors import UnconfirmedError
+from services.ca.in_use import InUse, Record
 from services.ca.proof import Proof
 from services.ca.rotation import State
+from services.ca.secrets import Secret, Secrets
 
 logger = logging.getLogger(__name__)
 
-OWN, PLUGGED_IN = "istio-ca-secret", "cacerts"
-TYPE = "istio.io/ca-root"
+OWN, PLUGGED_IN, IN_USE = "istio-ca-secret", "cacerts", "seine-ca-in-use"
 ROTATE = "seine.io/rotate"
 """Annotation on our own Secret: each new value asks for one rotation."""
+USE_NOW = "seine.io/use-now"
+"""Annotation on what is plugged in: the identifier of its signer, to be used whoever trusts it."""
 CHECK_SECONDS = 5.0
 """Between two looks, or a sixth of the patience if that is less."""
 
 _BACKOFF = Backoff(first=0.2, limit=10.0)
 _TRANSIENT = (UnreachableError, ServerError, BusyError)
-
-
-class _Secret(Struct, frozen=True):
-    content: Mapping[str, bytes]
-    version: str
-    asked: str
 
 
 class Rules(Struct, frozen=True):
@@ -84,8 +79,7 @@ class RootSecret:
     def __init__(
         self, client: Client, namespace: str, *, clock: Clock, rules: Rules, proof: Proof
     ) -> None:
-        self._client = client
-        self._folder = f"/api/v1/namespaces/{namespace}/secrets"
+        self._secrets = Secrets(client, namespace)
         self._clock = clock
         self.rules = rules
         self._longest = rules.longest
@@ -97,8 +91,14 @@ class RootSecret:
         self._lock = asyncio.Lock()
         self._since: dict[str, float] = {}  # root → when it came into the bundle
         self._version = ""  # of the Secret to write over; empty if there is none
+        self._recorded = ""  # the same of what is in use
+        self._changed = False
         self.state: State | None = None
         """Of our own root; None while another is plugged in."""
+        self.in_use: InUse | None = None
+        """Of what is plugged in; None while our own root signs."""
+        self.due: InUse | None = None
+        """What the leader has to record of what is plugged in."""
         self.astray = False
         """Whether our Secret is gone, or of the past: then the leader writes `state` again."""
         self.asked = ""
@@ -155,11 +155,15 @@ class RootSecret:
         """Read the Secrets now, and use what is in them if it may be used."""
         try:
             async with self._lock:
-                changed = await self._read()
+                await self._read()
         except (KubeError, PkiError) as error:
             metrics.RELOADS.labels(what="secret", result="refused").inc()
             logger.warning("secret not used", extra={"reason": str(error)})
-            return
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell everybody, if another authority is in use."""
+        changed, self._changed = self._changed, False
         if changed:
             metrics.RELOADS.labels(what="secret", result="used").inc()
             for callback in self._on_change:
@@ -183,9 +187,28 @@ class RootSecret:
         async with self._lock:
             if self.state is not over:
                 raise ConflictError(409, "Conflict", f"the secret {OWN} was read again meanwhile")
-            self._use_state(state, _secret(await self._put(state)))
-        for callback in self._on_change:
-            callback()
+            asked = {ROTATE: self.asked} if self.asked else None
+            content = rotation.encode(state)
+            found = await self._secrets.put(OWN, content, over=self._version, annotations=asked)
+            self._use_state(state, found)
+        self._tell()
+
+    async def record(self, state: InUse, *, over: InUse | None) -> None:
+        """Record what of a plugged-in authority is in use, where `over` is, and use it.
+
+        Raises:
+            ConflictError: somebody else wrote meanwhile: read again.
+            KubeError: it could not be written.
+
+        """
+        async with self._lock:
+            if self.in_use is not over:
+                message = f"the secret {IN_USE} was read again meanwhile"
+                raise ConflictError(409, "Conflict", message)
+            content = in_use.encode(state)
+            found = await self._secrets.put(IN_USE, content, over=self._recorded)
+            self._use_plugged_in(state, found)
+        self._tell()
 
     async def cover(self, lifetime: int) -> None:
         """Record that certificates may live for `lifetime` seconds, before one does.
@@ -194,78 +217,159 @@ class RootSecret:
             KubeError: it could not be recorded.
 
         """
-        if self.state is None:
-            self._longest = max(self._longest, lifetime)
-            return
-        while self.state.record.longest < lifetime:
+        while self.longest < lifetime:
             try:
-                await self.write(rotation.grant_longer(self.state, lifetime), over=self.state)
+                await self._grant_longer(lifetime)
             except ConflictError:
                 await self.refresh()
+
+    async def _grant_longer(self, lifetime: int) -> None:
+        if self.in_use is not None:
+            await self.record(in_use.grant_longer(self.in_use, lifetime), over=self.in_use)
+        elif self.state is not None:
+            await self.write(rotation.grant_longer(self.state, lifetime), over=self.state)
 
     @property
     def longest(self) -> int:
         """The longest life of a certificate, in seconds."""
-        return self.state.record.longest if self.state else self._longest
+        state = self.in_use or self.state
+        return state.record.longest if state else self._longest
 
     async def _first(self) -> None:
-        found = await self._get(PLUGGED_IN)
-        if found is not None:
-            self._use(authority.parse(found.content, now=self._clock.now()))
-            return
-        found = await self._get(OWN)
-        if found is None:
-            try:
-                await self.write(rotation.begin(self.fresh(), longest=self._longest), over=None)
-            except ConflictError:  # another replica was faster
-                found = await self._get(OWN)
-            else:
-                logger.info("root made", extra={"secret": OWN})
-                return
-        if found is None:
-            message = f"the secret {OWN} came and went"
-            raise UnreachableError(message)
-        self._use_state(self._decoded(found), found)
+        wanted, kept = await self._secrets.get(PLUGGED_IN), await self._secrets.get(IN_USE)
+        own = await self._secrets.get(OWN)
+        recorded = in_use.decode(kept.content, now=self._clock.now()) if kept else None
+        self._recorded = kept.version if kept else ""
+        if own and recorded and self._went_on(own, recorded, replaced=wanted is not None):
+            self._use_state(self._decoded(own), own)
+        elif wanted and (recorded is None or self._clock.now() > recorded.signer.validity[1]):
+            await self._first_plugged_in(wanted, recorded, own)
+        elif kept and recorded:
+            self._use_plugged_in(recorded, kept)
+        elif own:
+            self._use_state(self._decoded(own), own)
+        else:
+            await self._make()
+        self._changed = False
 
-    async def _read(self) -> bool:
-        """Use what the Secrets hold; tell whether it is something new."""
-        plugged_in = await self._get(PLUGGED_IN)
-        if plugged_in is not None:
-            return await self._take_plugged_in(plugged_in)
-        if self.state is None:
-            self._confirm()  # nothing else signs; what was plugged in last goes on
-            message = f"the secret {PLUGGED_IN} is gone"
-            raise AuthorityError(message)
-        found = await self._get(OWN)
+    def _went_on(self, own: Secret, recorded: InUse, *, replaced: bool) -> bool:
+        """Tell whether our own root signs, and what was recorded is of the past."""
+        if self._own_generation(own) > recorded.record.own:
+            return True
+        signer = recorded.signer.certificate
+        return not replaced and self._decoded(own).signer.certificate == signer
+
+    def _own_generation(self, own: Secret | None) -> int:
+        """Return how far our own root has come; what cannot be read holds nobody up here."""
+        try:
+            return self._decoded(own).record.generation if own else 0
+        except AuthorityError as error:
+            logger.warning("secret not used", extra={"secret": OWN, "reason": str(error)})
+            return 0
+
+    async def _first_plugged_in(
+        self, wanted: Secret, recorded: InUse | None, own: Secret | None
+    ) -> None:
+        now = self._clock.now()
+        signer = authority.parse(wanted.content, now=now)
+        record = Record(longest=self._longest, own=self._own_generation(own))
+        state = in_use.begin(signer, record)
+        if recorded is not None:
+            state = in_use.follow(recorded, signer, now=now)
+        try:
+            await self.record(state, over=None)
+        except ConflictError as error:
+            message = "another replica was faster"
+            raise UnreachableError(message) from error
+
+    async def _make(self) -> None:
+        try:
+            await self.write(rotation.begin(self.fresh(), longest=self._longest), over=None)
+        except ConflictError as error:
+            message = "another replica was faster"
+            raise UnreachableError(message) from error
+        logger.info("root made", extra={"secret": OWN})
+
+    async def _read(self) -> None:
+        """Use what the Secrets hold."""
+        wanted = await self._secrets.get(PLUGGED_IN)
+        if wanted is not None or self.in_use is not None:
+            await self._read_plugged_in(wanted)
+            return
+        found = await self._secrets.get(OWN)
         if found is None:
             self._version, self.astray = "", True
             message = f"the secret {OWN} is gone"
             raise AuthorityError(message)
-        return self._take_own(found)
+        self._take_own(found)
 
-    def _take_own(self, found: _Secret) -> bool:
-        before, self._version, self.asked = self._version, found.version, found.asked
+    def _take_own(self, found: Secret) -> None:
+        before, self._version = self._version, found.version
+        self.asked = found.annotations.get(ROTATE, "")
         if found.version == before and not self.astray:
             self._confirm()
-            return False
+            return
         self.astray = True
         state = self._decoded(found)
         if state.record.generation < self._generation:
             message = f"the secret {OWN} is of the past"
             raise AuthorityError(message)
-        changed = state.record.generation != self._generation
         self._use_state(state, found)
-        return changed
 
-    async def _take_plugged_in(self, found: _Secret) -> bool:
-        self._confirm()  # whatever comes of it: nothing else signs meanwhile
-        new = authority.parse(found.content, now=self._clock.now())
-        if new.chain == self._authority.chain and new.roots == self._authority.roots:
-            return False
-        succession.check(await self._proved(), new, now=self._clock.now())
-        self.state, self._version = None, ""
-        self._use(new)
-        return True
+    async def _read_plugged_in(self, wanted: Secret | None) -> None:
+        """Use what is recorded, and see whether what is wanted may follow it."""
+        self.due = None
+        self._take_recorded(await self._secrets.get(IN_USE))
+        if wanted is None:
+            message = f"the secret {PLUGGED_IN} is gone"  # what signed goes on
+            raise AuthorityError(message)
+        now = self._clock.now()
+        new = authority.parse(wanted.content, now=now)
+        if in_use.is_same(new, self._authority):
+            return
+        name = authority.identifier(new.certificate)
+        if wanted.annotations.get(USE_NOW) != name and now <= self._authority.validity[1]:
+            try:
+                succession.check(await self._proved(), new, now=now)
+            except AuthorityError as error:
+                message = f"{error} (to use it whoever trusts it: {USE_NOW}={name})"
+                raise AuthorityError(message) from error
+        if self.due is None:  # first things first
+            self.due = in_use.follow(self._signing(), new, now=now)
+
+    def _take_recorded(self, kept: Secret | None) -> None:
+        """Use what the leader has recorded last, if it is not of the past."""
+        self._recorded = kept.version if kept else ""
+        found = self._legible(kept)
+        if kept and found and self._is_news(found):
+            self._use_plugged_in(found, kept)
+        elif found is None or self.in_use is None or _is_older(found, self.in_use):
+            self.due = self._signing(after=found)
+        self._confirm()  # nothing else signs meanwhile
+
+    def _legible(self, kept: Secret | None) -> InUse | None:
+        try:
+            return in_use.decode(kept.content, now=self._clock.now()) if kept else None
+        except AuthorityError as error:
+            logger.warning("secret not used", extra={"secret": IN_USE, "reason": str(error)})
+            return None
+
+    def _is_news(self, found: InUse) -> bool:
+        if self.in_use is None:  # our own root has signed until now
+            return found.record.own >= self._generation
+        return _is_older(self.in_use, found)
+
+    def _signing(self, *, after: InUse | None = None) -> InUse:
+        """What signs now, to be recorded: also our own root, when another is plugged in."""
+        if self.in_use is not None:
+            return self.in_use
+        record = Record(
+            generation=after.record.generation + 1 if after else 1,
+            longest=self.longest,
+            since=self._since,
+            own=self._generation,
+        )
+        return in_use.begin(self._authority, record)
 
     async def _proved(self) -> Authority:
         """Return the authority with only those of its roots that everybody trusts."""
@@ -283,21 +387,28 @@ class RootSecret:
             roots=roots,
         )
 
-    def _decoded(self, found: _Secret) -> State:
+    def _decoded(self, found: Secret) -> State:
         return rotation.decode(found.content, now=self._clock.now(), longest=self._longest)
 
-    def _use_state(self, state: State, found: _Secret) -> None:
-        self.state, self._version, self.asked = state, found.version, found.asked
+    def _use_state(self, state: State, found: Secret) -> None:
+        self.state, self._version = state, found.version
+        self.asked = found.annotations.get(ROTATE, "")
         self.astray = False
         self._generation = state.record.generation
-        self._use(state.signer)
-
-    def _use(self, new: Authority) -> None:
         # Roots that were there at the start are taken to be known: nobody else could have signed.
-        first = not hasattr(self, "_authority")
-        since = 0.0 if first else self._clock.now()
-        names = [authority.identifier(root) for root in new.roots]
-        self._since = {name: self._since.get(name, since) for name in names}
+        since = self._clock.now() if hasattr(self, "_authority") else 0.0
+        names = [authority.identifier(root) for root in state.signer.roots]
+        self._use(state.signer, {name: self._since.get(name, since) for name in names})
+
+    def _use_plugged_in(self, state: InUse, found: Secret) -> None:
+        self.in_use, self._recorded, self.due = state, found.version, None
+        self.state, self._version, self.astray = None, "", False
+        self._use(state.signer, state.record.since)
+
+    def _use(self, new: Authority, since: dict[str, float]) -> None:
+        before = getattr(self, "_authority", None)
+        self._changed |= before is None or not in_use.is_same(before, new)
+        self._since = since
         self._authority = new
         self._confirm()
 
@@ -305,41 +416,6 @@ class RootSecret:
         self._confirmed = self._clock.monotonic()
         expiry.publish(self._authority, now=self._clock.now())
 
-    async def _put(self, state: State) -> Any:  # noqa: ANN401  # JSON
-        # Whole, so that keys of a state that is over do not stay behind.
-        body = _manifest(rotation.encode(state), self.asked, self._version)
-        if self._version:
-            return await self._client.request("PUT", f"{self._folder}/{OWN}", body=body)
-        return await self._client.request("POST", self._folder, body=body)
 
-    async def _get(self, name: str) -> _Secret | None:
-        try:
-            return _secret(await self._client.get(f"{self._folder}/{name}"))
-        except NotFoundError:
-            return None
-
-
-def _secret(raw: Mapping[str, Any]) -> _Secret:
-    data: Mapping[str, str] = raw.get("data") or {}
-    annotations: Mapping[str, str] = raw["metadata"].get("annotations") or {}
-    return _Secret(
-        {name: base64.b64decode(value) for name, value in data.items()},
-        raw["metadata"]["resourceVersion"],
-        annotations.get(ROTATE, ""),
-    )
-
-
-def _manifest(content: Mapping[str, bytes], asked: str, version: str) -> Mapping[str, Any]:
-    metadata: dict[str, Any] = {"name": OWN}
-    if asked:
-        metadata["annotations"] = {ROTATE: asked}
-    if version:
-        metadata["resourceVersion"] = version
-    data = {name: base64.b64encode(value).decode() for name, value in content.items()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": TYPE,
-        "metadata": metadata,
-        "data": data,
-    }
+def _is_older(one: InUse, than: InUse) -> bool:
+    return one.record.generation < than.record.generation

@@ -1,7 +1,8 @@
 """Rotator: the leader's clock loop, which takes the steps of the rotation when they are due.
 
-It also writes our Secret again when that is gone or has gone back in time. What the steps are is in
-`services.ca.rotation`; this asks for proof, takes one step at a time, and counts.
+It also records what of a plugged-in authority is in use, and writes Secrets of ours again that are
+gone or have gone back in time. What the steps are is in `services.ca.rotation`; this asks for
+proof, takes one step at a time, and counts.
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from libs.kube.errors import ConflictError
 from libs.runtime.clock import Clock
 from services.ca import metrics, rotation
+from services.ca.in_use import InUse
 from services.ca.proof import Proof
 from services.ca.root_secret import RootSecret
 from services.ca.rotation import State
@@ -48,6 +50,8 @@ class Rotator:
     async def step(self) -> str:
         """Read, and take the step that is due; return its name, empty if there is none."""
         await self._secret.refresh()
+        if self._secret.due is not None:
+            return await self._record(self._secret.due)
         state = self._secret.state
         if state is None:
             return ""
@@ -73,6 +77,20 @@ class Rotator:
         proved = await self._proof.holds(coming.id, since=record.prepared, longest=record.longest)
         metrics.UNPROVED.set(not proved)
         return proved
+
+    async def _record(self, due: InUse) -> str:
+        """Record what of a plugged-in authority signs from now on."""
+        before = self._secret.in_use
+        self._check()
+        try:
+            await self._secret.record(due, over=before)
+        except ConflictError:
+            return ""  # somebody else wrote: look again at the next turn
+        if before is not None and before.signer is due.signer:
+            return "restore"
+        metrics.ROTATIONS.labels(step="plug in").inc()
+        logger.info("plugged-in authority in use", extra={"generation": due.record.generation})
+        return "plug in"
 
     async def _write(self, step: str, state: State, *, over: State) -> str:
         self._check()

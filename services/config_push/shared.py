@@ -29,6 +29,9 @@ class SharedSets:
         self._form = form
         self._writes: deque[tuple[SetKey, ResourceSet]] = deque()
         self._wake = asyncio.Event()
+        self.idle = asyncio.Event()
+        """Set while nothing waits to be written, or is being written."""
+        self.idle.set()
 
     async def fetch(self, keys: Sequence[SetKey]) -> list[tuple[SetKey, bytes]]:
         """Return those of the sets that are there in time."""
@@ -60,6 +63,7 @@ class SharedSets:
                 metrics.CACHE_WRITES_DROPPED.inc()
             self._writes.append(one)
         if self._writes:
+            self.idle.clear()
             self._wake.set()
 
     async def run(self) -> None:
@@ -71,6 +75,7 @@ class SharedSets:
                 set_key, resources = self._writes.popleft()
                 body = await asyncio.to_thread(stored.encode, resources)
                 await self._cache.put(self._key(set_key), body)
+            self.idle.set()
 
     def _key(self, one: SetKey) -> Key:
         return key("class", self._form, one.type_url, one.outbound, one.inbound)

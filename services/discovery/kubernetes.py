@@ -168,8 +168,16 @@ class KubernetesSource:
         if follower := self._followers.get(name):
             if follower.state is State.AWAY:
                 self._away.set()
+            elif follower.state is State.FOLLOWING:
+                self._is_back()
             self._touch()
             self._say(Ref(f"collection//{name}"), _problems(follower))
+
+    def _is_back(self) -> None:
+        """The server has answered for one kind: see at once whether it does for the others."""
+        for follower in self._followers.values():
+            if follower.state is State.AWAY:
+                follower.retry()
 
 
 def _tell_nobody(_kind: Kind, _changes: Sequence[Change]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,11 +16,12 @@ from prometheus_client import REGISTRY
 from libs.kube.client import Client
 from libs.kube.errors import NotFoundError
 from libs.pki import authority, bundle, verify
+from libs.rpc import tls
 from libs.runtime.clock import SystemClock
 from libs.xds.types import CLUSTER
 from services.ca import reports
 from services.ca.root_maps import KEY, NAME
-from services.ca.root_secret import OWN, PLUGGED_IN, ROTATE
+from services.ca.root_secret import IN_USE, OWN, PLUGGED_IN, ROTATE, USE_NOW
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
 from tests.support.kube_apps import KubeApps, kube_apps
@@ -326,6 +328,110 @@ async def test_a_plugged_in_authority_signs_and_is_followed(
     sys.stdout.write(f"cacerts: a new intermediate signs after {seconds:.1f} s\n")
     with pytest.raises(NotFoundError):
         await secret(client)
+
+
+async def test_a_ca_that_restarts_in_the_middle_of_a_rotation_of_what_is_plugged_in_goes_on(
+    client: Client, config: str, tmp_path: Path
+) -> None:
+    """Nobody who was there before loses trust, and the waiting does not begin again."""
+    now = CLOCK.now()
+    old, new = (authority.generate(name, now=now) for name in ("old", "new"))
+    both = old.root_pem + new.root_pem
+    waits = {"certificate_seconds": 12, "confirm_seconds": 1}
+    await kube.namespace(client, SYSTEM)
+    await plug_in(client, authority.to_content(old), "POST")
+    async with cluster_ca(tmp_path, client, config, roots=both, **waits) as ca:
+        first = await ca.enrol("shop", "bob", "bob-1")
+        await plug_in(client, authority.to_content(old) | {"root-cert.pem": both}, "PUT")
+        await until(lambda: has_roots(client, "shop", both))
+        published = CLOCK.monotonic()
+        await plug_in(client, authority.to_content(new) | {"root-cert.pem": both}, "PUT")
+        since = await _since(client, new)
+    # The old signer is nowhere but in what the CA has recorded.
+    async with cluster_ca(tmp_path, client, config, roots=both, **waits) as ca:
+        again = await ca.enrol("shop", "bob", "bob-1")
+        assert since == await _since(client, new) > now
+        signs_on = CLOCK.monotonic() - published < waits["certificate_seconds"]
+        assert not signs_on or again.roots == both
+        assert not signs_on or _issuer(again) == _issuer(first)
+        await until(lambda: _signed_with(ca, new), 90)
+        seconds = CLOCK.monotonic() - published
+        assert has_no_gap(await ca.enrol("shop", "bob", "bob-1"), both)
+    sys.stdout.write(
+        f"cacerts: the new root signs {seconds:.1f} s after it was published, with a restart in "
+        "between (proof by age, 14 s)\n"
+    )
+    assert seconds >= waits["certificate_seconds"]
+
+
+async def _since(client: Client, root: authority.Authority) -> float:
+    """Return since when a root is in the bundle, as the CA has recorded it."""
+    record = base64.b64decode((await secret(client, IN_USE))["data"]["in-use.json"])
+    return float(json.loads(record)["since"][authority.identifier(root.certificate)])
+
+
+def _issuer(material: tls.Material) -> str:
+    leaf = bundle.parse(material.chain)[0]
+    return str(leaf.issuer.rfc4514_string())
+
+
+def has_no_gap(material: tls.Material, roots: bytes) -> bool:
+    verify.chain(bundle.parse(material.chain), bundle.parse(roots), now=CLOCK.now())
+    return True
+
+
+async def _signed_with(ca: ClusterCa, by: authority.Authority) -> bool:
+    return _issuer(await ca.enrol("shop", "bob", "bob-1")) == str(
+        by.certificate.subject.rfc4514_string()
+    )
+
+
+async def test_a_stranger_who_is_plugged_in_signs_neither_after_a_restart_nor_unless_told(
+    client: Client, config: str, tmp_path: Path
+) -> None:
+    now = CLOCK.now()
+    old, stranger = (authority.generate(name, now=now) for name in ("old", "stranger"))
+    both = old.root_pem + stranger.root_pem  # what this test's client believes
+    await kube.namespace(client, SYSTEM)
+    await plug_in(client, authority.to_content(old), "POST")
+    async with cluster_ca(tmp_path, client, config, roots=both, confirm_seconds=3):
+        await until(lambda: _is_there(client, IN_USE))
+        await plug_in(client, authority.to_content(stranger), "PUT")
+    async with cluster_ca(tmp_path, client, config, roots=both, confirm_seconds=3) as ca:
+        assert await _signed_with(ca, old)
+        await client.request("DELETE", f"{SECRETS}/{IN_USE}")
+        await until(lambda: _is_there(client, IN_USE))  # the leader records it again
+        assert await _signed_with(ca, old)
+        word = {USE_NOW: authority.identifier(stranger.certificate)}
+        body = {"metadata": {"annotations": word}}
+        await client.request("PATCH", f"{SECRETS}/{PLUGGED_IN}", body=body, content_type=MERGE)
+        await until(lambda: _signed_with(ca, stranger))
+
+
+async def _is_there(client: Client, name: str) -> bool:
+    try:
+        await secret(client, name)
+    except NotFoundError:
+        return False
+    return True
+
+
+async def test_an_authority_plugged_in_beside_our_own_root_waits_also_over_a_restart(
+    client: Client, config: str, tmp_path: Path
+) -> None:
+    stranger = authority.generate("stranger", now=CLOCK.now())
+    async with cluster_ca(tmp_path, client, config, confirm_seconds=3) as ca:
+        own = await own_roots(client)
+        await plug_in(client, authority.to_content(stranger), "POST")
+        await until(lambda: _is_there(client, IN_USE))
+        assert (await ca.enrol("shop", "bob", "bob-1")).roots == own
+    async with cluster_ca(tmp_path, client, config, roots=own, confirm_seconds=3) as ca:
+        assert (await ca.enrol("shop", "bob", "bob-1")).roots == own
+        await client.request("DELETE", f"{SECRETS}/{PLUGGED_IN}")
+    async with cluster_ca(tmp_path, client, config, roots=own, confirm_seconds=1) as ca:
+        await rotate(client, "now")  # it is our own root again, and goes on as such
+        await until(lambda: _generation_is(client, 2))
+        assert (await ca.enrol("shop", "bob", "bob-1")).roots == await own_roots(client)
 
 
 async def plug_in(client: Client, content: dict[str, bytes], method: str) -> None:

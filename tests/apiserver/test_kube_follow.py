@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from libs.kube.client import Client
 from libs.kube.collection import Collection
-from libs.kube.errors import NotFoundError
 from libs.kube.follow import Follower, Happening, Patience, State
 from libs.runtime.backoff import Backoff
 from libs.runtime.tasks import background
@@ -20,6 +19,7 @@ from tests.support.kube_accounts import client_of
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_follow import MAPS, QUICK, Seen, following
 from tests.support.kube_machine import Machine, machine
+from tests.support.kube_maps import PATH, agree, change, delete, fill, put
 from tests.support.kube_proxy import (
     Proxy,
     is_following_page,
@@ -29,9 +29,6 @@ from tests.support.kube_proxy import (
     through,
 )
 from tests.support.tcp_gate import gate
-
-PATH = MAPS.paths[0]
-ALL_AT_ONCE = 25
 
 
 @pytest.fixture(scope="module")
@@ -54,51 +51,15 @@ async def proxy(kubernetes: Machine) -> AsyncIterator[Proxy]:
         yield found
 
 
-async def _put(client: Client, name: str, value: str) -> None:
-    await client.request(
-        "PATCH",
-        f"{PATH}/{name}",
-        params={"fieldManager": "test", "force": "true"},
-        body={
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name},
-            "data": {"value": value},
-        },
-        content_type="application/apply-patch+yaml",
-    )
-
-
-async def _delete(client: Client, name: str) -> None:
-    await client.request("DELETE", f"{PATH}/{name}")
-
-
-async def _fill(client: Client, count: int) -> None:
-    for start in range(0, count, ALL_AT_ONCE):
-        async with asyncio.TaskGroup() as group:
-            for number in range(start, min(start + ALL_AT_ONCE, count)):
-                group.create_task(_put(client, f"m{number}", "0"))
-
-
-async def _there(client: Client) -> dict[str, Any]:
-    items = (await client.get(PATH))["items"]
-    return {it["metadata"]["name"]: it.get("data") for it in items}
-
-
-async def _agree(seen: Seen, client: Client) -> None:
-    there = await _there(client)
-    await seen.until(lambda: seen.data == there)
-
-
 async def test_all_there_is_and_all_that_happens(admin: Client) -> None:
-    await _fill(admin, 120)  # three pages
+    await fill(admin, 120)  # three pages
     async with following(admin) as (seen, follower):
         assert len(seen.objects) == 120
-        await _put(admin, "m3", "changed")
-        await _put(admin, "new", "1")
-        await _delete(admin, "m4")
+        await put(admin, "m3", "changed")
+        await put(admin, "new", "1")
+        await delete(admin, "m4")
         await seen.until(lambda: "new" in seen.data and "m4" not in seen.data)
-        await _agree(seen, admin)
+        await agree(seen, admin)
         assert follower.state is State.FOLLOWING
         assert seen.happened[Happening.LISTED] == 1
 
@@ -106,15 +67,15 @@ async def test_all_there_is_and_all_that_happens(admin: Client) -> None:
 async def test_an_empty_collection_is_synced_and_followed(admin: Client) -> None:
     async with following(admin) as (seen, _):
         assert seen.objects == {}
-        await _put(admin, "first", "1")
+        await put(admin, "first", "1")
         await seen.until(lambda: "first" in seen.data)
 
 
 async def test_metadata_alone_is_enough_where_it_is(admin: Client) -> None:
-    await _put(admin, "one", "1")
+    await put(admin, "one", "1")
     names = replace(MAPS, metadata_only=True)
     async with following(admin, names) as (seen, _):
-        await _put(admin, "two", "2")
+        await put(admin, "two", "2")
         await seen.until(lambda: len(seen.objects) == 2)
         assert {it["metadata"]["name"] for it in seen.objects.values()} == {"one", "two"}
         assert not any("data" in it for it in seen.objects.values())
@@ -128,22 +89,22 @@ async def test_a_stream_that_ends_is_resumed_and_nothing_is_listed_again(
             watched = seen.happened[Happening.WATCHED]
             await proxy.opened()
             proxy.cut(inside=inside)
-            await _put(admin, "while-away", str(inside))
+            await put(admin, "while-away", str(inside))
             await seen.until(lambda: seen.happened[Happening.WATCHED] > watched)  # noqa: B023
-            await _agree(seen, admin)
+            await agree(seen, admin)
         assert seen.happened[Happening.LISTED] == 1
 
 
 async def test_a_deletion_while_the_stream_is_away_is_noticed(
     admin: Client, proxy: Proxy, tmp_path: Path
 ) -> None:
-    await _fill(admin, 3)
+    await fill(admin, 3)
     async with Client(through(proxy, tmp_path)) as client, following(client) as (seen, _):
         await proxy.opened()
         proxy.answer(is_watch, 500)
         proxy.cut()
-        await _delete(admin, "m1")
-        await _agree(seen, admin)
+        await delete(admin, "m1")
+        await agree(seen, admin)
         assert set(seen.data) == {"m0", "m2"}
 
 
@@ -157,38 +118,38 @@ async def test_servers_that_fail_or_ask_for_patience_are_asked_again(
             await proxy.opened()
             proxy.answer(is_watch, status)
             proxy.cut()
-            await _put(admin, "later", "1")
-            await _agree(seen, admin)
+            await put(admin, "later", "1")
+            await agree(seen, admin)
             assert seen.happened[Happening.LISTED] == 1
 
 
 async def test_410_on_resume_and_in_the_stream_lead_to_one_list_each(
     admin: Client, proxy: Proxy, tmp_path: Path
 ) -> None:
-    await _fill(admin, 3)
+    await fill(admin, 3)
     async with Client(through(proxy, tmp_path)) as client, following(client) as (seen, _):
         await proxy.opened()
         proxy.answer(is_watch, 410, reason="Expired")
         proxy.cut()
         await seen.until(lambda: seen.happened[Happening.LISTED] == 2)
-        await _delete(admin, "m0")
-        await _agree(seen, admin)
+        await delete(admin, "m0")
+        await agree(seen, admin)
         status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
         proxy.inject(json.dumps({"type": "ERROR", "object": status}).encode())
         await seen.until(lambda: seen.happened[Happening.LISTED] == 3)
-        await _put(admin, "m9", "1")
-        await _agree(seen, admin)
+        await put(admin, "m9", "1")
+        await agree(seen, admin)
         assert seen.happened[Happening.EXPIRED] == 2
 
 
 async def test_410_on_the_second_page_leads_to_one_whole_list(
     admin: Client, proxy: Proxy, tmp_path: Path
 ) -> None:
-    await _fill(admin, 120)
+    await fill(admin, 120)
     async with Client(through(proxy, tmp_path)) as client:
         proxy.answer(is_following_page, 410, reason="Expired")
         async with following(client) as (seen, _):
-            await _agree(seen, admin)
+            await agree(seen, admin)
             assert len(seen.objects) == 120
 
 
@@ -204,8 +165,8 @@ async def test_a_half_open_stream_is_noticed(admin: Client, proxy: Proxy, tmp_pa
     ):
         await proxy.opened()
         proxy.silence()
-        await _put(admin, "unheard", "1")
-        await _agree(seen, admin)
+        await put(admin, "unheard", "1")
+        await agree(seen, admin)
         assert seen.happened[Happening.BROKEN] >= 1
         assert seen.happened[Happening.LISTED] == 1
 
@@ -221,12 +182,12 @@ async def test_a_network_that_swallows_everything_is_noticed(
             following(client, patience=SHORT) as (seen, _),
         ):
             before.hold()
-            await _put(admin, "unheard", "1")
+            await put(admin, "unheard", "1")
             await seen.until(lambda: seen.happened[Happening.BROKEN] > 0)
             assert "unheard" not in seen.data  # the negative control
             before.cut()
             before.release()
-            await _agree(seen, admin)
+            await agree(seen, admin)
 
 
 async def test_the_next_stream_comes_over_the_connection_of_the_last(
@@ -240,8 +201,8 @@ async def test_the_next_stream_comes_over_the_connection_of_the_last(
             following(client, patience=replace(QUICK, session=1)) as (seen, _),
         ):
             await seen.until(lambda: seen.happened[Happening.WATCHED] == 5)
-            await _put(admin, "after", "1")
-            await _agree(seen, admin)
+            await put(admin, "after", "1")
+            await agree(seen, admin)
             assert seen.happened[Happening.LISTED] == 1
             assert seen.happened[Happening.BROKEN] == 0
             assert before.connections == 1
@@ -255,7 +216,7 @@ def test_a_half_open_stream_is_noticed_within_a_minute() -> None:
 async def test_a_missed_event_is_noticed_by_counting(
     admin: Client, proxy: Proxy, tmp_path: Path
 ) -> None:
-    await _fill(admin, 60)
+    await fill(admin, 60)
     patience = replace(QUICK, count=0.5)
     async with (
         Client(through(proxy, tmp_path)) as client,
@@ -263,8 +224,8 @@ async def test_a_missed_event_is_noticed_by_counting(
     ):
         await proxy.opened()
         proxy.silence()
-        await _put(admin, "unheard", "1")
-        await _agree(seen, admin)
+        await put(admin, "unheard", "1")
+        await agree(seen, admin)
         assert seen.happened[Happening.MISCOUNTED] == 1
 
 
@@ -272,23 +233,23 @@ async def test_a_repeated_event_changes_nothing(
     admin: Client, proxy: Proxy, tmp_path: Path
 ) -> None:
     async with Client(through(proxy, tmp_path)) as client, following(client) as (seen, _):
-        await _put(admin, "twice", "1")
-        await _agree(seen, admin)
+        await put(admin, "twice", "1")
+        await agree(seen, admin)
         proxy.repeat()
-        await _put(admin, "after", "1")
-        await _agree(seen, admin)
+        await put(admin, "after", "1")
+        await agree(seen, admin)
         assert seen.happened[Happening.LISTED] == 1
 
 
 async def test_an_old_event_is_not_believed(admin: Client, proxy: Proxy, tmp_path: Path) -> None:
     async with Client(through(proxy, tmp_path)) as client, following(client) as (seen, _):
-        await _put(admin, "object", "new")
-        await _agree(seen, admin)
+        await put(admin, "object", "new")
+        await agree(seen, admin)
         old = {"metadata": {"name": "object", "namespace": "default", "resourceVersion": "1"}}
         proxy.inject(json.dumps({"type": "MODIFIED", "object": old}).encode())
         await seen.until(lambda: seen.happened[Happening.BACKWARDS] == 1)
         await seen.until(lambda: seen.happened[Happening.LISTED] == 2)
-        await _agree(seen, admin)
+        await agree(seen, admin)
 
 
 @pytest.mark.parametrize("line", [b"<html>", b'{"type":"WHAT","object":{}}', b"[[[[" * 5000])
@@ -299,8 +260,8 @@ async def test_nonsense_in_the_stream_is_no_event(
         await proxy.opened()
         proxy.inject(line)
         await seen.until(lambda: seen.happened[Happening.BROKEN] > 0)
-        await _put(admin, "after", "1")
-        await _agree(seen, admin)
+        await put(admin, "after", "1")
+        await agree(seen, admin)
 
 
 async def test_a_thousand_changes_with_a_fault_every_few(
@@ -317,34 +278,24 @@ async def test_a_thousand_changes_with_a_fault_every_few(
         proxy.repeat,
         lambda: proxy.inject(b"{"),
     ]
-    await _fill(admin, 100)
+    await fill(admin, 100)
     async with Client(through(proxy, tmp_path)) as client, following(client) as (seen, _):
         for _ in range(40):
             chance.choice(faults)()
             async with asyncio.TaskGroup() as group:
                 for name in chance.sample(range(150), 25):
-                    group.create_task(_change(admin, f"m{name}", chance))
+                    group.create_task(change(admin, f"m{name}", chance))
         proxy.cut()
-        await _put(admin, "last", "1")
+        await put(admin, "last", "1")
         await seen.until(lambda: "last" in seen.data)
-        await _agree(seen, admin)
-
-
-async def _change(client: Client, name: str, chance: random.Random) -> None:
-    if chance.random() < 0.6:
-        await _put(client, name, str(chance.random()))
-        return
-    try:
-        await _delete(client, name)
-    except NotFoundError:
-        return
+        await agree(seen, admin)
 
 
 async def test_history_that_etcd_forgot(
     kubernetes: Machine, admin: Client, proxy: Proxy, tmp_path: Path
 ) -> None:
     """A real compaction, and a restarted API server, whose cache would hide it otherwise."""
-    await _fill(admin, 5)
+    await fill(admin, 5)
     patience = replace(QUICK, backoff=Backoff(first=0.2, limit=2.0))
     async with (
         Client(through(proxy, tmp_path)) as client,
@@ -354,8 +305,8 @@ async def test_history_that_etcd_forgot(
         kubernetes.stop_apiserver()
         kubernetes.start_apiserver()
         async with client_of(kubernetes.server, tmp_path) as again:
-            await _delete(again, "m2")
-            await _put(again, "m9", "1")
+            await delete(again, "m2")
+            await put(again, "m9", "1")
         kubernetes.compact()
         kubernetes.stop_apiserver()
         kubernetes.start_apiserver()
@@ -363,7 +314,7 @@ async def test_history_that_etcd_forgot(
         gone = await _status_of_watch(kubernetes, version, tmp_path)
         assert gone == 410
         async with client_of(kubernetes.server, tmp_path) as again:
-            await _agree(seen, again)
+            await agree(seen, again)
         assert set(seen.data) == {"m0", "m1", "m3", "m4", "m9"}
 
 
@@ -378,7 +329,7 @@ async def _status_of_watch(kubernetes: Machine, version: str, folder: Path) -> i
 async def test_the_api_server_goes_and_comes_back(
     kubernetes: Machine, admin: Client, tmp_path: Path
 ) -> None:
-    await _fill(admin, 5)
+    await fill(admin, 5)
     async with (
         client_of(kubernetes.server, tmp_path) as client,
         following(client) as (
@@ -392,8 +343,8 @@ async def test_the_api_server_goes_and_comes_back(
         assert len(seen.objects) == 5  # what is known stays
         kubernetes.start_apiserver()
         async with client_of(kubernetes.server, tmp_path) as again:
-            await _delete(again, "m0")
-            await _agree(seen, again)
+            await delete(again, "m0")
+            await agree(seen, again)
         await seen.until(lambda: follower.state is State.FOLLOWING)
 
 
@@ -402,7 +353,7 @@ async def test_a_restored_etcd_takes_back_what_was_never(
     kubernetes: Machine, admin: Client, tmp_path: Path, noticed: bool
 ) -> None:
     """Also if the outage falls between two requests, so that it is not noticed as one."""
-    await _fill(admin, 5)
+    await fill(admin, 5)
     kubernetes.stop()
     kubernetes.back_up()
     kubernetes.start()
@@ -414,10 +365,10 @@ async def test_a_restored_etcd_takes_back_what_was_never(
         ),
     ):
         for number in range(30):
-            await _put(client, "m1", f"undone {number}")
-        await _put(client, "undone", "1")
-        await _delete(client, "m0")
-        await _agree(seen, client)
+            await put(client, "m1", f"undone {number}")
+        await put(client, "undone", "1")
+        await delete(client, "m0")
+        await agree(seen, client)
         before = int(follower._version)
         if noticed:
             await asyncio.to_thread(kubernetes.stop)
@@ -429,10 +380,10 @@ async def test_a_restored_etcd_takes_back_what_was_never(
         async with client_of(kubernetes.server, tmp_path) as again:
             listed = await again.get(PATH)
             assert int(listed["metadata"]["resourceVersion"]) < before  # the negative control
-            await _agree(seen, again)
+            await agree(seen, again)
             assert seen.data["m1"] == {"value": "0"}
-            await _put(again, "m1", "goes on")  # at a version that is still lower
-            await _agree(seen, again)
+            await put(again, "m1", "goes on")  # at a version that is still lower
+            await agree(seen, again)
             assert seen.data["m1"] == {"value": "goes on"}
         why = Happening.OUTAGE if noticed else Happening.BACKWARDS
         assert seen.happened[why] == 1

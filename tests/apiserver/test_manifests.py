@@ -11,6 +11,7 @@ from tests.support.kube_apiserver import ApiServer
 from tests.support.kubeconfig import write_kubeconfig
 
 ROOT = Path(__file__).parents[2]
+OVERLAYS = sorted(path.name for path in (ROOT / "deploy/overlays").iterdir())
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 CACHE = "/api/v1/namespaces/istio-system/secrets/seine-cache"
 
@@ -37,7 +38,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
         yield Kubectl(server, folder)
 
 
-@pytest.mark.parametrize("overlay", ["kind", "prod"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_is_accepted_without_a_warning(kubectl: Kubectl, overlay: str) -> None:
     done = kubectl(
         "apply", "--server-side", "--force-conflicts", "-k", f"deploy/overlays/{overlay}"

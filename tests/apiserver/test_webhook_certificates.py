@@ -2,26 +2,22 @@
 
 import asyncio
 import base64
-import ssl
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from libs.kube.client import Client
-from libs.kube.errors import KubeError
 from libs.pki import bundle
 from libs.runtime.tasks import background
 from services.ca.root_secret import OWN, ROTATE
-from services.webhook.serving import HANDSHAKE_SECONDS
 from tests.support import kube_accounts as kube
+from tests.support.admission_load import Load, follow_roots, shown
 from tests.support.certificates import TestAuthority
 from tests.support.kube_apiserver import ApiServer, running
-from tests.support.kube_ca import SECRETS, SYSTEM, root_map
-from tests.support.kube_webhook import ACCOUNT, RunningWebhook, running_webhook
-from tests.support.pods import pod
+from tests.support.kube_ca import SECRETS
+from tests.support.kube_webhook import running_webhook
 
 WORKERS = 4
 SHORT = {"certificate_seconds": 15, "confirm_seconds": 1}
@@ -40,61 +36,10 @@ async def client_of_it(server: ApiServer, tmp_path: Path) -> AsyncIterator[Clien
         yield client
 
 
-class Load:
-    """Creates pods without a pause, and counts what became of them."""
-
-    def __init__(self, webhook: RunningWebhook) -> None:
-        self._webhook = webhook
-        self.counts: Counter[str] = Counter()
-        self.serials: set[str] = set()
-        self.errors: list[str] = []
-
-    async def create(self) -> None:
-        while True:
-            try:
-                made = await self._webhook.create("warm", pod(), dry_run=True)
-                injected = "sidecar.istio.io/status" in made["metadata"]["annotations"]
-                self.counts["injected" if injected else "not injected"] += 1
-            except KubeError as error:
-                self.counts["failed"] += 1
-                self.errors.append(str(error))
-
-    async def shake_hands(self) -> None:
-        """Connect as an API server that has just started, trusting what the bundle says."""
-        while True:
-            pem = base64.b64decode(await self._webhook.bundle())
-            try:
-                self.serials.add(await shown(self._webhook.bound.https, pem))
-                self.counts["handshakes"] += 1
-            except (OSError, TimeoutError) as error:
-                self.counts["handshakes failed"] += 1
-                self.errors.append(str(error))
-
-
-async def shown(port: int, roots: bytes) -> str:
-    """Return the serial number of the certificate at a port; raises OSError if it is not good."""
-    context = ssl.create_default_context(cadata=roots.decode())
-    name = f"{ACCOUNT}.{SYSTEM}.svc"
-    async with asyncio.timeout(HANDSHAKE_SECONDS):
-        _, writer = await asyncio.open_connection(
-            "localhost", port, ssl=context, server_hostname=name
-        )
-    peer = writer.get_extra_info("ssl_object").getpeercert()
-    writer.close()
-    return str(peer["serialNumber"])
-
-
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(90):
         while not await holds():  # noqa: ASYNC110  # an API server is asked, nobody could tell
             await asyncio.sleep(0.1)
-
-
-async def _follow_roots(client: Client, path: Path) -> None:
-    """Do what kubelet does with a mounted ConfigMap."""
-    while True:
-        await asyncio.to_thread(path.write_text, await root_map(client, SYSTEM))
-        await asyncio.sleep(0.2)
 
 
 def _roots(text: str) -> set[bytes]:
@@ -118,7 +63,7 @@ async def test_a_root_is_rotated_and_no_admission_fails(
             return True
 
         async with background(
-            _follow_roots(client, tmp_path / "roots.pem"),
+            follow_roots(client, tmp_path / "roots.pem"),
             load.shake_hands(),
             *(load.create() for _ in range(WORKERS)),
         ):

@@ -35,9 +35,7 @@ def _normal(requirement: str) -> str:
 def _reached(service: str) -> set[str]:
     graph = _graph()
     room = f"services.{service}"
-    modules = {room, *graph.find_descendants(room)}
-    upstream = {found for module in modules for found in graph.find_upstream_modules(module)}
-    names = {name for name in upstream | modules if graph.is_module_squashed(name)}
+    names = {name for name in _imported(graph, room) if graph.is_module_squashed(name)}
     distributions = packages_distributions()
     found = set()
     for name in names:
@@ -45,6 +43,19 @@ def _reached(service: str) -> set[str]:
         if owner := OWNERS.get(top) or next(iter(distributions.get(top, [])), None):
             found.add(_normal(owner))
     return found - {"seine"}
+
+
+def _imported(graph: grimp.ImportGraph, room: str) -> set[str]:
+    """Importing a module also runs the packages that it is in, which no import statement shows."""
+    found: set[str] = set()
+    waiting = [room, *graph.find_descendants(room)]
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += graph.find_modules_directly_imported_by(module)
+            waiting += [package] if (package := module.rpartition(".")[0]) in graph.modules else []
+    return found
 
 
 @pytest.mark.parametrize("service", EXTRAS)

@@ -17,6 +17,12 @@ WHY_NOT = "needs a cluster on kind: make e2e"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--e2e", action="store_true", help="Create a kind cluster and test in it")
+    parser.addoption("--long", action="store_true", help="Repeat there what is done once otherwise")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--long", default=False))
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,19 @@
 """R12: roots are rotated in a cluster while a real Envoy and its agent take mTLS connections.
 
-The client and the workload renew their certificates all the time and trust what came with them.
+The client and the workload renew their certificates all the time and trust what came with them. On
+a busy machine a certificate of a few seconds may end before the next one is there: that is counted
+by itself, and says nothing about roots.
 """
 
 import asyncio
 import contextlib
+import re
 import ssl
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -33,9 +37,12 @@ from tests.support.kubeconfig import write_kubeconfig
 CLOCK = SystemClock()
 PORT = 9443
 LIFE = 8
+pytestmark = pytest.mark.timeout(600)
 NOBODY = {"name": "none", "type": "STATIC", "load_assignment": {"cluster_name": "none"}}
 """The handshake counts, not the answer: there is no application."""
 MERGE = "application/merge-patch+json"
+_EXPIRED = re.compile("certificate has expired|CERTIFICATE_EXPIRED")
+_SECONDS = 60
 
 
 @pytest.fixture(name="server")
@@ -107,6 +114,20 @@ class Caller:
         self._file = folder / "caller.pem"
         self._address = address
         self.handshakes: Counter[str] = Counter()
+        self.expired = 0
+        self._more = asyncio.Event()
+
+    @property
+    def bad(self) -> int:
+        """Handshakes that failed for want of trust."""
+        return self.handshakes.total() - self.handshakes[""]
+
+    async def hears(self, good: int) -> None:
+        """Wait until so many more handshakes have gone well."""
+        wanted = self.handshakes[""] + good
+        while self.handshakes[""] < wanted:
+            self._more.clear()
+            await self._more.wait()
 
     async def renew(self) -> None:
         while True:
@@ -123,7 +144,12 @@ class Caller:
 
     async def call(self) -> None:
         while True:
-            self.handshakes[await self._handshake()] += 1
+            why = await self._handshake()
+            if _EXPIRED.search(why):
+                self.expired += 1
+            else:
+                self.handshakes[why] += 1
+            self._more.set()
             await CLOCK.sleep(0.02)
 
     async def _handshake(self) -> str:
@@ -133,7 +159,7 @@ class Caller:
             try:
                 writer.write(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n")
                 # With TLS 1.3 a server's refusal of a certificate comes after the handshake.
-                answered = await asyncio.wait_for(reader.read(100), 5)
+                answered = await asyncio.wait_for(reader.read(100), _SECONDS)
             finally:
                 writer.close()
         except (ssl.SSLError, ConnectionError) as error:
@@ -141,27 +167,23 @@ class Caller:
         return "" if answered.startswith(b"HTTP/1.1") else "no answer"
 
 
-async def generation(client: Client) -> str:
-    return str((await secret(client))["data"]["rotation.json"])
+async def signer(client: Client) -> str:
+    return str((await secret(client))["data"]["ca-cert.pem"])
 
 
 async def rotated(client: Client, word: str) -> None:
     """Ask for a rotation and wait until the new root signs."""
-    before = bundle.parse(await own_roots(client))[-1]
+    before, signed = bundle.parse(await own_roots(client))[-1], await signer(client)
     body = {"metadata": {"annotations": {ROTATE: word}}}
     await client.request("PATCH", f"{SECRETS}/{OWN}", body=body, content_type=MERGE)
-    steps = {await generation(client)}
-    async with asyncio.timeout(90):
-        while len(steps) < 3:  # prepare, activate
-            steps.add(await generation(client))
-            await CLOCK.sleep(0.1)
+    while await signer(client) == signed:
+        await CLOCK.sleep(0.1)
     assert bundle.parse(await own_roots(client))[-1] != before
 
 
-async def handshakes(
-    folder: Path, server: ApiServer, client: Client, *, rotations: int
-) -> Counter[str]:
-    """Return how handshakes went while roots were rotated."""
+@asynccontextmanager
+async def calling(folder: Path, server: ApiServer, client: Client) -> AsyncIterator[Caller]:
+    """Run it all, and yield a caller that calls."""
     config = str(write_kubeconfig(server, folder / "config"))
     address = agents.loopback()
     short = {"certificate_seconds": LIFE, "confirm_seconds": 1}
@@ -174,21 +196,25 @@ async def handshakes(
         caller = Caller(ca, folder, address)
         caller._use(await ca.enrol("shop", "bob", "bob-1"))
         async with background(caller.renew(), caller.call()):
-            await CLOCK.sleep(1)
-            for number in range(rotations):
-                await rotated(client, str(number))
-            await CLOCK.sleep(LIFE)  # until all have certificates of the last root
-    return caller.handshakes
+            await caller.hears(20)
+            yield caller
 
 
 async def test_no_handshake_fails_while_roots_are_rotated(
     tmp_path: Path, server: ApiServer, client: Client
 ) -> None:
-    found = await handshakes(tmp_path, server, client, rotations=3)
-    bad = found.total() - found[""]
-    sys.stdout.write(f"rotation: 3 new roots, {found.total()} handshakes, failures = {bad}\n")
-    assert bad == 0
-    assert found[""] > 100
+    async with calling(tmp_path, server, client) as caller:
+        for number in range(3):
+            await rotated(client, str(number))
+            await caller.hears(20)
+        await CLOCK.sleep(LIFE)  # until all have certificates of the last root
+        await caller.hears(20)
+        found, bad = caller.handshakes, caller.bad
+    sys.stdout.write(
+        f"rotation: 3 new roots, {found.total()} handshakes, failures = {bad}; "
+        f"besides {caller.expired} with certificates that had expired\n"
+    )
+    assert bad == 0, found
 
 
 async def test_the_negative_control_a_root_that_signs_at_once(
@@ -198,7 +224,11 @@ async def test_the_negative_control_a_root_that_signs_at_once(
         return True
 
     monkeypatch.setattr(Proof, "holds", at_once)
-    found = await handshakes(tmp_path, server, client, rotations=1)
-    bad = found.total() - found[""]
-    sys.stdout.write(f"rotation without proof: {found.total()} handshakes, failures = {bad}\n")
-    assert bad > 0
+    async with calling(tmp_path, server, client) as caller:
+        for number in count():
+            await rotated(client, str(number))
+            await caller.hears(20)
+            if caller.bad:
+                break
+    total = caller.handshakes.total()
+    sys.stdout.write(f"rotation without proof: {total} handshakes, failures = {caller.bad}\n")

@@ -122,7 +122,7 @@ async def test_a_request_in_plaintext_has_no_identity(server: Server) -> None:
 
 async def test_durations_and_sizes(server: Server) -> None:
     assert (await traffic.http(server.port("http"), "/" + "x" * 1000)).status == 200
-    async with asyncio.timeout(10):  # histograms show nothing before they are flushed
+    async with asyncio.timeout(60):  # histograms show nothing before they are flushed
         while not await _has_counted(server, 1000):
             pass
     for name in ("istio_request_duration_milliseconds", "istio_response_bytes"):
@@ -138,7 +138,7 @@ async def _has_counted(server: Server, size: int) -> bool:
 
 async def _counted(server: Server, name: str) -> list[tuple[Mapping[str, str], float]]:
     """Return the series of a metric of connections, once Envoy has seen the connection end."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := await series(server, name, request_protocol="tcp")):
             pass
     return found

@@ -100,7 +100,7 @@ async def test_routes_beside_a_bad_one_take_effect(bad: str, tmp_path: Path) -> 
     expected = {name: 200 if name == bad else 204 for name in NAMES}
     async with running(_snapshot(ports, [200] * 4), certificate, tmp_path) as envoy:
         envoy.plane.serve(_snapshot(ports, [204] * 4, bad=bad))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await _statuses(envoy) != expected:  # noqa: ASYNC110 - a page cannot be awaited
                 await asyncio.sleep(0.02)
 

@@ -59,7 +59,7 @@ async def test_a_thousand_requests(tmp_path: Path) -> None:
 
 async def test_a_flood_by_one_identity_leaves_the_others_served(tmp_path: Path) -> None:
     async with running_ca(
-        tmp_path, identity_rate=50, identity_burst=50, peer_rate=100_000, peer_burst=100_000
+        tmp_path, identity_rate=0.001, identity_burst=50, peer_rate=100_000, peer_burst=100_000
     ) as ca:
         flood_request, flood_headers = csr.make_with_key(BOB)[1], bearer(ca.token(BOB))
         flood: list[str] = []
@@ -91,7 +91,7 @@ async def test_a_flood_by_one_identity_leaves_the_others_served(tmp_path: Path) 
 
 
 async def test_one_address_is_limited_before_its_tokens_are_looked_at(tmp_path: Path) -> None:
-    async with running_ca(tmp_path, peer_rate=1, peer_burst=5) as ca:
+    async with running_ca(tmp_path, peer_rate=0.001, peer_burst=5) as ca:
         request = csr.make_with_key()[1]
         codes = [(await ca.ask(request, bearer("x"))).code for _ in range(20)]
     assert codes[:5] == ["UNAUTHENTICATED"] * 5

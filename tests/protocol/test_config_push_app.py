@@ -66,7 +66,7 @@ async def _has(proxy: ConnectedProxy, name: str) -> None:
 
 
 async def _settled(watching: AsyncIterator[Receipt], ref: str) -> Receipt:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for receipt in watching:
             if receipt.settled and ref in receipt.causes:
                 return receipt
@@ -202,7 +202,7 @@ async def test_with_a_cache_a_restart_needs_neither_discovery_nor_generating(
                 await _has(proxy, "web")
             await _stored(3)
         generated = _generated("generated")
-        async with apps.config_push(**cache), asyncio.timeout(10):
+        async with apps.config_push(**cache), asyncio.timeout(60):
             await apps.synced()
             async with apps.proxy([token]) as proxy:
                 await proxy.send(proxy.client.subscribe(CLUSTER))
@@ -217,7 +217,7 @@ def _generated(origin: str) -> float:
 
 
 async def _stored(count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         stored = {"outcome": "stored"}
         # The mesh is kept in two values beside the sets.
         while (REGISTRY.get_sample_value("seine_push_cache_total", stored) or 0) < count + 2:

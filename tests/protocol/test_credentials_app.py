@@ -56,7 +56,7 @@ async def apps(tmp_path: Path) -> AsyncIterator[Apps]:
 
 async def _ready(apps: Apps) -> None:
     url = f"http://127.0.0.1:{apps.push.monitoring}/ready"
-    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         while True:
             async with session.get(url) as answer:
                 if answer.status == 200:

@@ -309,8 +309,8 @@ class UngatedSotw(SotwOrder):
 
 
 class _Forgetful(Responses):
-    def recalled(self, type_url: str, version: str) -> ResourceSet | None:
-        del type_url, version
+    def recalled(self, version: str) -> tuple[ResourceSet, ResourceSet | None] | None:
+        del version
         return None
 
 

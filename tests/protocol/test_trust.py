@@ -49,7 +49,7 @@ async def test_all_trust_it_only_if_each_says_so(apps: Apps) -> None:
     reply = await counted(apps, both, NEW, since=later)
     assert (reply.connected, reply.trusting) == (2, 2)
     for other in (OLD, "", "none"):  # the old bundle, an agent that is not ours, one from before
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await count(apps, since=later)).connected:
                 pass
         reply = await counted(apps, both, other, since=later)

@@ -34,7 +34,7 @@ from tests.support.control_plane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "istio-system"
-_START_SECONDS = 60
+_START_SECONDS = 90
 _addresses = count(1)
 
 
@@ -261,7 +261,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         return
     process.send_signal(signal.SIGTERM)
     try:
-        await asyncio.wait_for(process.wait(), 10)
+        await asyncio.wait_for(process.wait(), 30)
     except TimeoutError:
         process.kill()
         await process.wait()
@@ -283,7 +283,7 @@ def gone(pid: int) -> bool:
 
 def _fetch(url: str, method: str) -> tuple[int, str]:
     try:
-        with urlopen(Request(url, method=method), timeout=10) as answer:  # noqa: S310
+        with urlopen(Request(url, method=method), timeout=30) as answer:  # noqa: S310
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:

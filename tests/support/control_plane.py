@@ -32,6 +32,7 @@ from services.agent.secrets import Secrets
 from tests.support.certificates import Certificate
 
 _ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_SECONDS = 60
 _SDS = "envoy.service.secret.v3.SecretDiscoveryService"
 
 
@@ -80,13 +81,13 @@ class ControlPlane:
         """Wait until Envoy answered for all of `type_urls`; refusals are answers, too."""
         while not self._answered.issuperset(type_urls):
             self._changed.clear()
-            await asyncio.wait_for(self._changed.wait(), 20)
+            await asyncio.wait_for(self._changed.wait(), _SECONDS)
 
     async def quiet(self) -> None:
         """Wait until nothing is held on any stream and every response is answered."""
         while any(_unfinished(session) for session, _ in self._streams):
             self._changed.clear()
-            await asyncio.wait_for(self._changed.wait(), 20)
+            await asyncio.wait_for(self._changed.wait(), _SECONDS)
 
     @property
     def held(self) -> bool:

@@ -92,7 +92,7 @@ class Apps:
     async def synced(self) -> None:
         """Wait until config-push is ready."""
         url = f"http://127.0.0.1:{self.push.monitoring}/ready"
-        async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
             while True:
                 async with session.get(url) as answer:
                     if answer.status == 200:

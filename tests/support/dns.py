@@ -76,7 +76,7 @@ async def by_udp(address: tuple[str, int], message: bytes) -> bytes:
         made.connect(address)
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(made, message)
-        return await asyncio.wait_for(loop.sock_recv(made, 65535), 10)
+        return await asyncio.wait_for(loop.sock_recv(made, 65535), 60)
 
 
 async def by_tcp(address: tuple[str, int], message: bytes) -> bytes:
@@ -84,7 +84,7 @@ async def by_tcp(address: tuple[str, int], message: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(*address)
     try:
         writer.write(len(message).to_bytes(2, "big") + message)
-        length = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 10), "big")
+        length = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 60), "big")
         return await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionError):
         return b""

@@ -19,7 +19,7 @@ from services.agent.envoy import binary
 from tests.support.certificates import Certificate
 from tests.support.control_plane import ControlPlane, serving
 
-_START_SECONDS = 30
+_START_SECONDS = 90
 
 
 class Envoy:
@@ -97,7 +97,7 @@ class Envoy:
     def _fetch(self, path: str, method: str = "GET") -> str:
         url = f"http://127.0.0.1:{self._admin}{path}"
         request = Request(url, method=method)
-        with urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urlopen(request, timeout=60) as answer:  # noqa: S310
             text: str = answer.read().decode()
         return text
 

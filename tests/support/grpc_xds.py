@@ -7,10 +7,12 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
 
+from tests.support.certificates import Certificate
 from tests.support.push_plane import node
 
 
@@ -38,7 +40,7 @@ class Caller:
 
     async def until(self, answer: str) -> None:
         """Call until `answer` comes: a client accepts a configuration before it follows it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self.call() != answer:
                 pass
 
@@ -48,15 +50,20 @@ class Caller:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(dict(metadata or {})).encode() + b"\n")
         await self._process.stdin.drain()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return (await self._process.stdout.readline()).decode().strip()
 
 
 @asynccontextmanager
-async def calling(folder: Path, address: str, target: str) -> AsyncIterator[Caller]:
-    """Run a program whose channel to `target` is configured by who listens at `address`."""
+async def calling(
+    folder: Path, address: str, target: str, proving: Certificate | None = None
+) -> AsyncIterator[Caller]:
+    """Run a program whose channel to `target` is configured by who listens at `address`.
+
+    It has the certificate `proving`, for configurations that want one.
+    """
     claimed = node()
-    bootstrap = {
+    bootstrap: dict[str, Any] = {
         "xds_servers": [
             {
                 "server_uri": address,
@@ -66,10 +73,13 @@ async def calling(folder: Path, address: str, target: str) -> AsyncIterator[Call
         ],
         "node": {"id": claimed.id, "metadata": {"NAMESPACE": "shop", "GENERATOR": "grpc"}},
     }
+    if proving is not None:
+        bootstrap["certificate_providers"] = {"default": _provider(folder, proving)}
     path = folder / "bootstrap.json"
     path.write_text(json.dumps(bootstrap))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.grpc_xds_caller", f"xds:///{target}"),
+        "mutual" if proving is not None else "clear",
         env={**os.environ, "GRPC_XDS_BOOTSTRAP": str(path)},  # noqa: TID251  # a child's
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -79,3 +89,17 @@ async def calling(folder: Path, address: str, target: str) -> AsyncIterator[Call
     finally:
         process.kill()
         await process.communicate()
+
+
+def _provider(folder: Path, proving: Certificate) -> dict[str, Any]:
+    """Return gRPC's configuration of a certificate in files."""
+    config: dict[str, str] = {"refresh_interval": "600s"}
+    for name, content in (
+        ("certificate_file", proving.chain),
+        ("private_key_file", proving.key),
+        ("ca_certificate_file", proving.roots),
+    ):
+        file = folder / f"program-{name}.pem"
+        file.write_bytes(content)
+        config[name] = str(file)
+    return {"plugin_name": "file_watcher", "config": config}

@@ -2,17 +2,19 @@
 
 A line is the metadata of the call, a JSON object.
 
-`python -m tests.support.grpc_xds_caller xds:///name`, with GRPC_XDS_BOOTSTRAP in its environment.
+`python -m tests.support.grpc_xds_caller xds:///name clear|mutual`, with GRPC_XDS_BOOTSTRAP in its
+environment. `mutual`: it has a certificate there, and uses it where its configuration says so.
 """
 
 import json
 import sys
 
 import grpc
+import grpc.experimental
 
 
 def main() -> None:
-    with grpc.insecure_channel(sys.argv[1]) as channel:
+    with _channel(sys.argv[1], mutual=sys.argv[2] == "mutual") as channel:
         call = channel.unary_unary("/test.Echo/Who")
         for line in sys.stdin:
             metadata = tuple(json.loads(line).items())
@@ -22,6 +24,13 @@ def main() -> None:
                 answer = f"{error.code().name}: {error.details()}"
             sys.stdout.write(f"{answer}\n")
             sys.stdout.flush()
+
+
+def _channel(target: str, *, mutual: bool) -> grpc.Channel:
+    if not mutual:
+        return grpc.insecure_channel(target)
+    fallback = grpc.experimental.insecure_channel_credentials()
+    return grpc.secure_channel(target, grpc.xds_channel_credentials(fallback))
 
 
 if __name__ == "__main__":

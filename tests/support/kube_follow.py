@@ -66,11 +66,18 @@ class Seen:
 
 @asynccontextmanager
 async def following(
-    client: Client, collection: Collection = MAPS, patience: Patience = QUICK
+    client: Client,
+    collection: Collection = MAPS,
+    patience: Patience = QUICK,
+    *,
+    seconds: float = 60,
 ) -> AsyncIterator[tuple[Seen, Follower]]:
-    """Follow a collection while the block runs, which starts when all is synced."""
+    """Follow a collection while the block runs, which starts when all is synced.
+
+    All of it takes `seconds` at most.
+    """
     seen = Seen()
     follower = Follower(client, collection, seen.take, observe=seen.observe, patience=patience)
-    async with background(follower.run()), asyncio.timeout(60):
+    async with background(follower.run()), asyncio.timeout(seconds):
         await follower.synced.wait()
         yield seen, follower

@@ -4,6 +4,8 @@ import contextlib
 import json
 import secrets
 import shutil
+import signal
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ class Machine:
         self._folder = folder
         self._client, self._peer, self._port = kube_apiserver._free_ports(3)
         self._stack = {"etcd": contextlib.ExitStack(), "kube-apiserver": contextlib.ExitStack()}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         token = secrets.token_hex(16)
         (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
         kube_apiserver._write_key(folder / "accounts.key")
@@ -52,6 +55,13 @@ class Machine:
     def stop_apiserver(self) -> None:
         self._stack["kube-apiserver"].close()
 
+    def pause_etcd(self) -> None:
+        """Stop etcd in its tracks: connections are open, and nothing is answered."""
+        self._processes["etcd"].send_signal(signal.SIGSTOP)
+
+    def resume_etcd(self) -> None:
+        self._processes["etcd"].send_signal(signal.SIGCONT)
+
     def back_up(self) -> None:
         """Keep a copy of etcd's data; etcd must be stopped."""
         shutil.copytree(self._folder / "etcd", self._folder / "backup", dirs_exist_ok=True)
@@ -68,9 +78,10 @@ class Machine:
         self._etcd("/v3/kv/compaction", {"revision": str(revision), "physical": True})
         return revision
 
-    def _run(self, name: str, options: list[str]):  # type: ignore[no-untyped-def]  # noqa: ANN202
-        stack = self._stack[name]
-        return stack.enter_context(kube_apiserver._process(self._folder, [binary(name), *options]))
+    def _run(self, name: str, options: list[str]) -> subprocess.Popen[bytes]:
+        running = kube_apiserver._process(self._folder, [binary(name), *options])
+        self._processes[name] = self._stack[name].enter_context(running)
+        return self._processes[name]
 
     def _etcd(self, path: str, body: object) -> dict[str, dict[str, str]]:
         request = urllib.request.Request(  # a fixed address

@@ -50,6 +50,10 @@ class Proxy:
         headers = {"Retry-After": str(retry_after)} if retry_after else {}
         self._answers.append((fits, web.json_response(body, status=status, headers=headers)))
 
+    def relent(self) -> None:
+        """Forget errors that nobody has been given yet."""
+        self._answers.clear()
+
     def cut(self, *, inside: bool = False) -> None:
         """End all streams; `inside` an event: what was sent of it is useless."""
         for stream in self._streams:
@@ -71,9 +75,9 @@ class Proxy:
             if stream.last:
                 stream.inject(stream.last)
 
-    async def opened(self) -> None:
+    async def opened(self, seconds: float = 20) -> None:
         """Return once there is a stream."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(seconds):
             await self._open.wait()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -5,7 +5,7 @@ The caller's identity is what its `test-identity` header says: credentials are t
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,8 +33,11 @@ from services.config_push.plane import Plane
 from services.config_push.push import InlineWorker, Shared, ThreadWorker
 from tests.support.xds_client import DeltaClient, Verdict, accept
 
-LIMITS = StreamLimits(streams=2000, first_request=60.0, stall=60.0, session=Limits())
+PATIENCE = 60.0
+"""Seconds that a test waits for what has to come."""
+LIMITS = StreamLimits(streams=2000, first_request=PATIENCE, stall=PATIENCE, session=Limits())
 """Far beyond what a busy machine needs: a test of a deadline sets its own."""
+ChannelOptions = Sequence[tuple[str, int]]
 NO_LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -84,18 +87,24 @@ class RunningPlane:
 
     @asynccontextmanager
     async def proxy(
-        self, name: str = "client", namespace: str = "shop", **metadata: str
+        self,
+        name: str = "client",
+        namespace: str = "shop",
+        *,
+        options: ChannelOptions = (),
+        **metadata: str,
     ) -> AsyncIterator["ConnectedProxy"]:
         """Connect a proxy that proves the namespace in which it is."""
         client = DeltaClient(node(name, namespace, **metadata), follow_clusters=True)
-        async with self.stream(client, identity(namespace)) as connected:
+        async with self.stream(client, identity(namespace), options=options) as connected:
             yield connected
 
     @asynccontextmanager
     async def stream(
-        self, client: DeltaClient, proved: SpiffeId | None
+        self, client: DeltaClient, proved: SpiffeId | None, *, options: ChannelOptions = ()
     ) -> AsyncIterator["ConnectedProxy"]:
-        async with grpc.aio.insecure_channel(self.address, options=NO_LIMITS) as channel:
+        options = [*NO_LIMITS, *options]
+        async with grpc.aio.insecure_channel(self.address, options=options) as channel:
             metadata = [("test-identity", str(proved))] if proved else []
             connected = ConnectedProxy(client, channel, metadata=metadata)
             try:
@@ -103,7 +112,7 @@ class RunningPlane:
             finally:
                 connected.call.cancel()
 
-    async def receipt(self, change: int, *, seconds: float = 10) -> Receipt:
+    async def receipt(self, change: int, *, seconds: float = PATIENCE) -> Receipt:
         """Return the receipt of a change once it is settled."""
         following = contextlib.aclosing(self.plane.book.follow())
         async with asyncio.timeout(seconds), following as moving:
@@ -138,7 +147,7 @@ class ConnectedProxy:
         await self.send(*self.client.on_response(body, verdict))
         return body
 
-    async def read(self, seconds: float = 5.0) -> bytes:
+    async def read(self, seconds: float = PATIENCE) -> bytes:
         """Read one response and say nothing."""
         try:
             async with asyncio.timeout(seconds):

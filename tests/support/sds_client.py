@@ -43,7 +43,7 @@ async def stream(
 
 async def receive(opened: Stream) -> bytes:
     unpacker = Unpacker(100_000)
-    while data := await asyncio.wait_for(opened.read(), 5):
+    while data := await asyncio.wait_for(opened.read(), 60):
         for message in unpacker.feed(data):
             return message
     return b""

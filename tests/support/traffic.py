@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
-_SECONDS = 10
+_SECONDS = 60
 
 
 class Answer(Struct, frozen=True):

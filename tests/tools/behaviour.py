@@ -100,9 +100,11 @@ def _request(row: Row) -> str:
         f"token `{_inline(dict(row.token))}`" if row.token is not None else "",
         "" if by_sidecar or row.to == "web-v1" else f"to {row.to}",
         f"at {row.dial}" if row.dial else "",
+        f"after a line `{row.preface}`" if row.preface else "",
         *_tls(row),
         body,
         several,
+        "and then nothing" if row.cut else "",
     ]
     return " ".join(filter(None, parts))
 
@@ -132,6 +134,8 @@ def _outcome(row: Row) -> Iterator[str]:
     yield from (f"{name} {low} to {high} %" for name, (low, high) in row.share.items())
     if row.text is not None:
         yield f"“{row.text}”"
+    if row.cut:
+        yield "then cut"
     yield from _headers("answer has", row.got)
     yield from _headers("application got", row.seen)
     if row.peer is not None:

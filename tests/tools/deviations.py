@@ -84,7 +84,8 @@ DEVIATIONS = (
     ),
     Deviation(
         "metrics",
-        "messages of gRPC are not counted",
+        "messages of gRPC are not counted "
+        "([ADR 36](../adr/0036-messages-of-grpc-are-not-counted.md))",
         "Envoy shows both of their numbers as one text only",
     ),
     Deviation(
@@ -242,5 +243,15 @@ DEVIATIONS = (
         "TrafficExtension",
         "Lua comes by itself, as Wasm does",
         "a new script drains no connection",
+    ),
+    Deviation(
+        "EnvoyFilter",
+        "patches of the bootstrap hold without `BOOTSTRAP_XDS_AGENT`; it only switches them off",
+        "in Istio they do nothing, and nobody says so, unless each proxy has that variable",
+    ),
+    Deviation(
+        "EnvoyFilter",
+        "a proxy starts without patches of its bootstrap that Envoy does not take",
+        "in Istio it never starts",
     ),
 )

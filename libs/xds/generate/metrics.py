@@ -1,7 +1,8 @@
 """Istio's standard metrics, counted by Envoy itself: `istio_requests_total` and its kin.
 
 Two of them are missing: `istio_request_messages_total` and `istio_response_messages_total`. Envoy
-counts the messages of gRPC, but shows both numbers only as one text, which no format takes apart.
+counts the messages of gRPC, but shows both numbers only as one text, which no format takes apart
+(docs/adr/0036).
 
 The loggers below turn each request or connection into counters and histograms whose tags are
 formats of the access log. Envoy writes them as `envoy_istio_…`; whoever merges metrics takes the

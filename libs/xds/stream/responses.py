@@ -5,7 +5,7 @@ in the key: the versions of the sets before and after, what is wanted, and the n
 push number. So a thousand streams of one class write one bytes object. The memory is bounded in
 entries and bytes; overflow forgets the oldest entry, which costs making it again.
 
-Sets of clusters that clients were brought to are remembered by version as well, the latest
+Sets of clusters that clients were brought to are remembered by version, with endpoints, the latest
 MAX_RECALLED, because a client of state of the world says of what it has nothing but the version.
 """
 
@@ -58,7 +58,7 @@ class Responses:
         self._splits: dict[int, tuple[Difference, tuple[Difference, Difference]]] = {}
         self._responses: dict[Key, tuple[Response, object]] = {}
         self._bytes = 0
-        self._recalled: dict[tuple[str, str], ResourceSet] = {}
+        self._recalled: dict[str, tuple[ResourceSet, ResourceSet | None]] = {}
 
     def between(
         self,
@@ -90,17 +90,16 @@ class Responses:
         """Return the shared result of `difference.union`."""
         return self._union((new.type_url, old.version, new.version), lambda: union(old, new))
 
-    def remember(self, new: ResourceSet) -> None:
-        """Remember that clients were brought to `new`."""
-        key = (new.type_url, new.version)
-        self._recalled.pop(key, None)
-        self._recalled[key] = new
+    def remember(self, clusters: ResourceSet, endpoints: ResourceSet | None) -> None:
+        """Remember that clients were brought to `clusters`, and what endpoints these had then."""
+        self._recalled.pop(clusters.version, None)
+        self._recalled[clusters.version] = (clusters, endpoints)
         if len(self._recalled) > MAX_RECALLED:
             del self._recalled[next(iter(self._recalled))]
 
-    def recalled(self, type_url: str, version: str) -> ResourceSet | None:
-        """Return the set of a version, if clients were brought to it lately."""
-        return self._recalled.get((type_url, version))
+    def recalled(self, version: str) -> tuple[ResourceSet, ResourceSet | None] | None:
+        """Return the clusters of a version and their endpoints, if it was remembered lately."""
+        return self._recalled.get(version)
 
     def _union(self, key: Key, make: Callable[[], ResourceSet]) -> ResourceSet:
         found = self._unions.get(key)

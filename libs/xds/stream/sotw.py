@@ -25,6 +25,7 @@ class SotwSession(Session):
     """One stream of StreamAggregatedResources."""
 
     _had: ResourceSet | None = None  # the clusters of a client that is back, until its first answer
+    _had_endpoints: ResourceSet | None = None  # theirs, as long as clusters stay
 
     def on_request(self, request: discovery_pb2.DiscoveryRequest) -> list[bytes]:
         """Return the responses to one request, in order.
@@ -47,10 +48,13 @@ class SotwSession(Session):
     def _recall(self, watch: Watch, version: str) -> None:
         if watch.type_url != CLUSTER or not version or not self._gated:
             return
-        self._had = self._responses.recalled(CLUSTER, version)
-        if self._had is not None:
-            watch.reported = {name: it.version for name, it in self._had.resources.items()}
-            self._returned = True
+        known = self._responses.recalled(version)
+        if known is None:
+            return
+        self._had, self._had_endpoints = known
+        watch.reported = {name: it.version for name, it in self._had.resources.items()}
+        self._returned = True
+        self._keep_endpoints(stay=True)
 
     def _first_at_once(self, watch: Watch) -> ResourceSet:
         new = super()._first_at_once(watch)
@@ -58,11 +62,19 @@ class SotwSession(Session):
             return new
         return self._responses.union(self._had, new)
 
+    def _keep_endpoints(self, *, stay: bool) -> None:
+        super()._keep_endpoints(stay=stay)
+        if not stay:
+            self._had_endpoints = None
+        elif self._had_endpoints is not None and self._endpoints is not None:
+            # A cluster that stays may have been warming when the client left.
+            self._endpoints = self._responses.union(self._had_endpoints, self._endpoints)
+
     def _emit(self, step: Step) -> bytes:
         body = super()._emit(step)
         if step.watch.type_url == CLUSTER:
             self._had = None
-            self._responses.remember(step.new)
+            self._responses.remember(step.new, self._endpoints)
         return body
 
     def _settle(self, watch: Watch, request: discovery_pb2.DiscoveryRequest) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from libs.api import proxy_defaults
 from libs.api.problem import Problem
 from libs.inject import shape
 from libs.inject.decide import Decision, Rule, decide
@@ -30,8 +31,10 @@ POD = GroupVersionKind("", "v1", "Pod")
 SHOWN = 20
 MAX_TEXT = 8192
 NOT_A_NEW_POD = "NotANewPod"
-SLOW_BYTES = 16 * 1024
-"""Pods from this size on may hold texts whose reading takes tens of milliseconds."""
+SLOW_BYTES = 256 * 1024
+"""Pods from this size on take several milliseconds whatever they say."""
+SLOW_TEXT_BYTES = 16 * 1024
+"""Pods from this size on may hold a YAML text whose reading takes tens of milliseconds."""
 _WISHED = frozenset({Rule.LABEL, Rule.ANNOTATION})
 _KNOWN_KEYS = {"cluster": "ISTIO_META_CLUSTER_ID", "net": "ISTIO_META_NETWORK"}
 
@@ -50,7 +53,7 @@ class PodJudge:
         """Return the verdict about a pod that is being created."""
         metrics.INJECTIONS.inc()
         started, judged = perf_counter(), None
-        slow = len(bytes(question.object)) >= SLOW_BYTES
+        slow = _may_be_slow(bytes(question.object))
         try:
             if slow:
                 judged = await asyncio.to_thread(self._judged, question, path)
@@ -102,6 +105,13 @@ class PodJudge:
         if network == self.cluster.network:
             return self.cluster
         return msgspec.structs.replace(self.cluster, network=network)
+
+
+def _may_be_slow(pod: bytes) -> bool:
+    """A thread of its own costs more than judging most pods does."""
+    if len(pod) < SLOW_TEXT_BYTES:
+        return False
+    return len(pod) >= SLOW_BYTES or proxy_defaults.ANNOTATION.encode() in pod
 
 
 class _Judged(Struct, frozen=True):

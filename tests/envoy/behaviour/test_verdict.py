@@ -111,8 +111,8 @@ def test_every_row_expects_something_and_says_what_it_is(name: str, feature: Fea
 
 
 _REQUEST = {
-    *("what", "source", "ask", "send", "over", "headers", "body", "to", "dial", "proving"),
-    *("server_name", "alpn", "tls_version", "token", "times", "together"),
+    *("what", "source", "ask", "send", "over", "headers", "body", "preface", "to", "dial"),
+    *("proving", "server_name", "alpn", "tls_version", "token", "times", "together", "cut"),
 }
 
 

@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 from tests.support.behaviour.wire import joined
 from tests.support.certificates import uris
 
-_SECONDS = 10
+_SECONDS = 60
 _NO_BODY = frozenset({101, 204, 304})
 
 
@@ -31,6 +31,8 @@ class Call(Struct, frozen=True, kw_only=True):
     path: str = "/"
     headers: Mapping[str, str] = {}  # with `host`
     body: bytes = b""
+    preface: str = ""  # a line before all else
+    cut: bool = False  # over TCP: wait until the other side ends the connection
     tls: ssl.SSLContext | None = None
     server_name: str = ""
 
@@ -59,8 +61,8 @@ class Answer(Struct, frozen=True, kw_only=True):
 NOTHING = Answer(status=0)
 
 
-async def ask(call: Call) -> Answer:
-    """Return the answer to a call.
+async def ask(call: Call, start: asyncio.Barrier | None = None) -> Answer:
+    """Return the answer to a call, which is sent when all others of `start` can be sent, too.
 
     Raises:
         TimeoutError: neither an answer came nor the end of the connection.
@@ -70,6 +72,10 @@ async def ask(call: Call) -> Answer:
     try:
         async with asyncio.timeout(_SECONDS), _connected(call) as (reader, writer):
             port = writer.get_extra_info("sockname")[1]
+            if start is not None:
+                await start.wait()
+            if call.preface:
+                writer.write(f"{call.preface}\r\n".encode())
             try:
                 answer = await kinds[call.over](call, reader, writer)
             except (ConnectionError, EOFError, ssl.SSLError):
@@ -104,6 +110,8 @@ async def _tcp(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamW
     body = await reader.read(4096)
     if not body:
         return NOTHING
+    while call.cut and await reader.read(4096):
+        pass
     text = body.decode("latin-1")
     by = text.partition(":")[0]
     return Answer(status=200, headers={"x-by": by}, body=text)

@@ -36,7 +36,7 @@ from tests.support.certificates import Certificate, TestAuthority, client_contex
 from tests.support.envoy import Envoy, running
 
 ISTIO_ALPN = ("istio-http/1.1", "istio", "http/1.1")
-_LOG_SECONDS = 10
+_LOG_SECONDS = 60
 _OPTIONS = ("--drain-time-s", "0", "--drain-strategy", "immediate")  # no row asks an old listener
 
 _RUNTIME = "tracing.opentelemetry.min_flush_spans=1&tracing.zipkin.min_flush_spans=1"  # at once
@@ -110,8 +110,9 @@ class Fleet:
         )
         await asyncio.gather(*map(_drained, self.envoys.values()))
         await self.program.stop()
-        if any(row.source == "program" for row in table.rows):
-            await self.program.start(mesh)
+        programs = [row for row in table.rows if row.source == "program"]
+        if programs:
+            await self.program.start(mesh, self._certificate(programs[0].proving))
         for workload, envoy in self.envoys.items():
             refused, envoy.plane.refused = envoy.plane.refused, []
             assert not refused, (workload, refused)

@@ -1,7 +1,8 @@
 """A gRPC program without a sidecar: gRPC's own xDS client, configured by config-push.
 
-It is `client` by its identity and labels, calls `calls.shop:8081`, and dials pods in clear text. A
-client accepts a configuration some time before it follows it, so whoever asks names the answer.
+It is `client` by its identity and labels, calls `calls.shop:8081`, and dials pods in clear text, or
+with a certificate, where its configuration wants one and a row says that it has one. A client
+accepts a configuration some time before it follows it, so whoever asks names the answer.
 """
 
 import asyncio
@@ -16,11 +17,12 @@ from libs.model.ids import SpiffeId
 from libs.model.mesh import Mesh
 from libs.xds.generate import GENERATORS
 from tests.support.behaviour.asking import Answer
+from tests.support.certificates import Certificate
 from tests.support.grpc_xds import Caller, calling
 from tests.support.push_plane import RunningPlane, identity, running_plane
 
 TARGET = "calls.shop:8081"
-_SECONDS = 10
+_SECONDS = 60
 
 
 class Program:
@@ -32,11 +34,11 @@ class Program:
         self._process = AsyncExitStack()
         self._caller: Caller | None = None
 
-    async def start(self, mesh: Mesh) -> None:
+    async def start(self, mesh: Mesh, proving: Certificate | None = None) -> None:
         """Start it anew with a mesh, so that it knows nothing of connections that failed before."""
         await self.stop()
         self._running.change(mesh, "Table")
-        started = calling(self._folder, self._running.address, TARGET)
+        started = calling(self._folder, self._running.address, TARGET, proving)
         self._caller = await self._process.enter_async_context(started)
 
     async def stop(self) -> None:

@@ -102,7 +102,8 @@ async def _all(fleet: Fleet, row: Row, *, target: Target, numbers: Sequence[str]
         return [await fleet.program.call({**row.headers, "x-row": it}) for it in numbers]
     calls = [_call(fleet, row, target=target, number=number) for number in numbers]
     if row.together:
-        return list(await asyncio.gather(*map(ask, calls)))
+        start = asyncio.Barrier(len(calls))
+        return list(await asyncio.gather(*(ask(call, start) for call in calls)))
     return [await ask(call) for call in calls]
 
 
@@ -121,6 +122,8 @@ def _call(fleet: Fleet, row: Row, *, target: Target, number: str) -> Call:
         path=target.path.replace("@token@", quote(token)),
         headers=headers,
         body=(target.text.encode() if row.send else row.body.encode()),
+        preface=row.preface,
+        cut=row.cut,
         tls=fleet.client(row.proving, alpn, row.tls_version) if target.tls else None,
         server_name=row.server_name or ("" if row.source == "neighbour" else target.host),
     )
@@ -182,7 +185,7 @@ async def _exported(fleet: Fleet, row: Row) -> list[str]:
         return any(all(text in line for text in row.exported) for line in fleet.collector.lines)
 
     if row.exported:
-        await soon(found, 15)
+        await soon(found)
     wrong = [line for line in fleet.collector.lines if row.unexported and row.unexported in line]
     last = fleet.collector.lines[-3:]
     missing = [] if await found() or not row.exported else [f"not exported; at last came {last}"]

@@ -39,6 +39,7 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     over: str = "h1"  # h1, h2 or grpc
     headers: Mapping[str, str] = field(name="with", default={})
     body: str = ""
+    preface: str = ""  # a line before all else, as a proxy in front writes it
     to: str = "web-v1"  # the pod that a neighbour dials
     dial: str = ""  # `<address>:<port>`, where it is no usual one
     proving: str = ""  # a SPIFFE id, or `stranger`: a certificate of another authority
@@ -48,6 +49,7 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     token: Mapping[str, Any] | None = None  # claims; `key: stranger` signs with another
     times: int = 1
     together: bool = False  # at the same time
+    cut: bool = False  # over TCP: is silent after the answer, until the connection is cut
     # The outcome.
     answer: int | Mapping[int, Count] | None = None  # 0: none, the connection was refused or cut
     grpc: int | None = None  # the status in the trailers

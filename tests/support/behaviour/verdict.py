@@ -160,7 +160,7 @@ def total(page: Samples, wanted: Counted) -> float:
     return sum(value for labels, value in series if wanted.labels.items() <= labels.items())
 
 
-async def soon(check: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+async def soon(check: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Wait until `check` holds, or long enough that it never will."""
     try:
         async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""The bootstrap, patched: what EnvoyFilters lay over it, merged into one document.
+"""The bootstrap, patched: what EnvoyFilters and the mesh lay over it, merged into one document.
 
 Agents know the bootstrap itself, so only what is to be laid over it is made here, as JSON, because
 agents do without Envoy's types. Envoy merges it when it starts; nothing can be taken away or put in
@@ -18,9 +18,9 @@ NAME = "bootstrap"
 """Of the only resource; there is none for a proxy whose bootstrap nobody patches."""
 
 
-def apply(ledger: Ledger) -> list[NamedResource]:
-    """Return what is laid over the bootstrap, if anything is."""
-    merged = Bootstrap()
+def apply(ledger: Ledger, made: Bootstrap | None) -> list[NamedResource]:
+    """Return what is laid over the bootstrap, if anything is; patches act on what was `made`."""
+    merged = made or Bootstrap()
     for entry in _entries(ledger):
         if entry.patch.operation != "MERGE":
             entry.fail("patch.operation: a bootstrap is only merged with")
@@ -28,7 +28,7 @@ def apply(ledger: Ledger) -> list[NamedResource]:
             ledger.hit(entry)
             entry.lay_over(merged)
     sources = ledger.touched()
-    if not sources:
+    if not sources and made is None:
         return []
     text = json_format.MessageToJson(
         merged, preserving_proto_field_name=True, indent=None, sort_keys=True

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from libs.proxy.scope import ProxyScope
+from libs.xds.generate import own_cluster
 from libs.xds.generate.patches import bootstrap, clusters, extension_configs, listeners, routes
 from libs.xds.generate.patches.ledger import Ledger
 from libs.xds.types import (
@@ -37,9 +38,12 @@ def patched(scope: ProxyScope, type_url: str, resources: Iterable[NamedResource]
 
 
 def bootstrap_set(scope: ProxyScope) -> ResourceSet:
-    """Return what patches lay over the bootstrap of a proxy; empty for nearly all."""
+    """Return what is laid over the bootstrap of a proxy; empty for nearly all."""
     sets = scope.inbound.patches
-    if not sets:
+    made = own_cluster.bootstrap(scope.inbound)
+    if not sets and made is None:
         return resource_set(BOOTSTRAP, ())
     ledger = Ledger(sets, scope.outbound)
-    return resource_set(BOOTSTRAP, bootstrap.apply(ledger), outcomes=ledger.outcomes(BOOTSTRAP))
+    return resource_set(
+        BOOTSTRAP, bootstrap.apply(ledger, made), outcomes=ledger.outcomes(BOOTSTRAP)
+    )

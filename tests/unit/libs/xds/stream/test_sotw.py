@@ -227,5 +227,20 @@ def test_so_many_versions_are_remembered_and_no_more() -> None:
         session.on_snapshot(snapshot({CLUSTER: {"a": str(number)}}), 1)
         (answer,) = _ask(session, CLUSTER)
         versions.append(answer.version_info)
-    known = [responses.recalled(CLUSTER, it) is not None for it in versions]
+    known = [responses.recalled(it) is not None for it in versions]
     assert known == [False] + [True] * MAX_RECALLED
+
+
+def test_a_cluster_that_stays_for_a_client_that_is_back_has_its_endpoints() -> None:
+    responses = Responses()
+    first = SotwSession(responses)
+    before = {CLUSTER: {"gone": "1"}, ENDPOINT: {"gone": "1"}, LISTENER: {"l": "gone"}}
+    first.on_snapshot(snapshot(before), 1)
+    (had,) = _ask(first, CLUSTER)  # and the connection ends while it warms
+
+    back = SotwSession(responses)
+    after = {CLUSTER: {"a": "1"}, ENDPOINT: {"a": "1"}, LISTENER: {"l": "a"}}
+    back.on_snapshot(snapshot(after), 2)
+    _read(back.on_request(DiscoveryRequest(type_url=CLUSTER, version_info=had.version_info)))
+    (endpoints,) = _ask(back, ENDPOINT, "a", "gone")
+    assert _values(endpoints) == [b"a:1", b"gone:1"]
