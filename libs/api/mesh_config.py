@@ -180,7 +180,6 @@ NOT_READ = {
     "ca": "the mesh's own CA signs; agents can be sent to another one by CA_ADDR",
     "certificates": "deprecated, and nothing of Istio's reads it any more: use cert-manager",
     "configSources": "configuration comes from the API server, or from a folder of manifests",
-    "enableTracing": "name a tracer in a Telemetry, or in defaultProviders",
     "hboneIdleTimeout": _AMBIENT,
     "hboneListenPort": _AMBIENT,
     "serviceScopeConfigs": _AMBIENT,

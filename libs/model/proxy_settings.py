@@ -6,6 +6,8 @@ are milliseconds, and None leaves it to whoever generates.
 
 from msgspec import Struct
 
+from libs.model.traffic import ClientTls
+
 Tag = tuple[str, str, str, str]
 """Of a span: name; literal, environment, header or format; value or name; default."""
 
@@ -50,6 +52,15 @@ class Headers(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     forwarded_port: bool = False
 
 
+class Collector(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Where a proxy's spans go if no provider is named: a server at an address, in no mesh."""
+
+    host: str
+    port: int
+    datadog: bool = False  # speaks Datadog's protocol; else Zipkin's
+    tls: ClientTls | None = None
+
+
 class SpanDefaults(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """How spans are made where no Telemetry says so."""
 
@@ -57,6 +68,7 @@ class SpanDefaults(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     tags: tuple[Tag, ...] = ()
     max_path_length: int = 0
     mesh_tags: bool = True  # who the workload is
+    collector: Collector | None = None
 
 
 class ProxySettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -72,6 +72,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     prometheus_merge: bool = True
     path_normalization: str = "BASE"
     h2_upgrade: bool = False
+    tracing: bool = True  # without a provider: spans go where the proxy's own settings say
     providers: tuple[Provider, ...] = ()
     default_providers: DefaultProviders = DefaultProviders()
     proxy: ProxySettings = ProxySettings()  # of proxies that say nothing of their own

@@ -11,10 +11,19 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from libs.model.proxy_settings import Connections, Headers, ProxySettings, SpanDefaults, Tag
+from libs.model.proxy_settings import (
+    Collector,
+    Connections,
+    Headers,
+    ProxySettings,
+    SpanDefaults,
+    Tag,
+)
+from libs.model.traffic import ClientTls, TlsMode
 from libs.proxy.errors import NodeError
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)s")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 _UNSET = "UNDEFINED"
 _Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -96,7 +105,26 @@ class _Tag(_Part, frozen=True):
     header: _Source | None = None
 
 
+class _Collector(_Part, frozen=True):
+    address: str = ""
+
+
+class _Tls(_Part, frozen=True):
+    mode: str = "DISABLE"
+    client_certificate: str = ""
+    private_key: str = ""
+    ca_certificates: str = ""
+    ca_crl: str = ""
+    credential_name: str = ""
+    subject_alt_names: tuple[str, ...] = ()
+    sni: str = ""
+    insecure_skip_verify: bool | None = None
+
+
 class _Tracing(_Part, frozen=True):
+    zipkin: _Collector | None = None
+    datadog: _Collector | None = None
+    tls_settings: _Tls | None = None
     custom_tags: dict[str, _Tag] = {}
     max_path_tag_length: int = 0
     sampling: float | None = None
@@ -214,6 +242,34 @@ def _spans(written: _Tracing) -> SpanDefaults:
         tags=tuple(_tag(name, tag) for name, tag in sorted(written.custom_tags.items())),
         max_path_length=max(written.max_path_tag_length, 0),
         mesh_tags=written.enable_istio_tags,
+        collector=_collector(written),
+    )
+
+
+def _collector(written: _Tracing) -> Collector | None:
+    """Return where spans go; nowhere if they would have to go there in plaintext."""
+    server, tls = written.zipkin or written.datadog, written.tls_settings
+    host, _, port = server.address.rpartition(":") if server else ("", "", "")
+    if not host or not _PORT.fullmatch(port) or (tls is not None and tls.credential_name):
+        return None
+    return Collector(
+        host=host.removeprefix("[").removesuffix("]"),
+        port=int(port),
+        datadog=written.zipkin is None,
+        tls=_client_tls(tls) if tls else None,
+    )
+
+
+def _client_tls(written: _Tls) -> ClientTls:
+    return ClientTls(
+        mode=TlsMode(written.mode),
+        certificate=written.client_certificate,
+        private_key=written.private_key,
+        ca_certificates=written.ca_certificates,
+        ca_crl=written.ca_crl,
+        subject_alt_names=written.subject_alt_names,
+        sni=written.sni,
+        insecure_skip_verify=written.insecure_skip_verify,
     )
 
 

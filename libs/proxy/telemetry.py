@@ -24,6 +24,9 @@ from libs.model.workload import Workload
 from libs.proxy.attachments import attaches
 from libs.proxy.peers import selects
 
+OWN_COLLECTOR = ""
+"""The provider of traces of a proxy whose own settings say where its spans go."""
+
 FILE = "envoy"
 """The provider of logs that every mesh has."""
 
@@ -123,10 +126,12 @@ def _tracing(side: str, chain: Sequence[TelemetryPolicy], settings: MeshSettings
         )
     kinds = {it.name: it for it in settings.providers}
     known = (it for it in providers if isinstance(kinds.get(it), Tracer))
+    spans = settings.proxy.spans
     provider = next(known, None)
+    if provider is None and not providers and settings.tracing and spans.collector:
+        provider = OWN_COLLECTOR
     if provider is None:
         return None
-    spans = settings.proxy.spans
     default = 1.0 if spans.sampling is None else spans.sampling
     return Tracing(
         provider=provider,

@@ -8,6 +8,7 @@ and reading certificates are functions passed in: this room knows no cryptograph
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
@@ -16,6 +17,7 @@ from msgspec import Struct
 from libs.rpc.errors import CaError
 from libs.rpc.kept import Kept
 from libs.rpc.tls import Keychain, Material
+from libs.runtime import metrics
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.tasks import pause
@@ -60,6 +62,7 @@ class Svid:
         self._obtained = asyncio.Event()
         self._wake = asyncio.Event()
         self._callbacks: list[Callable[[Material], None]] = []
+        metrics.LIFE_LEFT.set_function(self.life_left)
 
     @property
     def material(self) -> Material:
@@ -70,6 +73,13 @@ class Svid:
 
         """
         return self._keychain.material
+
+    def life_left(self) -> float:
+        """Return which share of the certificate's life is left; below 0 once it has expired."""
+        if not self._obtained.is_set():
+            return math.nan
+        now, material = self._clock.now(), self.material
+        return (material.not_after - now) / (material.not_after - material.not_before)
 
     def on_change(self, callback: Callable[[Material], None]) -> None:
         """Call `callback` with every new material from now on; it must not block."""

@@ -4,6 +4,8 @@ A service declares its metrics in its own `metrics.py` on prometheus_client's de
 Label values must come from a fixed set: never from a node id, host or path.
 """
 
+import math
+
 from prometheus_client import Gauge, exposition
 
 from libs.runtime import watchdog
@@ -15,6 +17,11 @@ STALL = Gauge(
 STALL.set_function(lambda: watchdog.PROCESS.worst)
 STALLS = Gauge("seine_event_loop_stalls", "Stalls of the event loop over 100 ms, since the start.")
 STALLS.set_function(lambda: float(watchdog.PROCESS.stalls))
+LIFE_LEFT = Gauge(
+    "seine_certificate_life_left",
+    "Share of its life that the process' own certificate has left; it is renewed at a half.",
+)
+LIFE_LEFT.set_function(lambda: math.nan)
 
 CONTENT_TYPE = exposition.CONTENT_TYPE_LATEST
 

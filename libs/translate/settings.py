@@ -67,6 +67,7 @@ def _written(config: api.MeshConfig, base: MeshSettings) -> dict[str, Any]:
         "routing_export_to": config.default_virtual_service_export_to,
         "host_policy_export_to": config.default_destination_rule_export_to,
         "prometheus_merge": config.enable_prometheus_merge,
+        "tracing": config.enable_tracing,
         "log_service": config.enable_envoy_access_log_service,
         "outbound_port": config.proxy_listen_port or None,
         "inbound_port": config.proxy_inbound_listen_port or None,

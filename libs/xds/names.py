@@ -7,6 +7,7 @@ from libs.proxy.cluster_name import parse_cluster as parse_cluster  # noqa: PLC0
 PASSTHROUGH_CLUSTER = "PassthroughCluster"
 BLACK_HOLE_CLUSTER = "BlackHoleCluster"
 DYNAMIC_DNS_CLUSTER = "AllowAnyDynamicDNSCluster"
+TRACER_CLUSTERS = ("zipkin", "datadog_agent")  # where proxies' own settings send spans
 LOG_SERVICE_CLUSTER = "envoy_accesslog_service"  # of the bootstrap, if the agent is told of one
 INBOUND_PASSTHROUGH_CLUSTER = "InboundPassthroughCluster"
 VIRTUAL_OUTBOUND = "virtualOutbound"

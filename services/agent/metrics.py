@@ -33,6 +33,10 @@ CERT_EXPIRY = Gauge(
     ["resource_name"],
     registry=REGISTRY,
 )
+CERT_LIFE_LEFT = _gauge(
+    "certificate_life_left",
+    "Share of its life that the certificate has left; it is renewed at a half.",
+)
 CA_REQUESTS = _counter("num_outgoing_requests", "Requests for a certificate.")
 CA_RETRIES = _counter("num_outgoing_retries", "Requests for a certificate that were repeated.")
 CA_FAILURES = _counter("num_failed_outgoing_requests", "Requests for a certificate that failed.")

@@ -7,6 +7,7 @@ backoff while the old certificate still serves. How a certificate is had is a fu
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
@@ -71,12 +72,20 @@ class Rotation:
         self._backoff = backoff or Backoff(first=0.5, limit=LONGEST_BACKOFF)
         self._chance = chance
         self._not_after = 0.0
+        self._obtained = 0.0
         self._wake = asyncio.Event()
         metrics.CERT_EXPIRY.labels("default").set_function(self.remaining)
+        metrics.CERT_LIFE_LEFT.set_function(self.life_left)
 
     def remaining(self) -> float:
         """Return seconds until the current certificate expires; 0 if there never was one."""
         return self._not_after - self._clock.now() if self._not_after else 0.0
+
+    def life_left(self) -> float:
+        """Return which share of the certificate's life, since it was obtained, is left."""
+        if not self._not_after:
+            return math.nan
+        return self.remaining() / max(self._not_after - self._obtained, 1.0)
 
     def renew_soon(self) -> None:
         """Renew before it is due, spread over RENEW_SOON_SECONDS: what is trusted has changed."""
@@ -93,9 +102,9 @@ class Rotation:
                 await self._clock.sleep(delay)
                 continue
             attempt = 0
-            self._not_after = issued.not_after
-            self._use(issued)
             now = self._clock.now()
+            self._not_after, self._obtained = issued.not_after, now
+            self._use(issued)
             await self._until(self._schedule.due(issued, now=now, chance=self._chance()))
 
     async def _attempt(self, attempt: int) -> Issued | None:

@@ -30,6 +30,11 @@ CHAIN_EXPIRY = Gauge(
 CHAIN_EXPIRY_SECONDS = Gauge(
     "citadel_server_cert_chain_expiry_seconds", "Seconds until the signing chain expires."
 )
+LIFE_LEFT = Gauge(
+    "seine_ca_life_left",
+    "Share of its life that the certificate which signs, or one above it, has left.",
+)
+PLUGGED_IN = Gauge("seine_ca_plugged_in", "1 while what signs is plugged in: nobody rotates it.")
 LIMITED = Counter("seine_ca_limited", "Requests refused for their number.", ["limit"])
 SIGN_SECONDS = Histogram(
     "seine_ca_sign_seconds",

@@ -414,7 +414,7 @@ class RootSecret:
 
     def _confirm(self) -> None:
         self._confirmed = self._clock.monotonic()
-        expiry.publish(self._authority, now=self._clock.now())
+        expiry.publish(self._authority, now=self._clock.now(), plugged_in=self.in_use is not None)
 
 
 def _is_older(one: InUse, than: InUse) -> bool:

@@ -98,7 +98,7 @@ class Trust:
         self._publish_expiry()
 
     def _publish_expiry(self) -> None:
-        expiry.publish(self.authority, now=self._clock.now())
+        expiry.publish(self.authority, now=self._clock.now(), plugged_in=True)
 
     def _signatures(self) -> tuple[Signature, Signature]:
         return _signature(sorted(self._folder.glob("*"))), _signature([self._token_keys])

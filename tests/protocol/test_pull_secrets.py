@@ -1,9 +1,10 @@
 """Who one is to registries of images, on its way to an agent: discovery, config-push, ADS.
 
 Whoever has an extension that names a Secret gets it, whatever else it is; nobody else gets it,
-whatever it asks for. Real gRPC, and the agent's own client at the end.
+whatever it asks for. Real gRPC, and at last the services themselves with the agent's own client.
 """
 
+import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,8 +20,13 @@ from libs.api.secret import Secret
 from libs.model.extensions import Extension, Module
 from libs.model.mesh import Mesh
 from libs.xds.types import EXTENSION, LISTENER, SECRET, field
+from services.agent.modules import pull_secret as pull_secrets
+from services.agent.modules.errors import ModuleError
+from services.agent.modules.pull_secret import PullSecrets
+from services.agent.streams.client import Target
 from services.config_push import config_dump
-from tests.support import mesh
+from tests.support import control_plane_apps, mesh
+from tests.support.control_plane_apps import Apps, running_apps
 from tests.support.credential_desk import Running, answer, running_desk, secrets
 from tests.support.patches import patch_set
 from tests.support.push_plane import ConnectedProxy, identity
@@ -163,3 +169,47 @@ async def test_it_is_in_nothing_that_is_shared(running: Running) -> None:
         assert b64encode(CONFIG) not in pages
         assert b"c2VjcmV0OndvcmQ=" not in pages
         assert LISTENER in connection.before
+
+
+MANIFESTS = """
+apiVersion: v1
+kind: Secret
+metadata: {name: mine, namespace: shop}
+type: kubernetes.io/dockerconfigjson
+stringData: {.dockerconfigjson: %s}
+---
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: m, namespace: shop}
+spec: {url: "oci://r.example.com/m:v1", imagePullSecret: mine}
+"""
+
+
+def asking(apps: Apps, namespace: str) -> PullSecrets:
+    """Return the agent's client of a pod."""
+    node = {
+        "id": f"sidecar~10.244.0.9~client.{namespace}~{namespace}.svc.cluster.local",
+        "cluster": f"client.{namespace}",
+        "metadata": {"NAMESPACE": namespace, "CLUSTER_ID": "Kubernetes"},
+    }
+    address = f"127.0.0.1:{apps.push.xds}"
+    target = Target(address, control_plane_apps.NAME, str(apps.folder / "root.pem"))
+    token = apps.token("client", namespace)
+    return PullSecrets(target, lambda: token, node=node, cluster_id="Kubernetes")
+
+
+async def test_the_agents_client_gets_it_from_the_services_and_nobody_elses_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_apps(tmp_path) as apps:
+        (apps.config / "all.yaml").write_text(MANIFESTS % json.dumps(CONFIG.decode()))
+        async with apps.discovery(), apps.config_push():
+            await apps.synced()
+            assert await asking(apps, "shop").get(MINE) == CONFIG
+            monkeypatch.setattr(pull_secrets, "SECONDS_AFTER_NO", 0.2)
+            for namespace, name in (("other", MINE), ("shop", "image-pull://shop/another")):
+                with pytest.raises(ModuleError, match="no image pull Secret shop/"):
+                    await asking(apps, namespace).get(name)
+        monkeypatch.setattr(pull_secrets, "SECONDS", 1.0)
+        with pytest.raises(ModuleError, match=r"cannot be asked for|no image pull Secret"):
+            await asking(apps, "shop").get(MINE)

@@ -30,6 +30,8 @@ configured by the same generators and xDS sessions as any proxy, and answered as
 - No answer means that the connection was refused or cut. Flags are Envoy's response flags, in the
   access log of the first Envoy on the way or, where it says so, of the server's. `~` begins an
   expression.
+- Applications ask their sidecars' own listeners. What is intercepted instead is shown by
+  `tests/netns`, what becomes of modules that agents fetch by `tests/envoy/test_agent_modules.py`.
 - `@keys@` stands for the issuer's key set, `@token@` for the token, `@folder@` for a folder of
   files, `@port@` for a port that is free.
 """

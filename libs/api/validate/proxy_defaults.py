@@ -67,12 +67,12 @@ def _read(document: Document, report: Report) -> ProxyDefaults | None:
 
 _OLD = "Istio itself does not read it any more"
 _AGENT = "the agent does not read it yet"
-_PROVIDERS = "is not read: name a provider of MeshConfig in a Telemetry instead"
+_PROVIDERS = "Envoy has no such tracer any more: name a provider of MeshConfig in a Telemetry"
 _CONTRIB = "needs hardware and extensions that Envoy as it is released does not have"
 UNREAD: Mapping[str, str] = {
     "binary_path": "the agent runs the Envoy that it comes with",
     "discovery_refresh_delay": _OLD,
-    "zipkin_address": _PROVIDERS,
+    "zipkin_address": "deprecated: write tracing: {zipkin: {address: …}}",
     "envoy_metrics_service_address": _OLD,
     "availability_zone": _OLD,
     "control_plane_auth_policy": "agents speak mutual TLS to the control plane, always",
@@ -85,15 +85,16 @@ UNREAD: Mapping[str, str] = {
 """Fields of which nothing comes, and why."""
 
 _TRACING = {
-    "zipkin": _PROVIDERS,
     "lightstep": _PROVIDERS,
-    "datadog": _PROVIDERS,
     "stackdriver": _PROVIDERS,
     "open_census_agent": _PROVIDERS,
-    "tls_settings": _PROVIDERS,
 }
 _LIMITS = {
     "listener_connection_limit": "Istio has this field, but never does anything with it",
+}
+_TRACER_TLS = {
+    "credential_name": "what a proxy says of itself gives it no credential, so there are no spans:"
+    " name files",
 }
 _REMOTE_TLS = {
     "credential_name": "what a proxy calls from its start on has no credentials: name files",
@@ -120,6 +121,9 @@ def check_proxy_defaults(config: ProxyDefaults, path: Path, report: Report) -> N
     """Report addresses, ports and durations that cannot be, and what nothing comes of."""
     _check_unread(config, UNREAD, path, report=report)
     _check_unread(config.tracing, _TRACING, (path, "tracing"), report=report)
+    if config.tracing and config.tracing.tls_settings:
+        place = ((path, "tracing"), "tlsSettings")
+        _check_unread(config.tracing.tls_settings, _TRACER_TLS, place, report=report)
     limits = (path, "connectionSettings")
     _check_unread(config.connection_settings, _LIMITS, limits, report=report)
     _check_unread(config.proxy_headers, _HEADERS, (path, "proxyHeaders"), report=report)

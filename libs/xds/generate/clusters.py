@@ -23,6 +23,7 @@ from libs.proxy.node import ProxyType
 from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
 from libs.xds import names
 from libs.xds.generate import (
+    collectors,
     connection_pool,
     dns_names,
     dynamic_dns,
@@ -75,6 +76,7 @@ def _generate(scope: OutboundScope) -> list[NamedResource]:
     ]
     found.append(_resource(_black_hole(scope.settings), scope.settings.ref))
     found += sni_clusters.generate(scope)
+    found += collectors.generate(scope)
     if scope.type is ProxyType.SIDECAR:
         found.append(_resource(_passthrough(scope.settings), scope.settings.ref))
         if scope.dynamic_dns:

@@ -25,12 +25,13 @@ from google.protobuf.message import Message
 
 from libs.model.providers import Datadog, OpenTelemetry, Sampler, SkyWalking, Zipkin
 from libs.model.providers import Tracer as Provider
-from libs.model.proxy_settings import Tag
+from libs.model.proxy_settings import Collector, Tag
 from libs.model.telemetry import Tracing
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import InboundScope
+from libs.proxy.telemetry import OWN_COLLECTOR
 from libs.xds.generate import newer, typed
-from libs.xds.names import ClusterName
+from libs.xds.names import TRACER_CLUSTERS, ClusterName
 
 _EVERYTHING = 100.0
 _NO_CONTEXT_PROPAGATION = 13  # the number of HttpConnectionManager.Tracing's field
@@ -49,8 +50,9 @@ def tracing(own: InboundScope, wanted: Tracing | None) -> hcm.HttpConnectionMana
     """Return how the proxy of `own` traces, or None if it does not."""
     if wanted is None:
         return None
-    known = (it for it in own.settings.providers if it.name == wanted.provider)
-    provider = next((it for it in known if isinstance(it, Provider)), None)
+    known = (*own.settings.providers, *_own(own.settings.proxy.spans.collector))
+    named = (it for it in known if it.name == wanted.provider)
+    provider = next((it for it in named if isinstance(it, Provider)), None)
     if provider is None:
         return None
     found = hcm.HttpConnectionManager.Tracing(provider=_tracer(own, provider))
@@ -71,6 +73,13 @@ def tracing(own: InboundScope, wanted: Tracing | None) -> hcm.HttpConnectionMana
     if not wanted.propagate:
         newer.set_true(found, _NO_CONTEXT_PROPAGATION)
     return found
+
+
+def _own(collector: Collector | None) -> Iterator[Provider]:
+    """Yield the server that a proxy's own settings name, as a provider without a name."""
+    if collector is not None:
+        kind = Datadog if collector.datadog else Zipkin
+        yield kind(name=OWN_COLLECTOR, host=collector.host, port=collector.port)
 
 
 def _mesh_tags(own: InboundScope) -> Iterator[Tag]:
@@ -123,6 +132,8 @@ def _own_name(own: InboundScope) -> str:
 
 
 def _cluster(server: Provider | Sampler) -> str:
+    if not isinstance(server, Sampler) and server.name == OWN_COLLECTOR:
+        return TRACER_CLUSTERS[isinstance(server, Datadog)]
     return str(ClusterName(server.port, "", server.host))
 
 
@@ -189,9 +200,10 @@ def _sampler(sampler: Sampler) -> TypedExtensionConfig:
 def _over_http(server: OpenTelemetry | Sampler | Zipkin) -> HttpService:
     """Return how a server is called over HTTP."""
     found = HttpService()
+    host = f"[{server.host}]" if ":" in server.host else server.host
     uri = HttpUri(
-        uri=f"http://{server.host}:{server.port}{server.path}",
-        cluster=str(ClusterName(server.port, "", server.host)),
+        uri=f"http://{host}:{server.port}{server.path}",
+        cluster=_cluster(server),
         timeout=typed.milliseconds(server.timeout),
     )
     found.http_uri.CopyFrom(uri)

@@ -42,6 +42,7 @@ NUMBERS = {"web-v1": 11, "web-v2": 12, "books": 13, "client": 21, "guest": 22, "
 WRITTEN = "127.110."
 PROXY_PORT = 15080  # where sidecars take requests for any host and port, as an HTTP proxy
 PORTS = (8080, 8081, 8443, 9000, 9001, 9100)
+_REHEARSED = "istio_dry_run_deny_shadow_effective_policy_id"
 LOG = {
     "port": "%DOWNSTREAM_REMOTE_PORT%",
     "row": "%REQ(X-ROW)%",
@@ -56,6 +57,7 @@ LOG = {
     "server_name": "%REQUESTED_SERVER_NAME%",
     "path": "%REQ(:PATH)%",
     "protocol": "%PROTOCOL%",
+    "rehearsed": f"%DYNAMIC_METADATA(envoy.filters.http.rbac:{_REHEARSED})%",
 }
 """What Envoys log of each request, by the name that rows use."""
 

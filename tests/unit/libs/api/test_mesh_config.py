@@ -93,7 +93,6 @@ def test_settings_are_checked(good: str, bad: str, found: list[str]) -> None:
     "text",
     [
         "certificates: [{dnsNames: [a]}]",
-        "enable_tracing: true",
         "verifyCertificateAtClient: true",
     ],
 )

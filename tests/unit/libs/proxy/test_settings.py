@@ -2,7 +2,14 @@ import pytest
 
 from libs.model.ids import SpiffeId
 from libs.model.mesh import Mesh
-from libs.model.proxy_settings import Connections, Headers, ProxySettings, SpanDefaults
+from libs.model.proxy_settings import (
+    Collector,
+    Connections,
+    Headers,
+    ProxySettings,
+    SpanDefaults,
+)
+from libs.model.traffic import ClientTls, TlsMode
 from libs.proxy.errors import NodeError
 from libs.proxy.node import parse
 from libs.proxy.scoper import Scoper
@@ -91,3 +98,21 @@ def test_proxies_with_equal_settings_are_one_class() -> None:
     one, other = (scoper.scope(world, proxy(name, settings=wanted)) for name in ("a", "b"))
     assert one.outbound is other.outbound
     assert one.inbound.settings is other.inbound.settings
+
+
+@pytest.mark.parametrize(
+    ("tracing", "found"),
+    [
+        ({"zipkin": {"address": "z:9411"}}, Collector(host="z", port=9411)),
+        ({"datadog": {"address": "[::1]:8126"}}, Collector(host="::1", port=8126, datadog=True)),
+        (
+            {"zipkin": {"address": "z:1"}, "tlsSettings": {"mode": "ISTIO_MUTUAL"}},
+            Collector(host="z", port=1, tls=ClientTls(mode=TlsMode.ISTIO_MUTUAL)),
+        ),
+        # Never in plaintext where TLS was asked for.
+        ({"zipkin": {"address": "z:1"}, "tlsSettings": {"credentialName": "c"}}, None),
+        *(({"zipkin": {"address": wrong}}, None) for wrong in ("", "z", "z:", "z:x", ":1", "z:0")),
+    ],
+)
+def test_where_spans_go(tracing: dict[str, object], found: Collector | None) -> None:
+    assert read({"tracing": tracing}).spans.collector == found

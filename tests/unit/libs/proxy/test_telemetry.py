@@ -1,6 +1,9 @@
 """What the telemetry policies of mesh, namespace and workload come to."""
 
+from msgspec import structs
+
 from libs.model.providers import FileLog, OpenTelemetryLog, Prometheus, Zipkin
+from libs.model.proxy_settings import Collector, ProxySettings, SpanDefaults
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import (
     DefaultProviders,
@@ -117,3 +120,14 @@ def test_what_a_proxy_does_not_see_is_left_out() -> None:
     cut = reachable(found, SETTINGS, frozenset())
     assert cut.server.tracing is None
     assert cut.server.logs == (Log("file"),)
+
+
+def test_without_a_provider_spans_go_where_the_proxys_own_settings_say() -> None:
+    spans = SpanDefaults(collector=Collector(host="zipkin", port=9411), sampling=7.0)
+    own = structs.replace(SETTINGS, proxy=ProxySettings(spans=spans))
+    assert told(settings=own).client.tracing == Tracing(provider="", sampling=7.0)
+    assert told(settings=structs.replace(own, tracing=False)).client.tracing is None
+    named = at("mesh", tracing=(TracingRule(providers=("zipkin",)),))
+    assert told(named, settings=own).client.tracing == Tracing(provider="zipkin", sampling=7.0)
+    unknown = at("mesh", tracing=(TracingRule(providers=("nobody",)),))
+    assert told(unknown, settings=own).client.tracing is None

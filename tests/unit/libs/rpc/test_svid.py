@@ -1,6 +1,8 @@
+import math
 from collections.abc import Sequence
 
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.model.ids import SpiffeId
 from libs.pki import authority, bundle, csr, sign, template
@@ -127,3 +129,16 @@ async def test_it_can_be_renewed_before_it_is_due(ca: Ca, clock: VirtualClock) -
         second = svid.material
         await clock.advance(3600)
         assert svid.material is second
+
+
+async def test_how_much_of_its_life_is_left_is_told(ca: Ca, clock: VirtualClock) -> None:
+    svid = svid_of(ca, clock)
+    assert math.isnan(svid.life_left())
+    async with background(svid.run()):
+        await svid.ready()
+        assert svid.life_left() == pytest.approx(1.0, abs=0.01)
+        ca.away = True
+        for share in (0.5, 0.2, 0.05, -0.1):
+            away = svid.life_left() - share
+            await clock.advance(away * (DAY + BACKDATED))
+            assert REGISTRY.get_sample_value("seine_certificate_life_left") == pytest.approx(share)

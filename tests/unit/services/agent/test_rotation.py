@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import pytest
@@ -97,3 +98,17 @@ def test_backdating_does_not_shorten_a_short_certificate() -> None:
 def test_keys_do_not_show_themselves() -> None:
     issued = Issued(key="PRIVATE", chain="C", roots="R", not_before=0.0, not_after=1.0)
     assert "PRIVATE" not in repr(issued)
+
+
+async def test_how_much_of_its_life_is_left_is_told(clock: VirtualClock) -> None:
+    ca = Ca(clock)
+    rotation = ca.rotation()
+    assert math.isnan(rotation.life_left())
+    async with background(rotation.run()):
+        await clock.advance(0)
+        assert rotation.life_left() == 1.0
+        ca.away = True
+        await clock.advance(18 * HOUR)
+        assert rotation.life_left() == pytest.approx(0.25)
+        await clock.advance(12 * HOUR)
+        assert rotation.life_left() == pytest.approx(-0.25)

@@ -108,7 +108,8 @@ def _wrong(text: str) -> list[str]:
 
 def test_what_nobody_reads_is_said() -> None:
     assert said("binaryPath: /envoy") == ["it.binaryPath UnsupportedField"]
-    assert said("tracing: {zipkin: {address: a:1}}") == ["it.tracing.zipkin UnsupportedField"]
+    assert said("tracing: {zipkin: {address: a:1}}") == []
+    assert said("tracing: {stackdriver: {}}") == ["it.tracing.stackdriver UnsupportedField"]
     assert said("connectionSettings: {listenerConnectionLimit: 5}") == [
         "it.connectionSettings.listenerConnectionLimit UnsupportedField"
     ]
