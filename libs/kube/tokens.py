@@ -2,9 +2,9 @@
 
 A token counts only if it is for our audience and bound to a pod that still exists; the server
 checks that, and its answer is believed only if it repeats the audience. A machine has no pod: its
-token counts while whoever is asked says that machines may have its account. Answers are kept for a few
-seconds by the token's digest, never longer than the token lives, so that an agent which opens three
-streams at once costs one review. Which identity follows from it is not decided here.
+token counts while whoever is asked says that machines may have its account. Answers are kept for a
+few seconds by the token's digest, never longer than the token lives, so that an agent which opens
+three streams at once costs one review. Which identity follows from it is not decided here.
 """
 
 import base64
@@ -114,15 +114,17 @@ class Reviewer:
         }
         try:
             found = read(await self._client.request("POST", PATH, body=body), self._audience)
-            if not found.pod and not await self._for_machines(
-                found.namespace, found.service_account
-            ):
-                raise TokenRefusedError("it is not bound to a pod")
+            await self._check_pod(found)
         except InvalidError:
             return "the API server does not take it for a token", KEEP_REFUSED_SECONDS
         except TokenRefusedError as error:
             return str(error), KEEP_REFUSED_SECONDS
         return found, min(KEEP_SECONDS, _claims(token).exp - self._clock.now())
+
+    async def _check_pod(self, found: Bearer) -> None:
+        """Refuse a token of no pod, unless machines may have its account."""
+        if not found.pod and not await self._for_machines(found.namespace, found.service_account):
+            raise TokenRefusedError("it is not bound to a pod")
 
 
 def read(review: object, audience: str) -> Bearer:
