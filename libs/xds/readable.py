@@ -15,6 +15,7 @@ _MAPS = frozenset(
     {
         "filter_metadata",
         "json_format",
+        "key_values",
         "policies",
         "providers",
         "typed_extension_protocol_options",
