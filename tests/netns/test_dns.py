@@ -59,14 +59,14 @@ class World(Struct):
 
     async def ask(self, *names: str, tcp: bool = False) -> dict[str, list[object]]:
         """Ask as an application of the pod would."""
-        options = "options ndots:5 timeout:3 attempts:1" + (" use-vc" if tcp else "")
+        options = "options ndots:5 timeout:20 attempts:1" + (" use-vc" if tcp else "")
         line = (sys.executable, "-c", _ASK, *names)
         done = await asyncio.create_subprocess_exec(
             *under(self.pod, resolv_conf(self.folder, self.server, options)),
             *line,
             stdout=asyncio.subprocess.PIPE,
         )
-        out, _ = await asyncio.wait_for(done.communicate(), 60)
+        out, _ = await asyncio.wait_for(done.communicate(), 120)
         found: dict[str, list[object]] = json.loads(out)
         return found
 
@@ -120,7 +120,8 @@ def outside_socket(server: str, kind: socket.SocketKind) -> socket.socket:
 async def world(folder: Path, pod: Pod, *flags: str, family: int = 4) -> AsyncIterator[World]:
     server = pod.host if family == 4 else pod.host6
     conf = resolv_conf(folder, server)
-    init = (sys.executable, "-m", "services.agent", "init", *flags)
+    by_nft = ("--native-nftables",) if pod.nftables else ()
+    init = (sys.executable, "-m", "services.agent", "init", *by_nft, *flags)
     netns.run(*under(pod, conf), "sh", "-c", f'cd {netns.ROOT} && exec "$0" "$@"', *init)
     environ = {
         "SEINE_LISTEN_ADDRESS": "0.0.0.0",  # noqa: S104 - inside the pod
@@ -184,6 +185,6 @@ async def test_the_mesh_is_known_while_everything_else_is_away(tmp_path: Path, p
         assert found.outside.asked == []
         found.mesh.plane.serve(names(web_shop_svc_cluster_local="10.96.0.9"))
         await found.mesh.start_xds()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while await found.ask("web") != {"web": ["10.96.0.9"]}:
                 pass

@@ -165,13 +165,13 @@ def test_dns_queries_go_to_the_agent_except_its_own(pod: Pod) -> None:
 
     def server(port: int) -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        made.settimeout(5)
+        made.settimeout(netns.PATIENCE)
         made.bind(("0.0.0.0" if port == 15053 else pod.host, port))  # noqa: S104
         return made
 
     def ask() -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        made.settimeout(5)
+        made.settimeout(netns.PATIENCE)
         made.sendto(b"query", (pod.host, 53))
         return made
 
@@ -217,7 +217,7 @@ def test_validation_tells_a_pod_whose_rules_are_missing(pod: Pod) -> None:
     assert missing.returncode == 126
     assert "nothing arrived" in missing.stderr
     for flags in ((), ("-m", "TPROXY"), ("-i", "", "-b", ""), ("-x", "192.0.2.0/24")):
-        done = pod.init("--run-validation", *flags)
+        done = pod.init("--run-validation", "--probe-timeout", "30s", *flags)
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -234,7 +234,7 @@ def test_validation_tells_a_pod_whose_ipv6_would_escape(pod: Pod) -> None:
 
 def test_validation_works_in_a_pod_without_ipv4(pod: Pod) -> None:
     netns.run(*pod.enter, "ip", "-4", "addr", "flush", "dev", "eth0")
-    done = pod.init("--run-validation")
+    done = pod.init("--run-validation", "--probe-timeout", "30s")
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -93,7 +93,7 @@ def stray(pod: Pod, family: int) -> str:
     here, there = (pod.host, pod.address) if family == 4 else (pod.host6, pod.address6)
     ports = []
     with closing(socket.socket(kind, socket.SOCK_RAW, socket.IPPROTO_TCP)) as raw:
-        raw.settimeout(5)
+        raw.settimeout(netns.PATIENCE)
         raw.bind((here, 0))
         for source, flags in ((40001, 0x03), (40002, 0x02)):
             raw.sendto(segment(here, there, (source, CLOSED), flags), (there, 0))

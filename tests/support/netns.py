@@ -29,6 +29,8 @@ _PROGRAMS = ("iptables-restore", "ip6tables-restore", "ip", "unshare", "nsenter"
 _CLONE_NEWNET = 0x40000000
 _SETRESUID, _SETRESGID = 117, 119  # x86-64; the raw calls change one thread only
 _SO_ORIGINAL_DST = 80
+PATIENCE = 30.0
+"""Seconds for what happens at once on a machine that has time; no test waits them out."""
 _numbers = count(1)
 
 
@@ -177,7 +179,7 @@ def listen(port: int, *, address: str = "", transparent: bool = False) -> socket
     """Return a listening socket; without an address, for both families."""
     family = socket.AF_INET6 if ":" in address or not address else socket.AF_INET
     made = socket.socket(family)
-    made.settimeout(5)
+    made.settimeout(PATIENCE)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6 and not address:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -191,14 +193,14 @@ def listen(port: int, *, address: str = "", transparent: bool = False) -> socket
 def dial(address: str, port: int, *, source: str = "") -> socket.socket:
     """Return a connection."""
     return socket.create_connection(
-        (address, port), timeout=5, source_address=(source, 0) if source else None
+        (address, port), timeout=PATIENCE, source_address=(source, 0) if source else None
     )
 
 
 def accept(listening: socket.socket) -> socket.socket:
     """Return the next connection."""
     connection, _ = listening.accept()
-    connection.settimeout(5)
+    connection.settimeout(PATIENCE)
     return connection
 
 

@@ -68,12 +68,13 @@ def _check_order(
 
 def _conditions(match: Struct) -> bytes:
     """Return equal bytes for matches with equal conditions."""
-    return _ENCODER.encode(replace(match, name="") if isinstance(match, HttpMatch) else match)
+    named = isinstance(match, HttpMatch) and match.name
+    return _ENCODER.encode(replace(match, name="") if named else match)
 
 
-class _Prefix(Struct, frozen=True):
-    place: Path
-    prefix: str
+class _Beside(Struct, frozen=True):
+    """The conditions of a match but for its prefix."""
+
     texts: dict[str, StringMatch]  # what else is compared, all of which must hold
     others: bytes  # conditions that are only compared whole
 
@@ -85,11 +86,11 @@ def _check_prefixes(routes: Sequence[HttpRoute], path: Path, report: Report) -> 
         for at, match in enumerate(route.match):
             if match.uri is None or not match.uri.prefix:
                 continue
-            later = _prefix(match, (((path, index), "match"), at))
-            if found := earlier.covering(later):
-                text = f"never used: the earlier prefix {found.prefix[:100]!r} takes its requests"
-                report.warning(later.place, reasons.INEFFECTIVE_MATCH, text)
-            earlier.add(later)
+            if found := earlier.covering(match.uri.prefix, match):
+                text = f"never used: the earlier prefix {found[:100]!r} takes its requests"
+                place = (((path, index), "match"), at)
+                report.warning(place, reasons.INEFFECTIVE_MATCH, text)
+            earlier.add(match.uri.prefix, match)
 
 
 class _Earlier:
@@ -97,42 +98,52 @@ class _Earlier:
 
     def __init__(self) -> None:
         self._left = MAX_COMPARED
-        self._number = 0
+        self._matches: list[HttpMatch] = []
+        self._beside: dict[int, _Beside] = {}
         self._lengths: set[int] = set()
-        self._known: dict[str, list[tuple[int, _Prefix]]] = {}
+        self._known: dict[str, list[int]] = {}
 
-    def add(self, prefix: _Prefix) -> None:
+    def add(self, prefix: str, match: HttpMatch) -> None:
         """Know one more."""
-        self._number += 1
-        self._lengths.add(len(prefix.prefix))
-        self._known.setdefault(prefix.prefix, []).append((self._number, prefix))
+        self._lengths.add(len(prefix))
+        self._known.setdefault(prefix, []).append(len(self._matches))
+        self._matches.append(match)
 
-    def covering(self, later: _Prefix) -> _Prefix | None:
-        """Return the first that takes all requests of `later`, if it can be told."""
-        found: list[tuple[int, _Prefix]] = []
+    def covering(self, prefix: str, match: HttpMatch) -> str:
+        """Return the first prefix that takes all requests of a later match, empty if none does."""
+        candidates: list[int] = []
         for length in self._lengths:
-            if length >= len(later.prefix):
-                continue  # equal prefixes are the business of the repeated matches
-            candidates = self._known.get(later.prefix[:length], ())
-            self._left -= 1 + len(candidates)
-            if self._left < 0:
-                return None
-            found += [it for it in candidates if _covers(it[1], later)][:1]
-        return min(found, key=lambda it: it[0])[1] if found else None
+            self._left -= 1
+            if length < len(prefix):  # equal prefixes are the business of the repeated matches
+                candidates += self._known.get(prefix[:length], ())
+        self._left -= len(candidates)
+        if not candidates or self._left < 0:
+            return ""
+        later = _conditions_beside_prefix(match)
+        for number in sorted(candidates):
+            if _covers(self._of(number), later):
+                uri = self._matches[number].uri
+                return uri.prefix if uri and uri.prefix else ""
+        return ""
+
+    def _of(self, number: int) -> "_Beside":
+        """Return the conditions of an earlier match; most are never asked for."""
+        if number not in self._beside:
+            self._beside[number] = _conditions_beside_prefix(self._matches[number])
+        return self._beside[number]
 
 
-def _prefix(match: HttpMatch, place: Path) -> _Prefix:
+def _conditions_beside_prefix(match: HttpMatch) -> _Beside:
     named = {"method": match.method, "authority": match.authority, "scheme": match.scheme}
     texts = {name: text for name, text in named.items() if text is not None}
     texts |= {f"header {name}": text for name, text in match.headers.items()}
     texts |= {f"query {name}": text for name, text in match.query_params.items()}
     rest = replace(match, name="", stat_prefix="", uri=None, method=None, authority=None)
     rest = replace(rest, scheme=None, headers={}, query_params={})
-    prefix = match.uri.prefix if match.uri else None
-    return _Prefix(place, prefix or "", texts, _ENCODER.encode(rest))
+    return _Beside(texts, _ENCODER.encode(rest))
 
 
-def _covers(earlier: _Prefix, later: _Prefix) -> bool:
+def _covers(earlier: _Beside, later: _Beside) -> bool:
     """Tell whether every request of `later`, with a longer prefix, also matches `earlier`."""
     if earlier.others != later.others:
         return False
