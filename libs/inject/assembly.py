@@ -57,7 +57,9 @@ def _rewritten(scene: Scene, spec: dict[str, Any], report: Report) -> probes.Rew
 def _stopping(scene: Scene, spec: dict[str, Any]) -> stopping.Stopping:
     values = scene.settings.config.values.sidecar_injector_webhook
     wished = scene.wishes.stop_after_drain
-    if not scene.native or not (values.stop_after_drain if wished is None else wished):
+    wanted = values.stop_after_drain if wished is None else wished
+    # A pod may ask for a native sidecar in a cluster that is too old to know `sleep`.
+    if not (wanted and scene.native and scene.cluster.native_sidecars):
         return stopping.Stopping(spec)
     drain = scene.proxy.termination_drain_duration
     seconds = stopping.DRAIN_SECONDS if drain is None else drain / 1000

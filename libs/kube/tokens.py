@@ -1,15 +1,16 @@
 """Tokens: whose a service account token is, as the API server says (TokenReview).
 
 A token counts only if it is for our audience and bound to a pod that still exists; the server
-checks that, and its answer is believed only if it repeats the audience. Answers are kept for a few
-seconds by the token's digest, never longer than the token lives, so that an agent which opens three
-streams at once costs one review. Which identity follows from it is not decided here.
+checks that, and its answer is believed only if it repeats the audience. A machine has no pod: its
+token counts while whoever is asked says that machines may have its account. Answers are kept for a
+few seconds by the token's digest, never longer than the token lives, so that an agent which opens
+three streams at once costs one review. Which identity follows from it is not decided here.
 """
 
 import base64
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -32,8 +33,18 @@ _ACCOUNT = "system:serviceaccount:"
 _EXTRA = "authentication.kubernetes.io/"
 
 
+ForMachines = Callable[[str, str], Awaitable[bool]]
+"""Tells whether machines outside the cluster may have an account (namespace, name)."""
+
+
+async def for_pods(namespace: str, account: str) -> bool:
+    """Let no machine have any account."""
+    del namespace, account
+    return False
+
+
 class Bearer(Struct, frozen=True):
-    """Whom a token proves: an account, in a pod, on a node."""
+    """Whom a token proves: an account, in a pod, on a node; a machine's has neither."""
 
     namespace: str
     service_account: str
@@ -53,8 +64,16 @@ class _Claims(Struct):
 class Reviewer:
     """Asks the API server about tokens."""
 
-    def __init__(self, client: Client, *, clock: Clock, audience: str = AUDIENCE) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        clock: Clock,
+        audience: str = AUDIENCE,
+        for_machines: ForMachines = for_pods,
+    ) -> None:
         self._client = client
+        self._for_machines = for_machines
         self._clock = clock
         self._audience = audience
         self._answers: Answers[Bearer | str] = Answers(clock, size=MAX_KEPT, waiting=MAX_WAITING)
@@ -95,15 +114,21 @@ class Reviewer:
         }
         try:
             found = read(await self._client.request("POST", PATH, body=body), self._audience)
+            await self._check_pod(found)
         except InvalidError:
             return "the API server does not take it for a token", KEEP_REFUSED_SECONDS
         except TokenRefusedError as error:
             return str(error), KEEP_REFUSED_SECONDS
         return found, min(KEEP_SECONDS, _claims(token).exp - self._clock.now())
 
+    async def _check_pod(self, found: Bearer) -> None:
+        """Refuse a token of no pod, unless machines may have its account."""
+        if not found.pod and not await self._for_machines(found.namespace, found.service_account):
+            raise TokenRefusedError("it is not bound to a pod")
+
 
 def read(review: object, audience: str) -> Bearer:
-    """Return whom a TokenReview that came back proves.
+    """Return whom a TokenReview that came back proves; without a pod if the token is of none.
 
     Raises:
         TokenRefusedError: nobody.
@@ -129,8 +154,9 @@ def read(review: object, audience: str) -> Bearer:
         node=_one(extra, "node-name"),
         node_uid=_one(extra, "node-uid"),
     )
-    if not (found.pod and found.pod_uid and found.account_uid):
-        raise TokenRefusedError("it is not bound to a pod")
+    of_a_pod = any(_EXTRA + name in extra for name in ("pod-name", "pod-uid"))
+    if not found.account_uid or (of_a_pod and not (found.pod and found.pod_uid)):
+        raise TokenRefusedError("the API server does not say whose it is")
     return found
 
 

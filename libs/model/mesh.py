@@ -13,6 +13,7 @@ from msgspec import Struct
 from libs.model.endpoint import EndpointSet
 from libs.model.extensions import Extension
 from libs.model.gateway import Gateway
+from libs.model.machine import MachineGroup
 from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Service
@@ -42,6 +43,7 @@ class Table(StrEnum):
     TELEMETRY = "telemetry"  # TelemetryPolicy, by Ref
     PATCHES = "patches"  # PatchSet, by Ref
     EXTENSION = "extension"  # Extension, by Ref
+    MACHINE_GROUP = "machine_group"  # MachineGroup, by MachineGroupKey
 
 
 class Key(NamedTuple):
@@ -67,6 +69,7 @@ ROW_TYPES: Mapping[Table, type[Struct]] = {
     Table.TELEMETRY: TelemetryPolicy,
     Table.PATCHES: PatchSet,
     Table.EXTENSION: Extension,
+    Table.MACHINE_GROUP: MachineGroup,
 }
 
 Rows = Mapping[str, Struct]
@@ -158,6 +161,11 @@ class Mesh(Struct, frozen=True, gc=True):
     def extensions(self) -> Mapping[str, Extension]:
         """Extensions by Ref."""
         return cast("Mapping[str, Extension]", self.rows(Table.EXTENSION))
+
+    @property
+    def machine_groups(self) -> Mapping[str, MachineGroup]:
+        """Groups of machines by MachineGroupKey."""
+        return cast("Mapping[str, MachineGroup]", self.rows(Table.MACHINE_GROUP))
 
     def evolve(self, changes: Iterable[tuple[Key, Struct | None]]) -> "Mesh":
         """Return the mesh after `changes`; None removes a row. Untouched tables stay the same."""

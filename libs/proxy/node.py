@@ -2,7 +2,8 @@
 
 The identity comes from the verified credential and decides the namespace. What the node claims of
 namespace and service account must equal it. Labels come from the mesh's own workload whenever it is
-known; a proxy's word about itself only fills in before its pod was seen.
+known; a proxy's word about itself only fills in before its pod was seen. A machine outside the
+cluster is the WorkloadEntry that it is registered as, or the one that has its name.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from libs.model.ids import SpiffeId, WorkloadKey, entry_key, workload_key
 from libs.model.mesh import Mesh
 from libs.model.proxy_settings import ProxySettings
 from libs.model.workload import Workload
-from libs.proxy import settings
+from libs.proxy import machines, settings
 from libs.proxy.errors import NodeError
 
 
@@ -66,6 +67,7 @@ class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     unprivileged: bool = False  # cannot open sockets on ports below 1024
     dns_capture: bool = False  # its agent answers the application's DNS queries
     settings: ProxySettings | None = None  # None: those that the mesh has for all
+    group: str = ""  # the WorkloadGroup by which it registers
     # Only with Interception.NONE: where explicit listeners bind, where the application listens.
     outbound_address: str = "127.0.0.1"
     application_address: str = "127.0.0.1"
@@ -91,9 +93,12 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
     _agree("namespace", namespace, identity.namespace)
     _agree("namespace", _text(metadata, "NAMESPACE"), identity.namespace)
     _agree("service account", _text(metadata, "SERVICE_ACCOUNT"), identity.service_account)
-    key = workload_key(namespace, name)
-    if key not in mesh.workloads and entry_key(namespace, name) in mesh.workloads:
-        key = entry_key(namespace, name)
+    group = machines.group_of(metadata, identity, mesh)
+    key = _workload_key(mesh, namespace, name)
+    if group:
+        claimed = _claimed(address, metadata)[0]
+        entry = machines.entry_name(group, claimed, _text(metadata, "NETWORK"))
+        key = entry_key(namespace, entry)
     workload = mesh.workloads.get(key)
     if workload is not None:
         _agree(
@@ -119,9 +124,15 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
         unprivileged=_text(metadata, "UNPRIVILEGED_POD") == "true",
         dns_capture=_text(metadata, "DNS_CAPTURE") == "true",
         settings=_settings(metadata),
+        group=group,
         outbound_address=_ip(metadata, "SEINE_OUTBOUND_ADDRESS", "127.0.0.1"),
         application_address=_ip(metadata, "SEINE_APPLICATION_ADDRESS", "127.0.0.1"),
     )
+
+
+def _workload_key(mesh: Mesh, namespace: str, name: str) -> WorkloadKey:
+    key, entry = workload_key(namespace, name), entry_key(namespace, name)
+    return entry if key not in mesh.workloads and entry in mesh.workloads else key
 
 
 def _settings(metadata: Mapping[str, object]) -> ProxySettings | None:
@@ -181,6 +192,10 @@ def _addresses(
 ) -> tuple[str, ...]:
     if workload is not None and workload.addresses:
         return workload.addresses
+    return _claimed(address, metadata)
+
+
+def _claimed(address: str, metadata: Mapping[str, object]) -> tuple[str, ...]:
     claimed = [part for part in _text(metadata, "INSTANCE_IPS").split(",") if part] or [address]
     return tuple(_checked_ip(part.strip()) for part in claimed)
 

@@ -86,7 +86,7 @@ def _endpoints(view: View, service: Service, slices: list[EndpointSlice]) -> Ite
 def _machines(service: Service, machines: list[Workload]) -> Iterator[Endpoint]:
     """The machines that the selector covers beside pods; a WorkloadEntry names its own ports."""
     for workload in machines:
-        for port in service.ports:
+        for port in service.ports if workload.ready or service.publish_not_ready else ():
             numbers = (port.name, port.target, port.number)
             yield from of_workload(workload, port, numbers)
 

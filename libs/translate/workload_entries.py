@@ -1,20 +1,23 @@
 """Workload entries: one workload row for each WorkloadEntry, a machine that is no pod.
 
 Others find it by its key, its address or its labels. It joins the services whose selectors cover
-it, in `endpoints` and `entry_endpoints`. Its health is not known: whoever wrote it vouches for it.
+it, in `endpoints` and `entry_endpoints`. Whoever wrote it vouches for its health, unless it is
+annotated for health checks: then it counts while its condition Healthy is true.
 """
 
 from libs.api import reasons
 from libs.api.networking.workload_entry import WorkloadEntry, WorkloadEntrySpec
-from libs.api.networking.workload_group import WorkloadGroup
 from libs.api.problem import Problem, Severity
 from libs.model.endpoint import Locality
 from libs.model.ids import entry_key
 from libs.model.mesh import Key, Table
 from libs.model.workload import Workload, WorkloadPort
+from libs.translate.machine_groups import GROUP, HEALTH_CHECKS, HEALTHY
 from libs.translate.state import Derived
 from libs.translate.view import View
 from libs.translate.workloads import LOCALITY, NETWORK, TLS_MODE
+
+_TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 
 
 def derive(_: View, entry: WorkloadEntry) -> Derived:
@@ -31,14 +34,22 @@ def derive(_: View, entry: WorkloadEntry) -> Derived:
         labels={**metadata.labels, **spec.labels},
         service_account=spec.service_account or "default",
         ports=tuple(WorkloadPort(name, number) for name, number in sorted(spec.ports.items())),
+        ready=is_healthy(entry),
         mtls=has_sidecar(spec),
         locality=locality(spec),
         network=network(spec),
-        workload_name=metadata.name,
+        workload_name=metadata.annotations.get(GROUP) or metadata.name,
         weight=spec.weight or 1,
         entry=True,
     )
     return Derived(rows=((Key(Table.WORKLOAD, key), row),), problems=tuple(_problems(entry)))
+
+
+def is_healthy(entry: WorkloadEntry) -> bool:
+    """Tell whether a workload gets traffic; one that is checked must have been found well."""
+    if entry.metadata.annotations.get(HEALTH_CHECKS) not in _TRUE:
+        return True
+    return any(it.type == HEALTHY and it.status == "True" for it in entry.status.conditions)
 
 
 def has_sidecar(spec: WorkloadEntrySpec) -> bool:
@@ -71,19 +82,3 @@ def _problems(entry: WorkloadEntry) -> list[Problem]:
     if not text:
         return []
     return [Problem(entry.ref, "spec.address", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)]
-
-
-def check_group(_: View, group: WorkloadGroup) -> Derived:
-    """Return what a WorkloadGroup asks for in vain: nobody registers by it yet."""
-    text = "machines do not register themselves yet: write a WorkloadEntry for each of them"
-    found = [Problem(group.ref, "spec.template", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)]
-    if group.spec.metadata:
-        problem = Problem(
-            group.ref, "spec.metadata", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING
-        )
-        found.append(problem)
-    if group.spec.probe:
-        text = "has no effect yet: nobody probes machines"
-        probe = Problem(group.ref, "spec.probe", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)
-        found.append(probe)
-    return Derived(problems=tuple(found))

@@ -52,6 +52,8 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     Table.PATCHES: frozenset({CLUSTER, LISTENER, ROUTE, EXTENSION, BOOTSTRAP}),
     # Places in filter chains, and what stands there.
     Table.EXTENSION: frozenset({LISTENER, EXTENSION}),
+    # Who may register by it; what a machine is told follows from its WorkloadEntry.
+    Table.MACHINE_GROUP: frozenset(),
 }
 """The comment says why a type is in; tests prove that no other one can be altered."""
 

@@ -35,6 +35,9 @@ from services.agent.dns.proxy import DnsProxy, system_resolv
 from services.agent.drain import Drain, DrainRules
 from services.agent.envoy import Envoy
 from services.agent.files import FileSecrets
+from services.agent.health.checker import Checker
+from services.agent.health.probe import failure
+from services.agent.health.telling import Telling
 from services.agent.http import server as http_server
 from services.agent.issued import Issued
 from services.agent.launch import Launch, Levels
@@ -43,6 +46,7 @@ from services.agent.modules.pull_secret import PullSecrets
 from services.agent.modules.rewrite import rewritten
 from services.agent.modules.store import Store
 from services.agent.node import downward_labels, node
+from services.agent.own_stream import OwnStream
 from services.agent.patches import Asker
 from services.agent.probes import Prober
 from services.agent.readiness import Readiness
@@ -62,6 +66,8 @@ logger = logging.getLogger(__name__)
 SDS_FOLDER = Path("./var/run/secrets/workload-spiffe-uds")
 LABELS_FILE = Path("./etc/istio/pod/labels")
 MAX_TOKEN_BYTES = 8 * 1024
+AUTO_REGISTER_GROUP = "AUTO_REGISTER_GROUP"
+"""Metadata of the node: the WorkloadGroup by which a machine registers."""
 
 
 class Invocation(Struct, frozen=True):
@@ -108,7 +114,7 @@ class Agent:
                 await stack.enter_async_context(self._names(self._dns))
             await stack.enter_async_context(self._status_port())
             envoy = await self._envoy()
-            await stack.enter_async_context(background(envoy.run()))
+            await stack.enter_async_context(background(envoy.run(), *self._health()))
             try:
                 await self._quit.wait()
             finally:
@@ -127,6 +133,27 @@ class Agent:
         )
         handlers: dict[str, Handler] = dict.fromkeys(METHODS, relay.serve)
         return stream_server.serve(self._xds_socket, handlers)
+
+    def _health(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what probes the workload of a machine and tells of it; a pod has a kubelet."""
+        probe = self._proxy.readiness_probe
+        if probe is None or AUTO_REGISTER_GROUP not in self._settings.metadata:
+            return []
+        settings = self._settings
+        prober = Prober({}, addresses.application(settings))
+
+        async def ask() -> str:
+            return await self._readiness.waiting_for() or await failure(probe, prober)
+
+        own = OwnStream(
+            addresses.discovery(settings),
+            functools.partial(read_token, Path(settings.token_file)),
+            node=self._node(),
+            cluster_id=self._cluster_id,
+            clock=self._clock,
+        )
+        telling = Telling(own)
+        return [Checker(probe, ask, self._clock).run(telling.say), telling.run()]
 
     def _dns_proxy(self) -> DnsProxy:
         resolv = system_resolv(Path(self._settings.resolv_conf))

@@ -97,6 +97,10 @@ class Prober:
         probe = self._probes.get(asked.path)
         if probe is None:
             return text(404, "no such probe")
+        return await self.made(probe, asked)
+
+    async def made(self, probe: Probe, asked: Asked) -> Answer:
+        """Make a probe; headers of `asked` are passed on, unless the probe has its own."""
         try:
             async with asyncio.timeout(max(probe.timeout_seconds, 1.0)):
                 return await self._probe(probe, asked)

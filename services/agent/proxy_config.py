@@ -9,6 +9,8 @@ import re
 import msgspec
 from msgspec import Struct, field
 
+from services.agent.health.probe import ReadinessProbe
+
 MAX_BYTES = 64 * 1024
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(h|ms|us|m|s)")
@@ -90,6 +92,7 @@ class ProxyConfig(Struct, frozen=True, rename="camel"):
     file_flush_interval: float = 1.0
     file_flush_min_size_kb: int = 0
     connection_settings: ConnectionSettings = field(default_factory=ConnectionSettings)
+    readiness_probe: ReadinessProbe | None = None
 
 
 def parse(text: str) -> ProxyConfig:

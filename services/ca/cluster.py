@@ -17,6 +17,7 @@ from libs.runtime.clock import Clock
 from libs.runtime.tasks import background
 from services.ca import authn, metrics, trust_domain
 from services.ca.caller import Caller, Prove
+from services.ca.machine_accounts import MachineAccounts
 from services.ca.node_agents import NodeAgents
 from services.ca.proof import Proof
 from services.ca.reports import Reports
@@ -49,7 +50,12 @@ class Cluster:
         self.secret = RootSecret(
             client, settings.system_namespace, clock=clock, rules=rules, proof=proof
         )
-        reviewer = Reviewer(client, clock=clock, audience=settings.token_audience)
+        reviewer = Reviewer(
+            client,
+            clock=clock,
+            audience=settings.token_audience,
+            for_machines=MachineAccounts(client).may,
+        )
         self.prove: Prove = authn.by_review(reviewer, trust_domain=domain)
         self._node_agents = NodeAgents(
             client, settings.trusted_node_accounts, trust_domain=domain, clock=clock

@@ -22,6 +22,7 @@ from msgspec import Struct
 from libs.kube.errors import KubeError, TokenRefusedError
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
+from libs.protos.machines.v1.machines_pb2 import Machine
 from libs.proxy.errors import NodeError
 from libs.rpc import peer, writing
 from libs.rpc.errors import CredentialError
@@ -34,7 +35,7 @@ from libs.xds.stream.events import Acked, Event, Nacked, Sent, Stale
 from libs.xds.stream.limits import Limits, check_node
 from libs.xds.stream.sotw import SotwSession
 from libs.xds.types import SECRET
-from services.config_push import asking, metrics, trust
+from services.config_push import asking, machines, metrics, trust
 from services.config_push.authn import Authenticate
 from services.config_push.connection import Applied, Connection, Peer, Request
 from services.config_push.debug import DebugPages
@@ -97,6 +98,7 @@ class AdsService:
         self._pages = pages
         self._authenticate = authenticate
         self._limits = limits
+        self._listening = 0  # streams on which an agent tells of its workload
         self._ending = 0  # streams that were told why they end, and have not read it yet
         self._clock = clock
 
@@ -150,12 +152,16 @@ class AdsService:
             await asking.answer(everything, write, pages=self._pages, reader=identity)
             return
         caller = self._peer(first, identity, context)
+        machine = machines.described(first.node, caller.proxy, self._clock.now())
+        if first.type_url == machines.HEALTH:
+            await self._listen(_preceded(first, requests), caller, machine)
+            return
         connection = Connection(
             self._plane.connections.next_number(), caller, session, clock=self._clock
         )
         # Before anything else: a status cannot follow a first write that is cut off.
         await context.send_initial_metadata(())
-        with self._registered(connection):
+        with self._registered(connection), self._plane.machines.connected(machine):
             sending = connection.write_all(write, stall_seconds=self._limits.stall)
             releasing = connection.release_overdue(warming_seconds=self._limits.warming)
             async with background(sending), background(releasing):
@@ -163,15 +169,36 @@ class AdsService:
                 self._plane.connect(connection)
                 async for request in requests:
                     _check_same_node(request, caller)
+                    if request.type_url == machines.HEALTH:
+                        self._plane.machines.hear(machine, request)
+                        continue
                     await connection.on_request(request)
                     if request.type_url == SECRET:
                         self._plane.look_for_credentials(connection)
+
+    async def _listen(
+        self, requests: AsyncIterator[Request], caller: Peer, machine: Machine | None
+    ) -> None:
+        """Hear what an agent says of its workload, on a stream of its own, until that ends."""
+        if machine is None:
+            message = "only machines that register by a WorkloadGroup tell of their health"
+            raise ProtocolError(message)
+        self._listening += 1
+        try:
+            with self._plane.machines.connected(machine):
+                async for request in requests:
+                    _check_same_node(request, caller)
+                    if request.type_url == machines.HEALTH:
+                        self._plane.machines.hear(machine, request)
+        finally:
+            self._listening -= 1
 
     def _check_room(self) -> None:
         if self._plane.mesh is None:
             message = "there is no mesh to serve yet"
             raise UnsyncedError(message)
-        if len(self._plane.connections) + self._ending >= self._limits.streams:
+        taken = len(self._plane.connections) + self._listening + self._ending
+        if taken >= self._limits.streams:
             message = "too many proxies are connected to this replica"
             raise CrowdedError(message)
 

@@ -37,7 +37,7 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
 from libs.xds.generate import GENERATORS
-from services.config_push import authn, metrics, stored, trust
+from services.config_push import authn, machines, metrics, stored, trust
 from services.config_push.ads import AdsService, StreamLimits
 from services.config_push.authn import Authenticate, Prove, TokenKeys, TokenRules
 from services.config_push.credentials import CredentialDesk
@@ -45,6 +45,7 @@ from services.config_push.debug import DebugPages, Readers
 from services.config_push.findings_service import METHODS as FINDINGS
 from services.config_push.findings_service import READER, FindingsService
 from services.config_push.guard import Guarded
+from services.config_push.machines import MachinesService
 from services.config_push.passing import Line, Passing
 from services.config_push.plane import Plane
 from services.config_push.push import ThreadWorker
@@ -179,7 +180,12 @@ class _Parts:
         leaf = bundle.parse(self.svid.material.chain)[0]
         self.trust_domain = self.settings.trust_domain or verify.identity_of(leaf).trust_domain
         if client is not None:
-            reviewer = Reviewer(client, clock=self.clock, audience=self.settings.token_audience)
+            reviewer = Reviewer(
+                client,
+                clock=self.clock,
+                audience=self.settings.token_audience,
+                for_machines=self.plane.for_machines,
+            )
             self._prove = authn.by_review(reviewer, trust_domain=self.trust_domain)
         elif self._rules is not None:
             self._prove = authn.by_keys(
@@ -317,6 +323,7 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
             **dict.fromkeys(METHODS, settings.receipt_readers),
             **dict.fromkeys(FINDINGS, READER),
             **dict.fromkeys(trust.METHODS, (CA_ACCOUNT,)),
+            **dict.fromkeys(machines.METHODS, machines.READERS),
         },
         trust_domain=parts.trust_domain,
         namespace=settings.system_namespace,
@@ -332,6 +339,7 @@ async def _mutual_port(parts: _Parts) -> AsyncIterator[int]:
             receipts.register,
             FindingsService(parts.plane.findings).register,
             TrustService(parts.plane.connections).register,
+            MachinesService(parts.plane.machines).register,
             health.register,
         ],
         port,

@@ -39,6 +39,7 @@ _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 20, 30)
 PASSED = Counter(
     "seine_push_certificates_passed", "Requests for certificates, by the CA's answer.", ["code"]
 )
+MACHINES = Gauge("seine_push_machines", "Machines of WorkloadGroups that are connected.")
 CONNECTED = Gauge("pilot_xds", "Proxies that are connected.", ["version"])
 PUSHES = Total("pilot_xds_pushes", "Responses sent.", ["type"])
 PUSH_TRIGGERS = Total("pilot_push_triggers", "Rounds of pushes, by what caused them.", ["type"])

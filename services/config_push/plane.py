@@ -14,6 +14,7 @@ from services.config_push.connection import Applied, Connection
 from services.config_push.connections import Connections
 from services.config_push.credentials import CredentialDesk
 from services.config_push.findings import Findings
+from services.config_push.machines import MachineBook
 from services.config_push.push import Pusher, Round, Shared, Worker
 from services.config_push.receipts import ReceiptBook
 
@@ -33,6 +34,7 @@ class Plane:
         shared: Shared | None = None,
     ) -> None:
         self.connections = Connections()
+        self.machines = MachineBook(clock)
         self.responses = Responses(control_plane=CONTROL_PLANE)
         self.book = ReceiptBook(clock=clock, history=history)
         self.pusher = Pusher(
@@ -54,6 +56,14 @@ class Plane:
     def mesh(self) -> Mesh | None:
         """The mesh that is served, or None while there is none."""
         return self._latest
+
+    async def for_machines(self, namespace: str, account: str) -> bool:
+        """Tell whether machines of some WorkloadGroup may have an account."""
+        groups = self._latest.machine_groups.items() if self._latest else ()
+        return any(
+            key.startswith(f"{namespace}/") and group.service_account == account
+            for key, group in groups
+        )
 
     def on_mesh(self, callback: Callable[[Mesh], None]) -> None:
         """Call `callback` with each mesh from now on."""

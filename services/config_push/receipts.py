@@ -8,7 +8,7 @@ they last looked, so a slow one sees fewer steps and never a wrong count.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from libs.model.delta import Delta
 from libs.model.ids import Ref
@@ -164,7 +164,7 @@ class ReceiptBook:
         """Return the receipts that are held, oldest first."""
         return [one for track in self._tracks for one in self._receipts(track, ref, after)]
 
-    async def follow(self, ref: str = "", after: int = 0) -> AsyncIterator[Receipt]:
+    async def follow(self, ref: str = "", after: int = 0) -> AsyncGenerator[Receipt, None]:
         """Yield the receipts that are held, and then each that moves, until closed."""
         follower = _Follower(self._tracks)
         self._followers.add(follower)

@@ -48,6 +48,7 @@ from services.discovery.files import Batch
 from services.discovery.findings import Findings
 from services.discovery.ingest import Ingest
 from services.discovery.key_fetcher import KeyFetcher
+from services.discovery.machines.wiring import registration
 from services.discovery.numbering import Numbering
 from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
@@ -96,6 +97,14 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         source = opened.source
         connect = _to_config_push(settings, svid)
         statuses = _statuses(settings, opened, connect, clock=clock)
+        machines = registration(
+            settings,
+            opened,
+            statuses,
+            connect=connect,
+            clock=clock,
+            where=partial(_config_pushes, settings),
+        )
         pages = debug.routes(feed, problems)
         monitoring = await stack.enter_async_context(
             http.serve(
@@ -112,12 +121,17 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         audience = _Audience(
             feed, problems, credentials, earlier=earlier, statuses=statuses, readiness=readiness
         )
+
+        def publish(step: Step) -> None:
+            machines.publish(step.state)
+            audience.publish(step, fetcher)
+
         findings = Findings(
             connect, clock, places=partial(_config_pushes, settings), moved=audience.look_again
         )
         ingest = Ingest(
             _mesh_settings(settings),
-            lambda step: audience.publish(step, fetcher),
+            publish,
             clock,
             complete=opened.complete,
             prepare=partial(_with_keys, fetcher, source),
@@ -137,7 +151,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 findings.run(),
                 *opened.work,
                 *_saving(earlier, opened, partial(audience.fall_back, numbering)),
-                *([statuses.run()] if statuses else []),
+                statuses.run() if statuses else machines.run(),
             )
         )
         await svid.ready()

@@ -40,6 +40,20 @@ DISCOVERY_CACHE = Counter(
 STATUS_WRITES = Counter(
     "seine_discovery_status_writes", "Writes of resources' conditions.", ["outcome"]
 )
+REGISTRATIONS = Counter("auto_registration_success", "Machines that were registered.")
+REGISTRATION_UPDATES = Counter(
+    "auto_registration_updates", "Registered machines that connected again, or elsewhere."
+)
+UNREGISTRATIONS = Counter(
+    "auto_registration_unregister", "Machines that are not connected anymore."
+)
+REGISTRATION_DELETES = Counter("auto_registration_deletes", "Entries of machines removed.")
+REGISTRATION_ERRORS = Counter(
+    "auto_registration_errors", "Entries of machines that could not be written."
+)
+MACHINES_LEFT_OUT = Counter(
+    "seine_machines_left_out", "Machines not registered because their group has too many."
+)
 STATUS_LOOKS = Counter(
     "seine_discovery_status_looks", "Looks at all proxies, because there are others than before."
 )

@@ -56,6 +56,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     namespace only. Otherwise, as in Istio, they hold for everybody who sees them."""
     system_namespace: str = "istio-system"
     """Root namespace: its policies hold for the mesh, its ConfigMap `istio` has the settings."""
+    machines_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
+    """How long a machine that nobody has any more keeps its WorkloadEntry."""
     revision: str = "default"
     """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`."""
     shared_mesh_config: str = ""

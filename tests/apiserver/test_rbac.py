@@ -9,7 +9,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +26,15 @@ from libs.rpc import channel, tls
 from libs.xds.types import CLUSTER
 from services.ca.root_maps import KEY, NAME
 from services.ca.root_secret import OWN, ROTATE
-from services.discovery import app as discovery_app
-from services.discovery.settings import Settings as DiscoverySettings
 from tests.support import audit, kube_apiserver
 from tests.support import kube_accounts as kube
 from tests.support.good_specs import GOOD
 from tests.support.kube_apiserver import ApiServer
-from tests.support.kube_apps import kube_apps, place
+from tests.support.kube_apps import KubeApps, kube_apps, place
 from tests.support.kube_ca import SECRETS, SYSTEM, ClusterCa, cluster_ca, root_map
 from tests.support.kube_webhook import running_webhook
 from tests.support.kubeconfig import write_kubeconfig
+from tests.support.pki_ca import bearer
 from tests.support.pods import pod
 from tests.support.push_plane import ConnectedProxy
 from tests.support.xds_client import DeltaClient
@@ -120,6 +118,7 @@ async def test_the_ca_uses_what_it_may(watched: Watched, tmp_path: Path) -> None
 
 async def _work_of_a_ca(ca: ClusterCa, admin: Client) -> None:
     await ca.enrol("shop", "bob", "bob-1")
+    await ca.ask(bearer(await kube.token(admin, "shop", "bob")))  # as a machine
     await _until(lambda: _has_roots(admin, "shop"))
     path = f"/api/v1/namespaces/shop/configmaps/{NAME}"
     for spoiled in ({"data": {KEY: "mine"}}, {"data": {KEY: "mine"}, "immutable": True}):
@@ -147,25 +146,12 @@ async def test_discovery_uses_what_it_may(watched: Watched, tmp_path: Path) -> N
     async with watched.admin() as admin:
         config = await watched.kubeconfig(admin, "seine-discovery")
         await _define(admin)
-        (tmp_path / "ca").mkdir()
-        administrator = write_kubeconfig(watched.server, tmp_path / "administrator")
-        async with cluster_ca(tmp_path / "ca", admin, str(administrator)) as ca:
-            token, roots = tmp_path / "token", tmp_path / "roots.pem"
-            token.write_text(await kube.pod_token(admin, SYSTEM, "d-1", by="seine-discovery"))
-            roots.write_bytes(ca.roots)
-            settings = DiscoverySettings(
-                port=0,
-                monitoring_port=0,
-                kubeconfig=config,
-                ca_address=f"127.0.0.1:{ca.bound.token}",
-                ca_root_file=roots,
-                token_file=token,
-            )
-            async with discovery_app.running(settings) as bound:
-                await _until(partial(_is_ready, bound.monitoring))
-                await _ask_for_a_key(ca, bound.feed)
-                await _one_of_each(admin)
-                await _used(watched, "seine-discovery")
+        own, quickly = {"seine-discovery": config}, {"machines_grace_seconds": 0.0}
+        async with kube_apps(tmp_path, watched.server, admin, own, of_discovery=quickly) as apps:
+            await _ask_for_a_key(apps.ca, apps.discovery.feed)
+            await _one_of_each(admin)
+            await _a_machine_comes_and_goes(apps, admin)
+            await _used(watched, "seine-discovery")
     compare(watched, "seine-discovery")
 
 
@@ -197,6 +183,32 @@ async def _one_of_each(admin: Client) -> None:
             }
             path = f"/apis/{kind.api_versions[0]}/namespaces/shop/{kind.plural}"
             await admin.request("POST", path, body=body)
+
+
+async def _a_machine_comes_and_goes(apps: KubeApps, admin: Client) -> None:
+    """Connect as a machine of the WorkloadGroup that there is, and leave."""
+    await kube.account(admin, "shop", "a")
+    token = await kube.token(admin, "shop", "a")
+    node = base_pb2.Node(id="sidecar~10.9.0.1~vm.shop~shop.svc.cluster.local")
+    node.metadata.fields["AUTO_REGISTER_GROUP"].string_value = "one"
+    entry = "/apis/networking.istio.io/v1/namespaces/shop/workloadentries/one-10.9.0.1"
+
+    async def is_there() -> bool:
+        with contextlib.suppress(NotFoundError):
+            await admin.get(entry)
+            return True
+        return False
+
+    async def has_gone() -> bool:
+        return not await is_there()
+
+    async with apps.agent() as over:
+        client = DeltaClient(node)
+        proxy = ConnectedProxy(client, over, metadata=[("authorization", f"Bearer {token}")])
+        await proxy.send(client.subscribe(CLUSTER))
+        await _until(is_there)
+        proxy.call.cancel()
+    await _until(has_gone)
 
 
 async def _define(admin: Client) -> None:

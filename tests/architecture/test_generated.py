@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.tools import admission, crds, protos, rbac, reference
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +17,7 @@ def test_proto_modules_are_current(tmp_path: Path) -> None:
         assert committed.read_text() == path.read_text(), f"{committed} is stale: run make protos"
 
 
+@pytest.mark.timeout(900)  # every field of every kind is tried
 def test_reference_pages_are_current() -> None:
     for page, text in reference.pages().items():
         assert (ROOT / page).read_text() == text, f"{page} is stale: run make docs"

@@ -137,8 +137,10 @@ def _below(
             below = f"{path}.{name}" if path else name
             yield from _below(field_type, value[key], below, (*steps, key))
     elif isinstance(value, dict | list) and arguments and is_message(item := _item(kind)):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _below(item, inner, f"{path}[]", (*steps, key))
+        items: Iterable[tuple[str | int, object]]
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for place, inner in items:
+            yield from _below(item, inner, f"{path}[]", (*steps, place))
     else:
         yield path, steps, annotation
 

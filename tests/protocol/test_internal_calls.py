@@ -15,6 +15,7 @@ from google.protobuf.descriptor import FileDescriptor
 from libs.protos.credentials.v1 import credentials_pb2
 from libs.protos.feed.v1 import feed_pb2
 from libs.protos.findings.v1 import findings_pb2
+from libs.protos.machines.v1 import machines_pb2
 from libs.protos.receipts.v1 import receipts_pb2
 from libs.protos.trust.v1 import trust_pb2
 from tests.support.control_plane_apps import SYSTEM, Apps, running_apps
@@ -38,9 +39,10 @@ AT_PUSH = {
     f"{RECEIPTS}/List": {DISCOVERY, CONSOLE, CTL},
     f"{RECEIPTS}/GetStanding": {DISCOVERY, CONSOLE, CTL},
     "seine.findings.v1.Findings/Watch": {DISCOVERY},
+    "seine.machines.v1.Machines/Follow": {DISCOVERY},
     "seine.trust.v1.Trust/Count": {CA},
 }
-FILES = (credentials_pb2, feed_pb2, findings_pb2, receipts_pb2, trust_pb2)
+FILES = (credentials_pb2, feed_pb2, findings_pb2, machines_pb2, receipts_pb2, trust_pb2)
 LET_IN = 1.0
 """Seconds after which a call that may be made is given up; a refusal is waited for much longer."""
 PATIENCE = 120.0

@@ -94,7 +94,7 @@ class Mesh:
         await svid.ready()
 
 
-class _Recorder(grpc.GenericRpcHandler):  # type: ignore[misc]
+class _Recorder(grpc.GenericRpcHandler):
     """Notes the credentials of each call, and leaves the call to the next handler."""
 
     def __init__(self, mesh: Mesh) -> None:
@@ -167,15 +167,14 @@ class Agent(Struct):
 
     async def until(self, port: int, path: str, status: int) -> str:
         """Ask until `status` comes; return the body."""
-        said: object = None
+        said: tuple[int, str] | None = None
         try:
             async with asyncio.timeout(_START_SECONDS):
-                while (said := await self.get(port, path))[0] != status:
-                    if self.process.returncode is not None:
-                        break
+                while self.process.returncode is None:
+                    said = await self.get(port, path)
+                    if said[0] == status:
+                        return said[1]
                     await asyncio.sleep(0.02)
-                else:
-                    return said[1]
         except TimeoutError:
             pass
         message = f"{path} said {said}\n{self.log[-6000:]}"

@@ -1,6 +1,7 @@
 """Real gRPC servers and clients on loopback, with certificates of a test authority."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -55,12 +56,15 @@ def unary(behaviour: Behaviour, decode: Decode | None = None) -> Registration:
     return _registration("Unary", grpc.unary_unary_rpc_method_handler(behaviour, decode, None))
 
 
-def stream(behaviour: object, decode: Decode | None = None) -> Registration:
+def stream(
+    behaviour: Any,  # noqa: ANN401  # whatever gRPC takes
+    decode: Decode | None = None,
+) -> Registration:
     """Return a registration of one method, STREAM."""
     return _registration("Stream", grpc.stream_stream_rpc_method_handler(behaviour, decode, None))
 
 
-def _registration(name: str, handler: object) -> Registration:
+def _registration(name: str, handler: grpc.RpcMethodHandler[Any, Any]) -> Registration:
     generic = grpc.method_handlers_generic_handler("test.Service", {name: handler})
     return lambda server: server.add_generic_rpc_handlers((generic,))
 
@@ -74,9 +78,8 @@ async def call(
 ) -> bytes | grpc.StatusCode:
     """Return the answer, or the status code of a refusal."""
     try:
-        answer: bytes = await channel.unary_unary(method)(
-            body, metadata=tuple(metadata), timeout=10
-        )
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+        answer = await ask(body, metadata=tuple(metadata), timeout=10)
     except grpc.aio.AioRpcError as error:
         return error.code()
     return answer

@@ -24,7 +24,9 @@ async def backend(name: bytes, address: str = "127.0.0.1") -> AsyncIterator[int]
         return name
 
     server = grpc.aio.server()
-    handlers = {"Who": grpc.unary_unary_rpc_method_handler(who)}
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Who": grpc.unary_unary_rpc_method_handler(who)
+    }
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", handlers)])
     port = server.add_insecure_port(f"{address}:0")
     await server.start()

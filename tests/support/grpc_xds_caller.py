@@ -15,7 +15,7 @@ import grpc.experimental
 
 def main() -> None:
     with _channel(sys.argv[1], mutual=sys.argv[2] == "mutual") as channel:
-        call = channel.unary_unary("/test.Echo/Who")
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Echo/Who")
         for line in sys.stdin:
             metadata = tuple(json.loads(line).items())
             try:
@@ -29,7 +29,7 @@ def main() -> None:
 def _channel(target: str, *, mutual: bool) -> grpc.Channel:
     if not mutual:
         return grpc.insecure_channel(target)
-    fallback = grpc.experimental.insecure_channel_credentials()
+    fallback = grpc.experimental.insecure_channel_credentials()  # type: ignore[no-untyped-call]
     return grpc.secure_channel(target, grpc.xds_channel_credentials(fallback))
 
 

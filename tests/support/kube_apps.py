@@ -27,8 +27,16 @@ ISTIOD = f"istiod.{SYSTEM}.svc"
 class KubeApps:
     """A running control plane."""
 
-    def __init__(self, ca: ClusterCa, push: push_app.Bound, client: Client) -> None:
+    def __init__(
+        self,
+        ca: ClusterCa,
+        push: push_app.Bound,
+        client: Client,
+        *,
+        discovery: discovery_app.Bound,
+    ) -> None:
         self.ca = ca
+        self.discovery = discovery
         self.push = push
         self.client = client
 
@@ -67,6 +75,8 @@ async def kube_apps(
     server: ApiServer,
     client: Client,
     own: Mapping[str, str] | None = None,
+    *,
+    of_discovery: Mapping[str, Any] | None = None,
     **of_ca: Any,  # noqa: ANN401  # any setting
 ) -> AsyncIterator[KubeApps]:
     """Run all three while the block runs; config-push has a mesh when it begins.
@@ -89,6 +99,8 @@ async def kube_apps(
             ca_address=f"127.0.0.1:{ca.bound.token}",
             ca_root_file=roots,
             token_file=tokens[0],
+            config_push_address=f"127.0.0.1:{mtls}",
+            **(of_discovery or {}),
         )
         async with discovery_app.running(discovery) as found:
             push = PushSettings(
@@ -104,7 +116,7 @@ async def kube_apps(
             )
             async with push_app.running(push) as bound:
                 await _ready(bound.monitoring)
-                yield KubeApps(ca, bound, client)
+                yield KubeApps(ca, bound, client, discovery=found)
 
 
 async def _tokens(client: Client, folder: Path, accounts: Sequence[str]) -> list[Path]:

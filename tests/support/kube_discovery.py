@@ -54,13 +54,13 @@ class Subscriber:
         except TimeoutError as error:
             raise AssertionError(f"not so: {self._problems}") from error
 
-    async def follow_mesh(self, stub: feed_pb2_grpc.MeshFeedStub) -> None:
+    async def follow_mesh(self, stub: "feed_pb2_grpc.MeshFeedAsyncStub") -> None:
         request = feed_pb2.SubscribeRequest(subscriber="test", schema=wire.SCHEMA)
         async for update in stub.Subscribe(request):
             if self._assembly.add(update) is not None:
                 self._changed.set()
 
-    async def follow_problems(self, stub: feed_pb2_grpc.MeshFeedStub) -> None:
+    async def follow_problems(self, stub: "feed_pb2_grpc.MeshFeedAsyncStub") -> None:
         async for found in stub.WatchProblems(feed_pb2.WatchProblemsRequest()):
             self._problems = list(found.problems)
             self._changed.set()

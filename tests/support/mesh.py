@@ -6,6 +6,7 @@ from libs.model.endpoint import Endpoint, EndpointSet
 from libs.model.extensions import Extension
 from libs.model.gateway import ANY_NAMESPACE, Gateway, Server, ServerHost
 from libs.model.ids import Ref, SpiffeId, ref, service_key, workload_key
+from libs.model.machine import MachineGroup
 from libs.model.mesh import Key, Mesh, Table
 from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy, PeerPolicy
@@ -34,6 +35,7 @@ _TABLES: dict[type[Struct], tuple[Table, str]] = {
     TelemetryPolicy: (Table.TELEMETRY, "ref"),
     PatchSet: (Table.PATCHES, "ref"),
     Extension: (Table.EXTENSION, "ref"),
+    MachineGroup: (Table.MACHINE_GROUP, "key"),
 }
 
 

@@ -100,7 +100,9 @@ async def ask(
 
 async def send(over: grpc.aio.Channel, body: bytes, metadata: Metadata = ()) -> Answer:
     """Send any bytes as a request."""
-    call = over.unary_unary(METHOD, response_deserializer=IstioCertificateResponse.FromString)
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, IstioCertificateResponse] = over.unary_unary(
+        METHOD, response_deserializer=IstioCertificateResponse.FromString
+    )
     try:
         answer = await call(body, metadata=tuple(metadata), timeout=20)
     except grpc.aio.AioRpcError as error:

@@ -78,6 +78,7 @@ def proxy(of: Pod) -> Pod:
     """Return the container of the proxy."""
     spec = of["spec"]
     found = [*spec.get("initContainers", ()), *spec["containers"]]
+    one: dict[str, Any]
     (one,) = [container for container in found if container["name"] == "istio-proxy"]
     return one
 

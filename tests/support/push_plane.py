@@ -133,7 +133,9 @@ class ConnectedProxy:
         metadata: list[tuple[str, str]],
     ) -> None:
         self.client = client
-        method = channel.stream_stream(f"/{SERVICE}/DeltaAggregatedResources")
+        method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            f"/{SERVICE}/DeltaAggregatedResources"
+        )
         self.call = method(metadata=metadata)
 
     async def send(self, *requests: object) -> None:
@@ -154,9 +156,9 @@ class ConnectedProxy:
                 body = await self.call.read()
         except grpc.aio.AioRpcError as error:
             raise EndedError(error.code(), error.details()) from error
-        if body is grpc.aio.EOF:
+        if not isinstance(body, bytes):
             raise EndedError(await self.call.code(), await self.call.details())
-        return bytes(body)
+        return body
 
     async def until(
         self, reached: Callable[[DeltaClient], bool], verdict: Verdict = accept

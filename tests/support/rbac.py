@@ -3,7 +3,7 @@
 Regular expressions are evaluated by RE2 itself and match the whole text, as in Envoy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 
 import re2
@@ -55,14 +55,14 @@ def permits(test: Permission, call: Call) -> bool:
             return any(permits(one, call) for one in test.or_rules.rules)
         case "not_rule":
             return not permits(test.not_rule, call)
-    simple = {
+    simple: dict[str, Callable[[], bool]] = {
         "header": lambda: header(test.header, call.headers),
         "url_path": lambda: string(test.url_path.path, call.headers[":path"].partition("?")[0]),
         "destination_port": lambda: test.destination_port == call.port,
         "requested_server_name": lambda: string(test.requested_server_name, call.server_name),
         "sourced_metadata": lambda: False,  # nothing sets any
     }
-    return bool(simple[str(kind)]())
+    return simple[str(kind)]()
 
 
 def covers(test: Principal, call: Call) -> bool:
@@ -79,13 +79,13 @@ def covers(test: Principal, call: Call) -> bool:
             return not covers(test.not_id, call)
         case "authenticated":
             return bool(call.identity) and string(test.authenticated.principal_name, call.identity)
-    simple = {
+    simple: dict[str, Callable[[], bool]] = {
         "direct_remote_ip": lambda: _within(test.direct_remote_ip, call.address),
         "remote_ip": lambda: _within(test.remote_ip, call.address),
         "header": lambda: header(test.header, call.headers),
         "sourced_metadata": lambda: False,  # nothing sets any
     }
-    return bool(simple[str(kind)]())
+    return simple[str(kind)]()
 
 
 def header(test: HeaderMatcher, headers: Mapping[str, str]) -> bool:

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from services.agent.streams import server
 from services.agent.streams.client import Target
-from services.agent.streams.connection import Connection, Stream
+from services.agent.streams.connection import Connection, Stream, StreamLostError
 from services.agent.streams.server import fail
 from tests.support.certificates import TestAuthority
 
@@ -71,7 +70,7 @@ class ControlPlane:
 async def _quietly(work: Awaitable[None]) -> None:
     try:
         await work
-    except server.StreamLostError:
+    except StreamLostError:
         return
 
 

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from msgspec import Struct
@@ -29,7 +30,7 @@ class Answer(Struct, frozen=True):
 
     @property
     def json(self) -> dict[str, object]:
-        return json.loads(self.body)
+        return cast("dict[str, object]", json.loads(self.body))
 
 
 class Port(Struct, frozen=True):

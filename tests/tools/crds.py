@@ -114,17 +114,23 @@ def crd(kind: Kind) -> Schema:
     """Return the CustomResourceDefinition of a kind."""
     schema = _resource(kind)
     stored = STORED.get(kind.name, kind.versions[0])
-    names = {"kind": kind.name, "listKind": f"{kind.name}List", "plural": kind.plural}
+    names: dict[str, object] = {
+        "kind": kind.name,
+        "listKind": f"{kind.name}List",
+        "plural": kind.plural,
+    }
     names |= {"singular": kind.name.lower()}
     categories = ["istio-io", f"{kind.group.partition('.')[0]}-istio-io"]
-    shorts = {"shortNames": list(kind.short_names)} if kind.short_names else {}
+    if kind.short_names:
+        names["shortNames"] = list(kind.short_names)
+    names["categories"] = categories
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": f"{kind.plural}.{kind.group}"},
         "spec": {
             "group": kind.group,
-            "names": {**names, **shorts, "categories": categories},
+            "names": names,
             "scope": "Namespaced",
             "versions": [
                 _version(kind.name, version, schema, stored=version == stored)

@@ -43,6 +43,18 @@ DEVIATIONS = (
     ),
     Deviation("WorkloadGroup", "probes by gRPC are accepted", "Istio's own types have them"),
     Deviation(
+        "WorkloadGroup",
+        "a machine's labels are the group's, whatever the machine says, and a group without an "
+        "account is for `default` "
+        "([ADR 45](../adr/0045-discoverys-leader-registers-machines.md))",
+        "services and policies select by labels: a machine must not choose what it belongs to",
+    ),
+    Deviation(
+        "WorkloadGroup",
+        "a workload that was never well is told as unhealthy, with the reason",
+        "Istio's agent says nothing of it, and nobody learns why it gets no traffic",
+    ),
+    Deviation(
         "all kinds",
         "a field that is there but empty, beside one that excludes it, is accepted",
         "templates write such fields, and they ask for nothing",

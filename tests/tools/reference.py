@@ -8,6 +8,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -58,7 +59,7 @@ def _services() -> list[str]:
     return sorted(path.parent.name for path in ROOT.glob("services/*/__main__.py"))
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"
@@ -89,7 +90,9 @@ def _settings_types(service: str) -> list[type[Struct]]:
     return [
         found
         for name, found in inspect.getmembers(module, inspect.isclass)
-        if found.__module__ == module.__name__ and name.endswith("Settings")
+        if issubclass(found, Struct)
+        and found.__module__ == module.__name__
+        and name.endswith("Settings")
     ]
 
 

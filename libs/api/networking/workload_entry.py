@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from libs.api.resource import IstioResource, Message
+from libs.api.resource import IstioResource, Message, Part
 from libs.api.scalars import UInt32
 
 
@@ -24,7 +24,21 @@ class WorkloadEntrySpec(Message, frozen=True):
     service_account: Annotated[str, Meta(max_length=253)] = ""
 
 
+class EntryCondition(Part, frozen=True):
+    """A condition such as Healthy; `status` is True, False or Unknown."""
+
+    type: str = ""
+    status: str = ""
+
+
+class WorkloadEntryStatus(Part, frozen=True):
+    """What is known of the workload by now."""
+
+    conditions: tuple[EntryCondition, ...] = ()
+
+
 class WorkloadEntry(IstioResource, frozen=True):
     """The kind."""
 
     spec: WorkloadEntrySpec
+    status: WorkloadEntryStatus = WorkloadEntryStatus()

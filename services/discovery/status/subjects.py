@@ -55,6 +55,8 @@ class Subjects:
         self._clock = clock
         self._note = note
         self._known: dict[Ref, Subject] = {}
+        self.others: list[Callable[[Kind, Sequence[Change]], None]] = []
+        """Who else is told of all objects."""
 
     def __iter__(self) -> Iterator[Ref]:
         return iter(list(self._known))
@@ -65,6 +67,8 @@ class Subjects:
 
     def take(self, kind: Kind, changes: Sequence[Change]) -> None:
         """Take note of objects of a kind."""
+        for take in self.others:
+            take(kind, changes)
         if not kind.group.endswith(_GROUPS):
             return
         for change in changes:

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from libs.api.problem import Problem
 from libs.kube.client import Client
@@ -30,8 +32,14 @@ class Statuses:
             holder=f"{socket.gethostname()}_{uuid.uuid4()}",
             clock=clock,
         )
+        self.duties: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """What else the leader does."""
         self._writer = StatusWriter(client, clock, self._lease.check)
         self._replicas = Replicas(connect, self._writer.progress, clock, interest=self._writer)
+
+    def check(self) -> None:
+        """Raise LeaseLostError unless this process leads."""
+        self._lease.check()
 
     @property
     def subjects(self) -> Subjects:
@@ -51,3 +59,5 @@ class Statuses:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._replicas.run())
             group.create_task(self._writer.run())
+            for duty in self.duties:
+                group.create_task(duty())

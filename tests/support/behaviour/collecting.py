@@ -103,7 +103,9 @@ def _handlers(collector: Collector) -> Iterator[grpc.GenericRpcHandler]:
         ("trace.v1.TraceService", traces, ExportTraceServiceRequest),
         ("logs.v1.LogsService", logs, ExportLogsServiceRequest),
     ):
-        method = grpc.unary_unary_rpc_method_handler(behaviour, kind.FromString)
+        method: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+            behaviour, kind.FromString
+        )
         service = f"opentelemetry.proto.collector.{name}"
         yield grpc.method_handlers_generic_handler(service, {"Export": method})
     check = grpc.unary_unary_rpc_method_handler(

@@ -70,8 +70,10 @@ def _first_envoy(row: Row) -> str:
 def _target(fleet: Fleet, row: Row) -> Target:
     if row.send:
         where, _, text = row.send.partition(" ")
-        host, _, port = where.partition(":")
-        return Target(_address(fleet, row, int(port)), host=host, tls=bool(row.proving), text=text)
+        host, _, written = where.partition(":")
+        return Target(
+            _address(fleet, row, int(written)), host=host, tls=bool(row.proving), text=text
+        )
     found = _ASK.fullmatch(fleet.place.local(row.ask))
     assert found is not None, row.ask
     tls = bool(found["tls"])

@@ -426,6 +426,8 @@ def test_it_is_told_at_once_where_that_is_wanted_or_its_proxy_ends_too() -> None
     assert _pre_stop(result(pod(_SERVES), settings=at_once)) is None
     assert _pre_stop(result(pod(_SERVES, annotations={words.STOP_AFTER_DRAIN: "false"}))) is None
     assert _pre_stop(result(pod(_SERVES), native=False)) is None
+    forced = pod(_SERVES, annotations={"sidecar.istio.io/nativeSidecar": "true"})
+    assert _pre_stop(result(forced, native=False)) is None
 
 
 def test_flags_choose_nftables_where_values_do() -> None:

@@ -53,7 +53,6 @@ def test_a_good_answer_names_account_pod_and_node() -> None:
         user(username="system:serviceaccount::bob"),
         user(username="system:node:bob"),
         user(uid=""),
-        user(extra={}),
         user(extra={f"{EXTRA}pod-name": ["web-1"]}),
         user(extra={f"{EXTRA}pod-name": ["a", "b"], f"{EXTRA}pod-uid": ["1", "2"]}),
         {},
@@ -121,6 +120,25 @@ async def test_a_refusal_is_kept_shortly_and_each_token_has_its_own(clock: Virtu
     assert (await reviewer.review(token(clock, lifetime=60))).pod == "web-1"
     await clock.advance(tokens.KEEP_REFUSED_SECONDS + 0.1)
     assert (await reviewer.review(shown)).pod == "web-1"
+
+
+async def test_a_token_without_a_pod_is_good_for_accounts_of_machines(clock: VirtualClock) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def for_machines(namespace: str, account: str) -> bool:
+        asked.append((namespace, account))
+        return allowed
+
+    allowed, shown = False, token(clock)
+    server = Server(lambda: user(extra={}))
+    with pytest.raises(TokenRefusedError, match="not bound to a pod"):
+        await Reviewer(server, clock=clock).review(shown)
+    with pytest.raises(TokenRefusedError, match="not bound to a pod"):
+        await Reviewer(server, clock=clock, for_machines=for_machines).review(shown)
+    allowed = True
+    found = await Reviewer(server, clock=clock, for_machines=for_machines).review(shown)
+    assert (found.namespace, found.service_account, found.pod) == ("shop", "bob", "")
+    assert asked == [("shop", "bob")] * 2
 
 
 @pytest.mark.parametrize("error", [UnreachableError("x"), ServerError(500, "x", "x")])

@@ -254,7 +254,7 @@ def test_an_older_owner_of_a_host_in_the_namespace_is_named() -> None:
     ]
 
 
-def test_machines_without_an_address_and_groups_are_said_to_be_in_vain() -> None:
+def test_machines_without_an_address_and_addresses_of_groups_are_said_to_be_in_vain() -> None:
     text = """
 apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
@@ -264,13 +264,12 @@ spec: {network: net}
 apiVersion: networking.istio.io/v1
 kind: WorkloadGroup
 metadata: {name: g, namespace: shop}
-spec: {template: {}, probe: {tcpSocket: {port: 1}}}
+spec: {template: {address: 10.0.0.1}, probe: {tcpSocket: {port: 1}}}
 """
     paths = {(it.ref, it.path) for it in translated(text).problems}
     assert paths == {
         ("WorkloadEntry/shop/m", "spec.address"),
-        ("WorkloadGroup/shop/g", "spec.probe"),
-        ("WorkloadGroup/shop/g", "spec.template"),
+        ("WorkloadGroup/shop/g", "spec.template.address"),
     }
 
 
