@@ -66,7 +66,7 @@ def _read(document: Document, report: Report) -> ProxyDefaults | None:
 
 
 _OLD = "Istio itself does not read it any more"
-_AGENT = "the agent does not read it yet"
+_MACHINES = "only an agent on a machine probes; pods have a kubelet for that"
 _PROVIDERS = "Envoy has no such tracer any more: name a provider of MeshConfig in a Telemetry"
 _CONTRIB = "needs hardware and extensions that Envoy as it is released does not have"
 UNREAD: Mapping[str, str] = {
@@ -77,7 +77,7 @@ UNREAD: Mapping[str, str] = {
     "availability_zone": _OLD,
     "control_plane_auth_policy": "agents speak mutual TLS to the control plane, always",
     "proxy_bootstrap_template_path": "the agent's bootstrap is no template",
-    "readiness_probe": _AGENT,
+    "readiness_probe": _MACHINES,
     "sds": _OLD,
     "stat_name_length": "names of statistics have no limit",
     "private_key_provider": _CONTRIB,
