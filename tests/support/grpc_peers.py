@@ -64,7 +64,7 @@ def stream(
     return _registration("Stream", grpc.stream_stream_rpc_method_handler(behaviour, decode, None))
 
 
-def _registration(name: str, handler: grpc.RpcMethodHandler[Any, Any]) -> Registration:
+def _registration(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> Registration:
     generic = grpc.method_handlers_generic_handler("test.Service", {name: handler})
     return lambda server: server.add_generic_rpc_handlers((generic,))
 
