@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.inject import expressions
@@ -106,7 +106,7 @@ WORDS = st.sampled_from([
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
 ))  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_understood_has_a_value_for_all_data(words: list[str], value: Any) -> None:  # noqa: ANN401
     try:
         evaluate = parsed(" ".join(words))

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.api.kubernetes import ConfigMap
@@ -145,7 +145,7 @@ EXTRA = "templates: {extra: 'spec: {containers: [{name: logger}, {name: istio-pr
 
 
 @given(ANNOTATIONS, st.lists(APPLICATION, max_size=2, unique_by=lambda it: it["name"]), DECLARED)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_injecting_twice_is_injecting_once(
     annotations: dict[str, str], containers: list[Any], declared: list[Any]
 ) -> None:
