@@ -66,6 +66,9 @@ NAME = "istio"
 KEY = "mesh"
 """The key of its data that holds the text."""
 
+NETWORKS_KEY = "meshNetworks"
+"""The key of its data that says how networks reach each other: read, and without effect."""
+
 
 class OutboundMode(StrEnum):
     """What becomes of traffic to hosts that nobody declared."""
@@ -189,14 +192,16 @@ NOT_READ = {
 """Fields of MeshConfig that have no effect here, and why."""
 
 _PLACE = ((None, "data"), KEY)
+_NETWORKS = ((None, "data"), NETWORKS_KEY)
 
 
 def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
     """Return what the ConfigMap says, or None and why. No text at all says nothing."""
     report = Report(resource.ref)
+    _warn_of_networks(resource.data.get(NETWORKS_KEY, ""), report)
     found = documents.read(resource.data.get(KEY, ""), "")
     if not found:
-        return MeshConfig(), []
+        return MeshConfig(), report.problems
     raw = found[0].raw
     if raw is None:
         for problem in found[0].problems:
@@ -209,6 +214,15 @@ def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
         _check(config, report)
     failed = any(problem.severity is Severity.ERROR for problem in report.problems)
     return (config if isinstance(config, MeshConfig) and not failed else None), report.problems
+
+
+def _warn_of_networks(text: str, report: Report) -> None:
+    """Warn of networks; charts write an empty map of them, which asks for nothing."""
+    found = documents.read(text, "")
+    raw = found[0].raw if found else None
+    if found and (raw is None or raw.get("networks")):
+        why = "endpoints of every network are called directly, never through gateways between them"
+        report.warning(_NETWORKS, reasons.UNSUPPORTED_FIELD, f"has no effect: {why}")
 
 
 def _warn(raw: Raw, report: Report) -> None:

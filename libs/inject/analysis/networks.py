@@ -13,7 +13,7 @@ from libs.api.problem import Problem
 from libs.inject.analysis.scenery import Scenery
 from libs.inject.analysis.subject import Subject
 
-KEY = "meshNetworks"
+_PLACE = f"data.{mesh_config.NETWORKS_KEY}"
 _REMOTE = "istio/multiCluster"
 _ALWAYS = frozenset({"Kubernetes", "External"})
 
@@ -48,7 +48,7 @@ def _keys(secret: Subject) -> Iterator[str]:
 def _named(subject: Subject) -> Iterator[tuple[str, str]]:
     """Yield path and name of each registry that the text names."""
     data = subject.raw.get("data")
-    text = data.get(KEY) if isinstance(data, Mapping) else None
+    text = data.get(mesh_config.NETWORKS_KEY) if isinstance(data, Mapping) else None
     read = documents.read(text, "") if isinstance(text, str) else []
     networks = _mapping(read[0].raw if read else None, "networks")
     for network, written in networks.items():
@@ -56,7 +56,7 @@ def _named(subject: Subject) -> Iterator[tuple[str, str]]:
         for index, one in enumerate(endpoints if isinstance(endpoints, list) else ()):
             name = _mapping_of(one).get("fromRegistry", _mapping_of(one).get("from_registry"))
             if isinstance(name, str) and name:
-                path = join(f"data.{KEY}", "networks", network, "endpoints", index, "fromRegistry")
+                path = join(_PLACE, "networks", network, "endpoints", index, "fromRegistry")
                 yield path, name
 
 

@@ -263,3 +263,19 @@ OTEL = "extensionProviders: [{{name: a, opentelemetry: {{service: s, port: 1, {}
 )
 def test_providers_are_judged_by_their_kind(kind: str, found: list[str]) -> None:
     assert said(kind) == [f".extensionProviders[0].{line}" for line in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ("networks: {}", []),
+        ("networks: {n1: {endpoints: [{fromRegistry: c1}]}}", ["data.meshNetworks"]),
+        ("networks: {", ["data.meshNetworks"]),
+    ],
+)
+def test_networks_are_not_dropped_in_silence(text: str, found: list[str]) -> None:
+    resource = ConfigMap(Metadata("istio", "istio-system"), {mesh_config.NETWORKS_KEY: text})
+    _, problems = read(resource)
+    assert [problem.path for problem in problems] == found
+    assert all(problem.severity is Severity.WARNING for problem in problems)
