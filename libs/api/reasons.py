@@ -33,6 +33,10 @@ NOT_FOLLOWED = _reason(
     "NotFollowed",
     "Discovery cannot list or watch a kind: it may not, or the API server is away.",
 )
+OTHER_REVISION = _reason(
+    "OtherRevision",
+    "The label of the object gives it to another revision of the control plane: it is left alone.",
+)
 EARLIER_LIFE = _reason(
     "EarlierLife",
     "The API server has not answered since discovery started: what was known before is served.",

@@ -6,7 +6,8 @@ is one batch, as large as the number of objects at most. The first batch comes w
 synced; until then `waiting` says for which, and why.
 
 Secrets come without those that are none of a gateway's business, and of all ConfigMaps only the
-mesh's own. A kind whose CRD is missing has no objects; its CRD is waited for.
+mesh's own. A kind whose CRD is missing has no objects; its CRD is waited for. What is labelled for
+another revision is left to its control plane.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from functools import partial
 
 from libs.api import reasons
 from libs.api.kubernetes import ConfigMap
+from libs.api.mesh_layers import DEFAULT_REVISION
 from libs.api.problem import Problem
 from libs.api.registry import KINDS, Kind
 from libs.api.secret import Secret
@@ -30,6 +32,7 @@ from services.discovery.files import Batch
 from services.discovery.gateway_kinds import GatewayKinds
 from services.discovery.mesh_maps import MeshMaps
 from services.discovery.objects import Found, Objects
+from services.discovery.revisions import Revisions
 
 INLINE = 16
 """Changes that are read at once; more of them are read in a thread."""
@@ -56,12 +59,14 @@ class KubernetesSource:
         maps: MeshMaps,
         clock: Clock,
         *,
+        revision: str = DEFAULT_REVISION,
         patience: Patience = _DEFAULTS,
     ) -> None:
         self.tell: Callable[[Kind, Sequence[Change]], None] = _tell_nobody
         """Is told of everything that is followed, good or bad, before it is taken in."""
         self._clock = clock
         self._maps = maps
+        self._revisions = Revisions(revision)
         self._objects = Objects()
         self._events: dict[Ref, Event] = {}
         self._problems: dict[Ref, tuple[Problem, ...]] = {}
@@ -126,6 +131,7 @@ class KubernetesSource:
         self._wake.set()
 
     async def _take(self, kind: Kind, changes: Sequence[Change]) -> None:
+        changes, others = self._revisions.part(kind, changes)
         self.tell(kind, changes)
         now = self._clock.now()
         if len(changes) <= INLINE:
@@ -136,6 +142,8 @@ class KubernetesSource:
         for one in found:
             for laid in self._maps.lay(one) if kind.struct is ConfigMap else [one]:
                 self._learn(laid)
+        for place, problem in others.items():
+            self._say(place, (problem,))
 
     def _learn(self, found: Found) -> None:
         if found.event is not None:

@@ -59,7 +59,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     machines_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
     """How long a machine that nobody has any more keeps its WorkloadEntry."""
     revision: str = "default"
-    """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`."""
+    """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`.
+    Objects that are labelled `istio.io/rev` for another one are left alone."""
     shared_mesh_config: str = ""
     """ConfigMap of the root namespace that lies beneath that one, for what revisions share."""
     keys_from_loopback: bool = False

@@ -74,7 +74,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncIterator[Opened]:
     async with AsyncExitStack() as stack:
         if settings.config_dir is None:
             client = await stack.enter_async_context(Client(access.load(settings.kubeconfig)))
-            found = KubernetesSource(client, _maps(settings), clock)
+            found = KubernetesSource(client, _maps(settings), clock, revision=settings.revision)
             yield Opened(
                 found,
                 client,

@@ -285,6 +285,20 @@ async def test_a_bad_object_keeps_its_last_good_state_and_stops_nothing(
     await mesh.until(lambda: not mesh.reasons)
 
 
+async def test_what_is_given_to_another_revision_is_left_to_it(
+    mesh: Subscriber, admin: Client
+) -> None:
+    await apply(admin, SERVICE + "---" + ROUTES.format(host="web"))
+    await mesh.until(lambda: mesh.mesh.routings)
+    path = "/apis/networking.istio.io/v1/namespaces/shop/virtualservices/web"
+    kind = "application/merge-patch+json"
+    for revision, ours in (("canary", False), ("default", True), ("canary", False), (None, True)):
+        label = {"metadata": {"labels": {"istio.io/rev": revision}}}
+        await admin.request("PATCH", path, body=label, content_type=kind)
+        await mesh.until(lambda ours=ours: bool(mesh.mesh.routings) == ours)
+        await mesh.until(lambda ours=ours: ("OtherRevision" in mesh.reasons) != ours)
+
+
 async def test_the_settings_of_the_mesh_change_while_it_runs(
     mesh: Subscriber, admin: Client
 ) -> None:
