@@ -49,6 +49,8 @@ class Limits(Struct, frozen=True, kw_only=True):
             ("grpc.max_connection_age_grace_ms", _ms(self.age_grace_seconds)),
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
+            # Our own channels ping between calls; otherwise that is a strike within two hours.
+            ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.so_reuseport", 0),  # a second process on a port is a mistake, not a partner
         ]
 

@@ -152,3 +152,22 @@ async def test_two_processes_do_not_share_a_port() -> None:
         credentials = server_keychain(ROOT).server_credentials(mutual=False)
         with pytest.raises(RuntimeError, match="bind"):
             server.build([], server.Port(f"127.0.0.1:{port}", credentials))
+
+
+async def test_a_channel_between_calls_may_ping_and_stays() -> None:
+    often = [
+        ("grpc.ssl_target_name_override", SERVER_NAME),
+        ("grpc.keepalive_time_ms", 400),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    async with (
+        serving(Limits(ping_interval_seconds=0.2)) as port,
+        grpc.aio.secure_channel(
+            f"127.0.0.1:{port}", tls.trusting(ROOT.root_pem), options=often
+        ) as opened,
+    ):
+        await call(opened, b"x")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):  # a ping a second: strikes would have ended it
+                await opened.wait_for_state_change(grpc.ChannelConnectivity.READY)
