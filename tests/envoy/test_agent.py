@@ -344,6 +344,7 @@ async def test_envoy_comes_back_after_a_crash(tmp_path: Path, place: Place) -> N
     ):
         await agent.ready()
         before = agent.envoy()
+        assert before  # 0 would be this very process group
         os.kill(before, signal.SIGKILL)
         await agent.until_log("envoy ended")
         await agent.ready()
