@@ -147,7 +147,7 @@ class AdsService:
         write = partial(writing.write, context)
         identity = await self._authenticate(context)
         first = await self._first(requests)
-        if first.type_url == asking.DEBUG and self._pages is not None:
+        if first.type_url in asking.TYPES and self._pages is not None:
             everything = _preceded(first, requests)
             await asking.answer(everything, write, pages=self._pages, reader=identity)
             return

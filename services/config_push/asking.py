@@ -3,22 +3,33 @@
 A stream whose first request is of the type `istio.io/debug` is none of a proxy: its node is nobody,
 and every answer is a page for each name that was asked for. Who asks sees what they would see by
 HTTP. A name that has no page gets the reason instead, because one answer is all that is read.
+Two pages have types of their own, and are answered by messages of Envoy's: `istio.io/debug/syncz`
+(`istioctl proxy-status`) and `istio.io/debug/config_dump` (the same for one proxy, whose name is
+asked for).
 """
 
+import json
+import platform
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from envoy.config.core.v3.base_pb2 import ControlPlane
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any
 
 from libs.model.ids import SpiffeId
+from services.config_push import client_status
 from services.config_push.connection import Request
 from services.config_push.debug import DebugPages, PageError
 from services.config_push.errors import ProtocolError
 
 DEBUG = "istio.io/debug"
+SYNCZ = "istio.io/debug/syncz"
+CONFIG_DUMP = "istio.io/debug/config_dump"
+TYPES = frozenset({DEBUG, SYNCZ, CONFIG_DUMP})
 MAX_NAMES = 16
 
 Write = Callable[[bytes], Awaitable[None]]
+_Found = list[tuple[str, Any]]
 
 
 async def answer(
@@ -32,21 +43,42 @@ async def answer(
     """
     number = 0
     async for request in requests:
-        if request.type_url != DEBUG:
+        if request.type_url not in TYPES:
             message = "a stream that asks for pages asks for nothing else"
             raise ProtocolError(message)
-        if isinstance(request, discovery_pb2.DeltaDiscoveryRequest):
-            respond, names = _delta, request.resource_names_subscribe
-        else:
-            respond, names = _state, request.resource_names
+        names = _names(request)
         if len(names) > MAX_NAMES:
             message = f"at most {MAX_NAMES} pages at once"
             raise ProtocolError(message)
-        if not names:
-            continue  # an acknowledgement
+        if _is_acknowledgement(request, names):
+            continue
         number += 1
-        found = [(name, await _page(pages, name, reader)) for name in names]
-        await write(respond(found, str(number)))
+        found = await _found(pages, request.type_url, names, reader=reader)
+        respond = _delta if isinstance(request, discovery_pb2.DeltaDiscoveryRequest) else _state
+        await write(respond(request.type_url, found, str(number)))
+
+
+def _names(request: Request) -> list[str]:
+    if isinstance(request, discovery_pb2.DeltaDiscoveryRequest):
+        return list(request.resource_names_subscribe)
+    return list(request.resource_names)
+
+
+def _is_acknowledgement(request: Request, names: list[str]) -> bool:
+    return not names if request.type_url == DEBUG else bool(request.response_nonce)
+
+
+async def _found(pages: DebugPages, type_url: str, names: list[str], *, reader: SpiffeId) -> _Found:
+    if type_url == SYNCZ:
+        return [(one.node.id, client_status.packed(one)) for one in pages.statuses(reader)]
+    if type_url == CONFIG_DUMP:
+        try:
+            return [
+                ("", one) for name in names[:1] for one in await pages.configuration(name, reader)
+            ]
+        except PageError:
+            return []  # there is no room for a reason: as from Istio
+    return [(name, Any(type_url=DEBUG, value=await _page(pages, name, reader))) for name in names]
 
 
 async def _page(pages: DebugPages, name: str, reader: SpiffeId) -> bytes:
@@ -56,18 +88,30 @@ async def _page(pages: DebugPages, name: str, reader: SpiffeId) -> bytes:
         return str(error).encode()
 
 
-def _state(found: list[tuple[str, bytes]], nonce: str) -> bytes:
-    resources = [Any(type_url=DEBUG, value=body) for _, body in found]
+def _state(type_url: str, found: _Found, nonce: str) -> bytes:
     return discovery_pb2.DiscoveryResponse(
-        type_url=DEBUG, version_info=nonce, nonce=nonce, resources=resources
+        type_url=type_url,
+        version_info=nonce,
+        nonce=nonce,
+        resources=[one for _, one in found],
+        control_plane=_who(),
     ).SerializeToString()
 
 
-def _delta(found: list[tuple[str, bytes]], nonce: str) -> bytes:
+def _delta(type_url: str, found: _Found, nonce: str) -> bytes:
     resources = [
-        discovery_pb2.Resource(name=name, version=nonce, resource=Any(type_url=DEBUG, value=body))
-        for name, body in found
+        discovery_pb2.Resource(name=name, version=nonce, resource=one) for name, one in found
     ]
     return discovery_pb2.DeltaDiscoveryResponse(
-        type_url=DEBUG, system_version_info=nonce, nonce=nonce, resources=resources
+        type_url=type_url,
+        system_version_info=nonce,
+        nonce=nonce,
+        resources=resources,
+        control_plane=_who(),
     ).SerializeToString()
+
+
+def _who() -> ControlPlane:
+    """Return which replica answers, as istioctl shows it: in a cluster its host is its pod."""
+    said = {"Component": "istiod", "ID": platform.node(), "Info": {}}
+    return ControlPlane(identifier=json.dumps(said))

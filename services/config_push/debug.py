@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from envoy.service.status.v3.csds_pb2 import ClientConfig
+from google.protobuf.any_pb2 import Any as ProtoAny
 from google.protobuf.json_format import MessageToDict
 from msgspec import Struct
 
@@ -32,7 +34,7 @@ from libs.xds.types import (
     Outcome,
     resource_set,
 )
-from services.config_push import config_dump
+from services.config_push import client_status, config_dump
 from services.config_push.authn import Prove
 from services.config_push.connection import Connection
 from services.config_push.connections import Connections
@@ -111,6 +113,21 @@ class DebugPages:
         parameters = dict(parse_qsl(query, max_num_fields=16))
         return await show(parameters, self._reads_as(reader))
 
+    def statuses(self, reader: SpiffeId) -> list[ClientConfig]:
+        """Return how far each proxy is that a reader may see."""
+        visible = self._visible(self._reads_as(reader))
+        return [client_status.client_config(one) for one in visible if not one.of_agent]
+
+    async def configuration(self, proxy: str, reader: SpiffeId) -> list[ProtoAny]:
+        """Return what a proxy should have, as Envoy dumps what it has.
+
+        Raises:
+            PageError: there is no such proxy here, or not for this reader.
+
+        """
+        found = self._found(proxy, self._reads_as(reader))
+        return await asyncio.to_thread(client_status.dump, found.before)
+
     def _handler(self, name: str) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             reads = await self._reads(request)
@@ -134,11 +151,14 @@ class DebugPages:
         proxy = query.get("proxyID", "")
         if not proxy:
             raise PageError(400, "proxyID=<pod>.<namespace> is needed")
+        return await asyncio.to_thread(config_dump.render, self._found(proxy, reads).before)
+
+    def _found(self, proxy: str, reads: str) -> Connection:
         visible = self._visible(reads)
         found = [one for one in visible if one.proxy_id == proxy and not one.of_agent]
         if not found:  # the same for absent and forbidden
             raise PageError(404, f"no proxy {proxy[:253]} is connected here")
-        return await asyncio.to_thread(config_dump.render, found[-1].before)
+        return found[-1]
 
     async def _push_status(self, _: Query, reads: str) -> bytes:
         _only_system(reads)
@@ -245,22 +265,13 @@ def _column(name: str, watch: Watch) -> dict[str, object]:
     column: dict[str, object] = {
         f"{name}_sent": ledger.sent,
         f"{name}_acked": ledger.acked,
-        f"{name}_status": _state(watch),
+        f"{name}_status": client_status.state(watch),
     }
     if ledger.error:
         column[f"{name}_error"] = ledger.error
         column[f"{name}_error_resources"] = list(ledger.guilty)
         column[f"{name}_error_sources"] = list(ledger.guilty_sources)
     return column
-
-
-def _state(watch: Watch) -> str:
-    ledger = watch.ledger
-    if ledger.error:
-        return "ERROR"
-    if not ledger.sent:
-        return "NOT SENT"
-    return "STALE" if ledger.waiting else "SYNCED"
 
 
 def _receipt(receipt: Receipt) -> dict[str, object]:

@@ -8,7 +8,11 @@ from typing import Any
 
 import grpc
 import pytest
+from envoy.admin.v3.config_dump_shared_pb2 import ClustersConfigDump
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
+from envoy.service.status.v3 import csds_pb2
+from envoy.service.status.v3.csds_pb2 import ClientConfig
 from prometheus_client import REGISTRY
 
 from libs.model.ids import SpiffeId
@@ -224,14 +228,16 @@ async def _stored(count: int) -> None:
             await settle()
 
 
-def _asked(*pages: str) -> DiscoveryRequest:
+def _asked(*names: str, type_url: str) -> DiscoveryRequest:
     """Return what istioctl asks."""
-    node = {"id": "debug~0.0.0.0~istioctl~cluster.local"}
-    return DiscoveryRequest(type_url="istio.io/debug", resource_names=pages, node=node)
+    node = {"id": "debug~0.0.0.0~istioctl~cluster.local", "metadata": {"NAMESPACE": "default"}}
+    return DiscoveryRequest(type_url=type_url, resource_names=names, node=node)
 
 
-async def _pages(apps: Apps, account: str, namespace: str, *pages: str) -> list[bytes]:
-    """Ask for pages over a stream of configuration, in the state of the world."""
+async def _answer(
+    apps: Apps, account: str, namespace: str, *, request: DiscoveryRequest
+) -> DiscoveryResponse:
+    """Ask over a stream of configuration, in the state of the world."""
     credentials = tls.trusting((apps.folder / "root.pem").read_bytes())
     address, server = f"127.0.0.1:{apps.push.xds}", "seine-config-push.istio-system.svc"
     token = apps.token(account, namespace)
@@ -239,11 +245,24 @@ async def _pages(apps: Apps, account: str, namespace: str, *pages: str) -> list[
         call: Any = opened.stream_stream(f"/{ads.SERVICE}/StreamAggregatedResources")(
             metadata=[("authorization", f"Bearer {token}")]
         )
-        await call.write(_asked(*pages).SerializeToString())
+        await call.write(request.SerializeToString())
         answer = DiscoveryResponse.FromString(await call.read())
         call.cancel()
+    return answer
+
+
+async def _pages(apps: Apps, account: str, namespace: str, *pages: str) -> list[bytes]:
+    request = _asked(*pages, type_url="istio.io/debug")
+    answer = await _answer(apps, account, namespace, request=request)
     assert {it.type_url for it in answer.resources} == {"istio.io/debug"}
     return [it.value for it in answer.resources]
+
+
+async def _statuses(apps: Apps, account: str, namespace: str) -> list[ClientConfig]:
+    request = _asked(type_url="istio.io/debug/syncz")
+    answer = await _answer(apps, account, namespace, request=request)
+    assert json.loads(answer.control_plane.identifier)["ID"]
+    return [ClientConfig.FromString(it.value) for it in answer.resources]
 
 
 async def test_istioctl_reads_debug_pages_over_the_stream(serving: Apps) -> None:
@@ -270,3 +289,33 @@ async def test_from_another_namespace_only_its_own_proxies_are_seen(serving: App
         assert status == b"only for the control plane"
         (row,) = json.loads((await _pages(serving, "neighbour", "shop", "syncz"))[0])
         assert row["proxy"] == "client.shop"
+
+
+async def test_istioctl_reads_the_status_of_proxies_in_envoys_messages(serving: Apps) -> None:
+    async with serving.proxy([f"Bearer {serving.token('default')}"]) as proxy:
+        await proxy.send(proxy.client.subscribe(CLUSTER))
+        await _has(proxy, "web")
+        (found,) = await _statuses(serving, "admin", SYSTEM)
+        assert found.node.id == "client.shop"
+        assert found.node.metadata["NAMESPACE"] == "shop"
+        states = {one.type_url: one.config_status for one in found.generic_xds_configs}
+        assert states[CLUSTER] == csds_pb2.SYNCED
+        request = _asked("client.shop", type_url="istio.io/debug/config_dump")
+        clusters, *others = (await _answer(serving, "admin", SYSTEM, request=request)).resources
+        dump = ClustersConfigDump.FromString(clusters.value)
+        names = {Cluster.FromString(one.cluster.value).name for one in dump.dynamic_active_clusters}
+        assert _cluster("web") in names
+        kinds = [one.type_url.rpartition(".")[2] for one in others]
+        assert kinds == ["ListenersConfigDump", "RoutesConfigDump"]
+
+
+async def test_the_status_of_proxies_is_shown_to_their_namespace_and_the_systems(
+    serving: Apps,
+) -> None:
+    async with serving.proxy([f"Bearer {serving.token('default')}"]) as proxy:
+        await proxy.send(proxy.client.subscribe(CLUSTER))
+        await _has(proxy, "web")
+        assert await _statuses(serving, "spy", "bank") == []
+        request = _asked("client.shop", type_url="istio.io/debug/config_dump")
+        assert not (await _answer(serving, "spy", "bank", request=request)).resources
+        assert len(await _statuses(serving, "neighbour", "shop")) == 1
