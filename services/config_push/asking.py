@@ -50,8 +50,8 @@ async def answer(
         if len(names) > MAX_NAMES:
             message = f"at most {MAX_NAMES} pages at once"
             raise ProtocolError(message)
-        if _is_acknowledgement(request, names):
-            continue
+        if request.response_nonce == str(number) or _asks_nothing(request, names):
+            continue  # an acknowledgement; istioctl writes a nonce of its own into what it asks
         number += 1
         found = await _found(pages, request.type_url, names, reader=reader)
         respond = _delta if isinstance(request, discovery_pb2.DeltaDiscoveryRequest) else _state
@@ -64,8 +64,8 @@ def _names(request: Request) -> list[str]:
     return list(request.resource_names)
 
 
-def _is_acknowledgement(request: Request, names: list[str]) -> bool:
-    return not names if request.type_url == DEBUG else bool(request.response_nonce)
+def _asks_nothing(request: Request, names: list[str]) -> bool:
+    return not names and request.type_url != SYNCZ
 
 
 async def _found(pages: DebugPages, type_url: str, names: list[str], *, reader: SpiffeId) -> _Found:

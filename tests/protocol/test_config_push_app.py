@@ -231,7 +231,10 @@ async def _stored(count: int) -> None:
 def _asked(*names: str, type_url: str) -> DiscoveryRequest:
     """Return what istioctl asks."""
     node = {"id": "debug~0.0.0.0~istioctl~cluster.local", "metadata": {"NAMESPACE": "default"}}
-    return DiscoveryRequest(type_url=type_url, resource_names=names, node=node)
+    # A nonce that nobody gave: it sends the time.
+    return DiscoveryRequest(
+        type_url=type_url, resource_names=names, node=node, response_nonce="2026-11-23 14:00:00"
+    )
 
 
 async def _answer(
