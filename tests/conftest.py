@@ -1,6 +1,10 @@
-"""Options of all tests: how far those explore that try random examples."""
+"""Options of all tests: how many random examples they try; and what waits when one hangs."""
 
+import asyncio
+import gc
+import io
 import os
+from collections.abc import Generator
 
 import pytest
 
@@ -20,3 +24,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     fixed = os.environ.get("CI") == "true"  # noqa: TID251 - set by whoever runs the tests
     examples.configure(config.getoption("--explore"), fixed=fixed)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a test that took too long what each of its tasks waits for."""
+    report = yield
+    if call.excinfo is not None and _is_late(call.excinfo.value):
+        text = io.StringIO()
+        for task in gc.get_objects():
+            if isinstance(task, asyncio.Task) and not task.done():
+                task.print_stack(file=text)
+        report.sections.append(("Tasks that wait", text.getvalue()))
+    return report
+
+
+def _is_late(error: BaseException) -> bool:
+    return isinstance(error, pytest.fail.Exception) and str(error).startswith("Timeout")

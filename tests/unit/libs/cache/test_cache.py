@@ -1,5 +1,6 @@
 """One contract for both backends: a value is what was put for exactly that key, or it is a miss."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -96,6 +97,25 @@ async def test_a_huge_value_is_a_miss(
 
     assert await cache.get(OURS) is None
     assert outcomes[-1] is Outcome.OVERSIZE
+
+
+async def test_a_task_that_is_told_to_stop_stops_whatever_it_waits_for(backend: Backend) -> None:
+    """The client's own timeout lost one cancellation in seven, and the task waited for good."""
+
+    async def work() -> None:
+        await backend.put(OURS.text, b"value", 60)
+        await backend.get(OURS.text, 2000)
+        await asyncio.Event().wait()
+
+    await backend.put(OURS.text, b"value", 60)
+    for turns in range(40):
+        for _ in range(5):
+            task = asyncio.create_task(work())  # noqa: TID251 - what a group does is its last word
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
 
 
 async def test_too_large_a_value_is_not_kept(cache: Cache, outcomes: list[Outcome]) -> None:
