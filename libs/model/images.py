@@ -1,19 +1,17 @@
 """Images: the names under which registries keep what was pushed to them. The only parser of these.
 
-`[<registry>/]<repository>[:<tag>][@sha256:<digest>]`: what stands before the first slash is a
-registry if it has a dot or a port or is `localhost`; else the image is one of Docker Hub's, where
-a name without a slash is in `library`. Without tag and digest the tag is `latest`. How a registry
-is asked is not decided here.
+`<registry>/<repository>[:<tag>][@sha256:<digest>]`: what stands before the first slash is a
+registry if it has a dot or a port or is `localhost`. A name without one is refused: nobody's
+registry is meant unless it is written (ADR 49). Without tag and digest the tag is `latest`. How a
+registry is asked is not decided here.
 """
 
 import re
 
 from msgspec import Struct
 
-DOCKER_HUB = "index.docker.io"
 LATEST = "latest"
 
-_HUB_NAMES = frozenset({DOCKER_HUB, "docker.io", "registry-1.docker.io"})
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _REPOSITORY = re.compile(
     r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
@@ -74,9 +72,17 @@ def _tagged(name: str) -> tuple[str, str]:
 
 
 def _placed(path: str) -> tuple[str, str]:
+    """Split off the registry.
+
+    Raises:
+        ValueError: there is none.
+
+    """
     first, slash, rest = path.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
-        if first not in _HUB_NAMES:
-            return first, rest
-        path = rest
-    return DOCKER_HUB, path if "/" in path else f"library/{path}"
+        return first, rest
+    message = (
+        f"{path[:100]!r} does not name its registry: write the host before it, "
+        "as in registry.example.com/team/module"
+    )
+    raise ValueError(message)

@@ -6,12 +6,9 @@ from base64 import b64decode, b64encode
 import msgspec
 from msgspec import Struct
 
-from libs.model.images import DOCKER_HUB
 from services.agent.modules.errors import ModuleError
 
 MAX_BYTES = 1024 * 1024  # what a Secret may hold
-
-_HUB_HOSTS = frozenset({"docker.io", "registry-1.docker.io"})
 
 
 class Account(Struct, frozen=True):
@@ -58,8 +55,7 @@ def account(document: bytes, registry: str) -> Account:
 
 def _host(written: str) -> str:
     """Return the registry that a key names: `<host>`, or a URL of it."""
-    host = written.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    return DOCKER_HUB if host in _HUB_HOSTS else host
+    return written.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
 
 def _account(entry: _Entry) -> Account:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.model.images import DOCKER_HUB, Image, parse_image
+from libs.model.images import Image, parse_image
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -18,11 +18,8 @@ DIGEST = "sha256:" + "ab" * 32
         ("[::1]:5000/a:x", Image("[::1]:5000", "a", "x")),
         ("127.0.0.1:5000/a@" + DIGEST, Image("127.0.0.1:5000", "a", "latest", DIGEST)),
         ("r.io/a:v1@" + DIGEST, Image("r.io", "a", "v1", DIGEST)),
-        ("a", Image(DOCKER_HUB, "library/a", "latest")),
-        ("a:v1", Image(DOCKER_HUB, "library/a", "v1")),
-        ("some/a__b", Image(DOCKER_HUB, "some/a__b", "latest")),
-        ("docker.io/a", Image(DOCKER_HUB, "library/a", "latest")),
-        ("a.b", Image(DOCKER_HUB, "library/a.b", "latest")),
+        ("r.example.com/some/a__b", Image("r.example.com", "some/a__b", "latest")),
+        ("r.example.com/a.b", Image("r.example.com", "a.b", "latest")),
     ],
 )
 def test_names(text: str, image: Image) -> None:
@@ -54,11 +51,17 @@ def test_what_is_no_name(text: str) -> None:
         parse_image(text)
 
 
+@pytest.mark.parametrize("text", ["a", "a:v1", "oci://a/b", "library/a@" + DIGEST, "a.b", "a.b:80"])
+def test_a_name_without_a_registry_is_completed_by_nobody(text: str) -> None:
+    with pytest.raises(ValueError, match=r"name its registry: write the host before it"):
+        parse_image(text)
+
+
 def test_what_is_expected_to_move() -> None:
-    assert parse_image("a").moves
-    assert parse_image("a:latest").moves
-    assert not parse_image("a:v1").moves
-    assert not parse_image("a@" + DIGEST).moves
+    assert parse_image("r.io/a").moves
+    assert parse_image("r.io/a:latest").moves
+    assert not parse_image("r.io/a:v1").moves
+    assert not parse_image("r.io/a@" + DIGEST).moves
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=80))

@@ -67,6 +67,8 @@ def test_what_could_never_be_had_gives_no_row_and_says_so() -> None:
     for field, place in (
         ("url: registry.example.com/M:v1", "url"),
         ('url: "oci://registry.example.com/m@md5:a"', "url"),
+        ("url: team/m:v1", "url"),
+        ('url: "oci://m:v1"', "url"),
         (f"{HTTPS}, type: NETWORK", "type"),
         (f"{HTTPS}, verificationKey: k", "verificationKey"),
     ):
