@@ -7,7 +7,7 @@ import asyncio
 import json
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -110,17 +110,23 @@ async def running(
     *,
     gated: bool = True,
     whole: bool = False,
+    cluster: str = "test",
+    variables: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> AsyncIterator[Envoy]:
     """Run an Envoy that has taken over `snapshot` and holds `certificate`.
 
-    `whole`: it speaks the state-of-the-world protocol.
+    `whole`: it speaks the state-of-the-world protocol. `cluster` is its node's, `variables` are in
+    its environment.
     """
     plane = ControlPlane(certificate, gated=gated)
     plane.serve(snapshot)
     async with (
         serving(plane, folder / "xds"),
-        _process(folder, options, whole=whole) as (process, admin),
+        _process(folder, options, whole=whole, cluster=cluster, variables=variables or {}) as (
+            process,
+            admin,
+        ),
     ):
         envoy = Envoy(process, admin, folder, plane)
         try:
@@ -138,12 +144,17 @@ def access_log(folder: Path) -> Path:
 
 @asynccontextmanager
 async def _process(
-    folder: Path, options: Sequence[str], *, whole: bool
+    folder: Path,
+    options: Sequence[str],
+    *,
+    whole: bool,
+    cluster: str,
+    variables: Mapping[str, str],
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     admin, ready, prometheus = free_ports(3)
     rendered = bootstrap.render(
         bootstrap.Bootstrap(
-            node={"id": "sidecar~127.0.0.1~test.shop~shop", "cluster": "test"},
+            node={"id": "sidecar~127.0.0.1~test.shop~shop", "cluster": cluster},
             xds_socket=str(folder / "xds"),
             sds_socket=str(folder / "xds"),
             admin_port=admin,
@@ -159,6 +170,8 @@ async def _process(
     config.write_text(json.dumps(rendered))
     with (folder / "envoy.log").open("ab") as log:  # Envoy opens it once more for access logs
         process = await asyncio.create_subprocess_exec(
+            "env",
+            *(f"{name}={value}" for name, value in variables.items()),
             binary(""),
             *("-c", str(config), "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"),
             *("--file-flush-interval-msec", "20"),

@@ -174,7 +174,14 @@ class Fleet:
                 identity = self.identity(workload, pod.partition(".")[2])
                 certificate = self.keys.mesh.issue(identity.service_account, identity.namespace)
                 self.envoys[workload] = await stack.enter_async_context(
-                    running(snapshots[workload], certificate, folder, options=_OPTIONS)
+                    running(
+                        snapshots[workload],
+                        certificate,
+                        folder,
+                        cluster=f"{identity.service_account}.{identity.namespace}",
+                        variables={"SEA": "north"},
+                        options=_OPTIONS,
+                    )
                 )
                 await self.envoys[workload].admin_post(f"/runtime_modify?{_RUNTIME}")
             self.program = await stack.enter_async_context(program(self._folder))
