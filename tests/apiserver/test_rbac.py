@@ -25,7 +25,7 @@ from libs.protos.credentials.v1.credentials_pb2 import SecretName, Wanted
 from libs.rpc import channel, tls
 from libs.xds.types import CLUSTER
 from services.ca.root_maps import KEY, NAME
-from services.ca.root_secret import OWN, ROTATE
+from services.ca.secrets import OWN, ROTATE
 from tests.support import audit, kube_apiserver
 from tests.support import kube_accounts as kube
 from tests.support.good_specs import GOOD
