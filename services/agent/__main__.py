@@ -71,6 +71,9 @@ def _machine(arguments: Sequence[str]) -> int:
 
 
 def _certificate() -> int:
+    # gRPC's own resolver asks DNS for more than `/etc/hosts` says, which is all that a machine may
+    # have of the control plane; it reads this when it is imported.
+    os.environ.setdefault("GRPC_DNS_RESOLVER", "native")  # noqa: TID251
     from services.agent.certificate import main as obtain  # noqa: PLC0415
 
     return obtain()
