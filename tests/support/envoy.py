@@ -5,6 +5,7 @@ Everything stays on loopback; ports are free ones; the process ends with the tes
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -20,6 +21,8 @@ from tests.support.certificates import Certificate
 from tests.support.control_plane import ControlPlane, serving
 
 _START_SECONDS = 90
+Series = tuple[Mapping[str, str], float]
+"""Labels and value."""
 
 
 class Envoy:
@@ -53,6 +56,28 @@ class Envoy:
         """Return the lines of the metrics page that are not comments."""
         page = await self.admin("/stats/prometheus")
         return [line for line in page.splitlines() if line and not line.startswith("#")]
+
+    async def series(self, name: str, **wanted: str) -> list[Series]:
+        """Return the series of a metric, as `envoy_` names it, that carry all of `wanted`."""
+        found = []
+        for line in await self.prometheus():
+            metric, _, rest = line.partition("{")
+            if metric == f"envoy_{name}":
+                tags, _, value = rest.rpartition("} ")
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', tags))
+                if wanted.items() <= labels.items():
+                    found.append((labels, float(value)))
+        return found
+
+    async def counted(self, name: str, **wanted: str) -> list[Series]:
+        """Return such series once there is one.
+
+        Envoy counts a request when it destroys its stream: after the client has the answer.
+        """
+        async with asyncio.timeout(_START_SECONDS):
+            while not (found := await self.series(name, **wanted)):  # noqa: ASYNC110 - a page
+                await asyncio.sleep(0.02)
+        return found
 
     async def config_dump(self) -> dict[str, Any]:
         """Return what Envoy has taken over, and what it refused."""
