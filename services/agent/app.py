@@ -249,7 +249,7 @@ class Agent:
         self._trusted.offer(trusted.version, fresh.roots)
         self._secrets.put(secrets.certificate(secrets.DEFAULT, chain=chain, key=key), trusted)
         if folder := self._settings.output_certs:
-            files.write_all(Path(folder), chain=fresh.chain, key=fresh.key, roots=fresh.roots)
+            files.keep_all(Path(folder), chain=fresh.chain, key=fresh.key, roots=fresh.roots)
 
     def _status_port(self) -> AbstractAsyncContextManager[int]:
         settings, proxy = self._settings, self._proxy

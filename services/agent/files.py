@@ -115,6 +115,16 @@ def provided(*, besides: str = "") -> tuple[Path, Path, Path] | None:
     return None
 
 
+def keep_all(folder: Path, *, chain: str, key: str, roots: str) -> None:
+    """Write as `write_all` does; a disk that is full costs only that: traffic goes on."""
+    try:
+        write_all(folder, chain=chain, key=key, roots=roots)
+    except OSError as error:
+        metrics.FILE_FAILURES.inc()
+        extra = {"path": str(folder), "reason": str(error)}
+        logger.warning("certificate not written", extra=extra)
+
+
 def write_all(folder: Path, *, chain: str, key: str, roots: str) -> None:
     """Write a certificate for others in the pod, and for the agent after a restart.
 

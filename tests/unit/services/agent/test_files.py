@@ -109,6 +109,17 @@ def test_written_files_change_together(tmp_path: Path) -> None:
     assert len(list(out.iterdir())) == 5  # three names, the link, what it leads to
 
 
+def test_what_cannot_be_written_is_said_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    files.keep_all(taken / "certs", chain="C", key="K", roots="R")
+    assert "certificate not written" in caplog.text
+    files.keep_all(tmp_path / "certs", chain="C", key="K", roots="R")
+    assert (tmp_path / "certs/key.pem").read_text() == "K"
+
+
 def test_the_certificate_that_we_renew_is_not_one_that_the_pod_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
