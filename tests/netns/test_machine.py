@@ -45,6 +45,7 @@ PORT, SSH, ABROAD, PROXY_PORT = 8080, 22, 8081, 15080
 DB, ECHO = "db.machines.internal", "echo.shop.svc.cluster.local"
 ENTRIES = "/apis/networking.istio.io/v1/namespaces/shop/workloadentries"
 NAMESERVER = "192.0.2.53"  # nobody's: what is sent there has to be caught
+HEALTH_CHECKS = "proxy.istio.io/health-checks-enabled"  # then only a machine that is well is called
 PATIENCE = 180
 # Another view of some files, for what starts machines: the folder's `hosts`, and a name server.
 _UNDER = (
@@ -91,7 +92,9 @@ class World:
         group = self.seinectl(
             *("workload", "group", "create", "--name", "db", *words, f"http={PORT}")
         )
-        manifest.write_text(group)
+        probe = {"httpGet": {"port": PORT, "path": "/up"}, "periodSeconds": 1}
+        made = yaml.safe_load(group)
+        manifest.write_text(yaml.safe_dump({**made, "spec": {**made["spec"], "probe": probe}}))
         asked = ("-f", str(manifest), "-o", str(self.brought), "--kubeconfig", kubeconfig)
         own = ("--autoregister", "--ingressIP", self.pod.host, "--clusterID", "Kubernetes")
         self.seinectl("workload", "entry", "configure", *asked, *own)
@@ -352,6 +355,7 @@ async def test_from_a_folder_of_files_to_requests_both_ways(
             (entry,) = await _entries(world.client, 1)
             assert entry["metadata"]["name"] == f"db-{pod.address}"
             assert entry["spec"]["address"] == pod.address
+            assert entry["metadata"]["annotations"][HEALTH_CHECKS] == "true"
             await _in_both_directions(pod, caller)
         await _entries(world.client, 0)
         await _called(caller, 503)

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from services.agent.machine import command, environment
 from services.agent.machine.environment import BroughtError, Host, Places, in_folder
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 VARIABLES = """\
 ISTIO_INBOUND_PORTS='8080'
 ISTIO_METAJSON_LABELS='{"app":"db"}'
@@ -100,6 +101,16 @@ def test_roots_that_are_brought_later_replace_those_that_were_kept(
     os.utime(places.roots, (4e9, 4e9))
     command.bring_roots(places)
     assert kept.read_text() == "brought again"
+
+
+def test_roots_that_were_copied_where_they_are_kept_stay(places: Places, tmp_path: Path) -> None:
+    """As Istio's documents have it: everything is in `/etc/certs`."""
+    together = structs.replace(places, kept=tmp_path)
+    command.bring_roots(together)
+    assert together.roots.read_text() == "roots"
+    together.roots.unlink()
+    with pytest.raises(BroughtError, match=r"root-cert\.pem"):
+        command.bring_roots(together)
 
 
 def test_the_process_becomes_the_command(places: Places, tmp_path: Path) -> None:
