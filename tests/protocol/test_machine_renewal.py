@@ -88,6 +88,21 @@ async def test_a_machine_whose_token_has_expired_renews_with_its_certificate(
         assert isinstance(third, Issued), third
 
 
+async def test_a_machine_that_was_not_told_the_trust_domain_renews(tmp_path: Path) -> None:
+    async with running_ca(tmp_path) as ca:
+        machine = Machine(ca)
+        await machine.first()
+        machine.token_file.unlink()
+        told = replace(machine.order, identity=f"spiffe://elsewhere.example/{_path(BOB)}")
+        got = await certificate.obtain(told)
+        assert isinstance(got, Issued), got
+        assert got.identity == str(BOB)
+
+
+def _path(identity: SpiffeId) -> str:
+    return f"ns/{identity.namespace}/sa/{identity.service_account}"
+
+
 async def test_a_token_that_is_refused_is_followed_by_the_certificate(tmp_path: Path) -> None:
     async with running_ca(tmp_path) as ca:
         machine = Machine(ca)
