@@ -22,8 +22,8 @@ from tests.support import traffic
 from tests.support.behaviour.wire import Applications, application
 from tests.support.certificates import TestAuthority
 from tests.support.envoy import Envoy, running
-from tests.support.ports import free_ports
 
+PORT = 8088
 WINDOW = 8.0  # seconds
 LEAST = 0.1  # the share of its weight that an endpoint has from the start
 REQUESTS = 30
@@ -39,22 +39,21 @@ WARM = [name for name in POLICIES if name != "cold"]
 
 
 class Client(Struct, frozen=True):
-    """A client's Envoy, and where it is asked; `port` is the applications', too."""
+    """A client's Envoy, and where it is asked."""
 
     envoy: Envoy
     address: str
-    port: int
 
     async def follow(self, endpoints: Sequence[str]) -> None:
         """Have Envoy know these endpoints of every service."""
-        await self.envoy.serve(snapshot(self.address, self.port, endpoints))
+        await self.envoy.serve(snapshot(self.address, endpoints))
         assert await self.envoy.complaints() == []
 
     async def share(self, service: str) -> float:
         """Return which part of the requests to a service a new endpoint gets."""
         headers = {"host": f"{service}.example.com"}
         answers = [
-            await traffic.http((self.address, self.port), headers=headers) for _ in range(REQUESTS)
+            await traffic.http((self.address, PORT), headers=headers) for _ in range(REQUESTS)
         ]
         assert {answer.status for answer in answers} == {200}
         return sum(answer.headers["x-by"] == "new" for answer in answers) / REQUESTS
@@ -72,7 +71,7 @@ class Client(Struct, frozen=True):
         return {service: await asked(service) for service in POLICIES}
 
 
-def snapshot(address: str, port: int, endpoints: Sequence[str]) -> Snapshot:
+def snapshot(address: str, endpoints: Sequence[str]) -> Snapshot:
     """Return what the client gets while services have these endpoints."""
     listed = ", ".join(f"{{address: {endpoint}}}" for endpoint in endpoints)
     parts = [
@@ -89,7 +88,7 @@ status: {phase: Running, podIP: 127.0.0.1, conditions: [{type: Ready, status: "T
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {{name: {name}, namespace: shop}}
-spec: {{hosts: [{name}.example.com], ports: [{{number: {port}, name: http, protocol: HTTP}}],
+spec: {{hosts: [{name}.example.com], ports: [{{number: {PORT}, name: http, protocol: HTTP}}],
   resolution: STATIC, endpoints: [{listed}]}}
 ---
 apiVersion: networking.istio.io/v1
@@ -108,16 +107,16 @@ spec: {{host: {name}.example.com, trafficPolicy: {{loadBalancer: {policy}}}}}
 @asynccontextmanager
 async def client(folder: Path, old: str, new: Sequence[str]) -> AsyncIterator[Client]:
     """Run a client and the applications of endpoints; it knows the old one alone."""
-    address, (port,) = agents.loopback(), free_ports(1)
+    address = agents.loopback()
     certificate = TestAuthority().issue("client", "shop")
     async with AsyncExitStack() as stack:
         for name, places in (("old", [old]), ("new", new)):
             for place in places:
-                served = application(Applications(), name, address=place, ports=[port])
+                served = application(Applications(), name, address=place, ports=[PORT])
                 await stack.enter_async_context(served)
-        config = snapshot(address, port, [old])
+        config = snapshot(address, [old])
         envoy = await stack.enter_async_context(running(config, certificate, folder))
-        yield Client(envoy, address, port)
+        yield Client(envoy, address)
 
 
 # proves: DestinationRule spec.trafficPolicy.loadBalancer.warmup.duration

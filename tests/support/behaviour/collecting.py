@@ -18,11 +18,14 @@ from envoy.config.core.v3 import base_pb2
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogCommon
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from envoy.service.auth.v3 import external_auth_pb2
+from msgspec import structs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.support.behaviour import spans
 from tests.support.behaviour.spans import Span
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 OTLP_PORT, HTTP_PORT, CHECK_PORT = 4317, 4318, 9191
 
@@ -34,9 +37,11 @@ class Collector:
         self.lines: list[str] = []
         self.spans: list[Span] = []
 
-    def take(self, found: Iterable[Span]) -> None:
-        """Take spans."""
-        for span in found:
+    def take(self, found: Iterable[Span], call: Mapping[str, str]) -> None:
+        """Take spans; the headers of the call that brought them are tags `call.<name>`, too."""
+        said = {f"call.{name}": text for name, text in call.items()}
+        for one in found:
+            span = structs.replace(one, tags={**one.tags, **said})
             self.spans.append(span)
             kind = "span" if span.over.startswith("otlp") else span.over
             self._add(kind, span.service, span.name, span.tags)
@@ -103,8 +108,8 @@ async def collecting(collector: Collector, address: str, judge: str) -> AsyncIte
 
 
 def _handlers(collector: Collector) -> Iterator[grpc.GenericRpcHandler]:
-    async def traces(request: ExportTraceServiceRequest, _: object) -> bytes:
-        collector.take(spans.otlp(request, "otlp"))
+    async def traces(request: ExportTraceServiceRequest, context: Context) -> bytes:
+        collector.take(spans.otlp(request, "otlp"), _metadata(context))
         return b""
 
     async def logs(request: ExportLogsServiceRequest, _: object) -> bytes:
@@ -130,10 +135,14 @@ def _handlers(collector: Collector) -> Iterator[grpc.GenericRpcHandler]:
     yield from _streams(collector)
 
 
+def _metadata(context: Context) -> dict[str, str]:
+    return {key: str(value) for key, value in context.invocation_metadata() or ()}
+
+
 def _streams(collector: Collector) -> Iterator[grpc.GenericRpcHandler]:
-    async def segments(messages: AsyncIterator[bytes], _: object) -> bytes:
+    async def segments(messages: AsyncIterator[bytes], context: Context) -> bytes:
         async for message in messages:
-            collector.take(spans.skywalking(message))
+            collector.take(spans.skywalking(message), _metadata(context))
         return b""
 
     async def entries(messages: AsyncIterator[StreamAccessLogsMessage], _: object) -> bytes:
@@ -188,11 +197,12 @@ async def _take(
     path = first.split()[1]
     body = await _body(reader, int(fields.get("content-length", "-1")))
     if path == "/v1/traces":
-        collector.take(spans.otlp(ExportTraceServiceRequest.FromString(body), "otlp-http"))
+        request = ExportTraceServiceRequest.FromString(body)
+        collector.take(spans.otlp(request, "otlp-http"), fields)
     elif path == "/v0.4/traces":
-        collector.take(spans.datadog(body))
-    elif path == "/api/v2/spans":
-        collector.take(spans.zipkin(body))
+        collector.take(spans.datadog(body), fields)
+    elif path.endswith("/api/v2/spans"):
+        collector.take(spans.zipkin(body), {**fields, ":path": path})
     # What else Datadog's library asks its agent is answered, and counts for nothing.
     writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}")
     await writer.drain()

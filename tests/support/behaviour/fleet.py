@@ -37,6 +37,7 @@ from tests.support.envoy import Envoy, running
 
 ISTIO_ALPN = ("istio-http/1.1", "istio", "http/1.1")
 _LOG_SECONDS = 60
+_VARIABLES = {"SEA": "north", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}
 _OPTIONS = ("--drain-time-s", "0", "--drain-strategy", "immediate")  # no row asks an old listener
 
 _RUNTIME = "tracing.opentelemetry.min_flush_spans=1&tracing.zipkin.min_flush_spans=1"  # at once
@@ -179,7 +180,7 @@ class Fleet:
                         certificate,
                         folder,
                         cluster=f"{identity.service_account}.{identity.namespace}",
-                        variables={"SEA": "north"},
+                        variables=_VARIABLES,
                         options=_OPTIONS,
                     )
                 )

@@ -70,7 +70,7 @@ async def verdict(fleet: Fleet, row: Row) -> list[str]:
     )
     told = [*_unlogged(fleet, row, number=number, since=marks)]
     told += [*await _counted(fleet, row, before), *await _exported(fleet, row)]
-    told += await _traced(fleet, row, target.path)
+    told += await _traced(fleet, row, target.path.partition("?")[0])
     return [*judge(row, outcome), *told]
 
 

@@ -51,7 +51,7 @@ def judge(wanted: Sequence[Spanned], found: Sequence[Span], path: str) -> list[s
 
 def _is(wanted: Spanned, span: Span, before: Span | None) -> bool:
     texts = ((wanted.over, span.over), (wanted.kind, span.kind), (wanted.name, span.name))
-    if span.service != wanted.of or any(text and text != it for text, it in texts):
+    if not _tagged(span.service, wanted.of) or any(text and text != it for text, it in texts):
         return False
     if wanted.place == "root" and span.parent:
         return False
@@ -71,20 +71,21 @@ def _tagged(found: str | None, wanted: str | None) -> bool:
 
 
 def otlp(request: ExportTraceServiceRequest, over: str) -> Iterator[Span]:
-    """Yield the spans of an OTLP request."""
+    """Yield the spans of an OTLP request; what it says of the service are tags `resource.…`."""
     for group in request.resource_spans:
-        service = attributes(group.resource.attributes).get("service.name", "")
+        resource = attributes(group.resource.attributes)
+        said = {f"resource.{name}": text for name, text in resource.items()}
         for scope in group.instrumentation_library_spans:  # the older name of scope_spans
             for span in scope.spans:
                 yield Span(
                     over=over,
-                    service=service,
+                    service=resource.get("service.name", ""),
                     name=span.name,
                     kind=_OTLP_KINDS.get(span.kind, str(span.kind)),
                     trace=span.trace_id.hex(),
                     own=span.span_id.hex(),
                     parent=span.parent_span_id.hex(),
-                    tags=attributes(span.attributes),
+                    tags={**said, **attributes(span.attributes)},
                 )
 
 
