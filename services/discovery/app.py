@@ -15,6 +15,7 @@ from libs.cache.redis_backend import RedisBackend
 from libs.kube.access_review import AccessReviewer
 from libs.kube.client import Client
 from libs.kube.domain import DEFAULT, cluster_domain
+from libs.kube.tokens import Reviewer
 from libs.model.delta import Delta
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
@@ -105,15 +106,6 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             clock=clock,
             where=partial(_config_pushes, settings),
         )
-        pages = debug.routes(feed, problems)
-        monitoring = await stack.enter_async_context(
-            http.serve(
-                settings.listen_address,
-                settings.monitoring_port,
-                pages,
-                readiness=lambda: _waiting(readiness, opened),
-            )
-        )
         reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
         out = await stack.enter_async_context(outgoing.opened(reach))
         fetcher = KeyFetcher(out.get, clock, source.put)
@@ -142,6 +134,15 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             lambda: ingest.state,
             ingest.located,
             fetches_anywhere=settings.keys_from_loopback and settings.keys_from_private,
+        )
+        readers = debug.Readers(settings.system_namespace, _namespaces(opened.client, clock))
+        monitoring = await stack.enter_async_context(
+            http.serve(
+                settings.listen_address,
+                settings.monitoring_port,
+                debug.routes(feed, problems, analyst=analyst, readers=readers),
+                readiness=lambda: _waiting(readiness, opened),
+            )
         )
         await stack.enter_async_context(
             background(
@@ -274,6 +275,18 @@ async def _with_keys(fetcher: KeyFetcher, source: Source, mesh: Mesh) -> Batch:
     fetcher.want(mesh)
     await fetcher.tried(KEYS_SECONDS)
     return source.drained()
+
+
+def _namespaces(client: Client | None, clock: Clock) -> debug.NamespaceOf | None:
+    """Return who says whose a token is; for a folder of manifests nobody does."""
+    if client is None:
+        return None
+    reviewer = Reviewer(client, clock=clock)
+
+    async def namespace_of(token: str) -> str:
+        return (await reviewer.review(token)).namespace
+
+    return namespace_of
 
 
 def _may_read(client: Client | None, clock: Clock) -> May:
