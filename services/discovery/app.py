@@ -223,7 +223,9 @@ def _waiting(readiness: Readiness, opened: Opened) -> Sequence[str]:
 def _config_pushes(settings: Settings, mesh: Mesh) -> frozenset[str]:
     """Return where config-push is: as settings say, or everywhere where a cluster has it."""
     told = settings.config_push_address
-    return frozenset({told}) if told else addresses(mesh, settings.system_namespace)
+    return (
+        frozenset({told}) if told else addresses(mesh, settings.system_namespace, settings.revision)
+    )
 
 
 def _to_config_push(settings: Settings, svid: Svid) -> Connect:
@@ -245,7 +247,11 @@ def _statuses(
     if opened.client is None or opened.tell is None:
         return None
     statuses = Statuses(
-        opened.client, clock, system_namespace=settings.system_namespace, connect=connect
+        opened.client,
+        clock,
+        system_namespace=settings.system_namespace,
+        connect=connect,
+        revision=settings.revision,
     )
     opened.tell(statuses.subjects.take)
     return statuses
