@@ -17,6 +17,7 @@ from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
 
 CLOCK = SystemClock()
+PATIENT = Terms(duration=30.0, deadline=20.0, retry=0.1)
 QUICK = Terms(duration=1.0, deadline=0.7, retry=0.1)
 PATH = "/apis/coordination.k8s.io/v1/namespaces/mesh/leases"
 
@@ -135,7 +136,7 @@ class _Deaf:
 
 
 async def test_a_deleted_lease_is_made_again(client: Client) -> None:
-    async with lease(client, "gone", "a").leading():
+    async with lease(client, "gone", "a", PATIENT).leading():
         await client.request("DELETE", f"{PATH}/gone")
         async with asyncio.timeout(60):
             while True:

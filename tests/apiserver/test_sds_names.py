@@ -32,6 +32,7 @@ from tests.support.credential_desk import (
     world,
 )
 from tests.support.kube_apiserver import ApiServer, running
+from tests.support.kube_ca import until
 
 CLOCK = SystemClock()
 MINE = "kubernetes://web"
@@ -70,6 +71,7 @@ async def client_of_it(server: ApiServer, tmp_path: Path) -> AsyncIterator[Clien
             for account in ("gateway", "web"):
                 await kube.account(client, namespace, account)
         await allow(client)
+        await until(lambda: _may_read(client))  # the API server learns of it a little later
         yield client
 
 
@@ -84,6 +86,13 @@ async def allow(client: Client) -> None:
         "subjects": [{"kind": "ServiceAccount", "name": "gateway", "namespace": "shop"}],
     }
     await kube.ensure(client, f"{RBAC}/rolebindings", binding)
+
+
+async def _may_read(client: Client) -> bool:
+    question = access_review.Question(
+        namespace="shop", service_account="gateway", verb="list", resource="secrets", within="shop"
+    )
+    return await AccessReviewer(client, clock=CLOCK).may(question)
 
 
 @pytest.fixture(name="desk")

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from services.webhook.review import Question, Verdict
 from services.webhook.validation import configuration
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
+from tests.support.kube_ca import until
 from tests.support.kube_discovery import define
 from tests.support.webhook_port import PATH, port_of
 
@@ -112,7 +114,9 @@ FAILURES = {"gone": _gone, "hangs": _hanging, "not believed": _not_believed, "no
 
 
 @asynccontextmanager
-async def _configured(client: Client, at: tuple[int, bytes], policy: str) -> AsyncIterator[None]:
+async def _configured(
+    client: Client, at: tuple[int, bytes], policy: str, seconds: int
+) -> AsyncIterator[None]:
     number, roots = at
     address = {
         "url": f"https://localhost:{number}{PATH}",
@@ -123,18 +127,51 @@ async def _configured(client: Client, at: tuple[int, bytes], policy: str) -> Asy
     written += ((configuration.PATH, one) for one in validating)
     for path, one in written:
         for webhook in one["webhooks"]:
-            webhook |= {"clientConfig": address, "failurePolicy": policy, "timeoutSeconds": 1}
+            webhook["timeoutSeconds"] = seconds
+            webhook |= {"clientConfig": address, "failurePolicy": policy}
+        one["webhooks"].append(_sentinel(path))
         await client.request("POST", path, body=one)
     try:
+        for path, _ in written:
+            await until(lambda: _stops(client, _last(path)))  # noqa: B023 - awaited at once
         yield
     finally:
         for path, one in written:
             await client.request("DELETE", f"{path}/{one['metadata']['name']}")
 
 
+def _last(path: str) -> str:
+    return "sentinel-" + path.rpartition("/")[2]
+
+
+def _sentinel(path: str) -> dict[str, Any]:
+    """A webhook that nobody answers, for one thing that nobody else makes.
+
+    When it stops that thing, the API server has heard of the configuration in which it stands.
+    """
+    matching = {"name": "it", "expression": f"object.metadata.name == '{_last(path)}'"}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+    return {
+        "name": "sentinel.seine.test",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "failurePolicy": "Fail",
+        "matchConditions": [matching],
+        "rules": [rule | {"operations": ["CREATE"], "scope": "*"}],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+
+
+async def _stops(client: Client, name: str) -> bool:
+    body = {"metadata": {"name": name}}
+    path = "/api/v1/namespaces/plain/configmaps"
+    return await _is_blocked(client.request("POST", path, body=body, params={"dryRun": "All"}))
+
+
 async def _row(client: Client, failure: str, policy: str) -> list[str]:
     answered: Answered = set()
-    async with FAILURES[failure](answered) as at, _configured(client, at, policy):
+    seconds = 1 if failure == "hangs" else 30
+    async with FAILURES[failure](answered) as at, _configured(client, at, policy, seconds):
         # All at once: where nobody answers each of them waits.
         resource_blocked, service_blocked, *pods_blocked = await asyncio.gather(
             _is_blocked(_create_routes(client)),
