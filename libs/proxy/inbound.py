@@ -226,11 +226,11 @@ def _scope(inputs: _Inputs) -> InboundScope:
         canonical_name=canonical_name(workload),
         canonical_revision=canonical_revision(workload),
         labels=workload.labels,
-        addresses=proxy.addresses if explicit else (),
+        addresses=proxy.addresses if explicit or proxy.type is ProxyType.PROXYLESS else (),
         settings=inputs.settings,
         interception=proxy.interception,
         families=proxy.families,
-        ports=_let_in(inputs, workload) if proxy.type is ProxyType.SIDECAR else (),
+        ports=_let_in(inputs, workload),
         mode=mode,
         mode_refs=refs,
         policies=_access(inputs, workload),
@@ -298,6 +298,9 @@ def _applies(policy: AccessPolicy | TokenPolicy, inputs: _Inputs, workload: Work
 
 
 def _let_in(inputs: _Inputs, workload: Workload) -> tuple[InboundPort, ...]:
+    if inputs.proxy.type is not ProxyType.SIDECAR:  # what a Sidecar says is for Envoys
+        serves = inputs.proxy.type is ProxyType.PROXYLESS
+        return _ports(inputs, workload) if serves else ()
     sidecar = inputs.sidecar
     if sidecar is not None and sidecar.ingress:
         return tuple(_ingress(inputs, workload, sidecar))

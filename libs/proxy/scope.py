@@ -181,7 +181,7 @@ class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
     labels: dict[str, str]
     addresses: tuple[
         str, ...
-    ]  # only with Interception.NONE, else empty so that replicas are one class
+    ]  # only with Interception.NONE or without a proxy, else empty so that replicas are one class
     settings: MeshSettings
     interception: Interception
     ports: tuple[InboundPort, ...]  # sorted by port

@@ -76,7 +76,43 @@ async def calling(
 
     It has the certificate `proving`, for configurations that want one.
     """
-    claimed = node()
+    mode = "mutual" if proving is not None else "clear"
+    arguments = ("tests.support.grpc_xds_caller", f"xds:///{target}", mode)
+    async with _program(_bootstrap(folder, address, "client", proving), *arguments) as process:
+        yield Caller(process)
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, address: str, listen: str, proving: Certificate
+) -> AsyncIterator[None]:
+    """Run the pod `greeter`, a program that answers at `listen` as who is at `address` says.
+
+    It answers with the metadata that it got, as soon as it has its configuration.
+    """
+    bootstrap = _bootstrap(folder, address, "greeter", proving)
+    async with _program(bootstrap, "tests.support.grpc_xds_server", listen):
+        yield
+
+
+@asynccontextmanager
+async def _program(bootstrap: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *arguments),
+        env={**os.environ, "GRPC_XDS_BOOTSTRAP": str(bootstrap)},  # noqa: TID251  # a child's
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+def _bootstrap(folder: Path, address: str, pod: str, proving: Certificate | None) -> Path:
+    """Write what a program of the pod `pod` reads, as Istio's agent would."""
+    metadata = {"NAMESPACE": "shop", "GENERATOR": "grpc"}
     bootstrap: dict[str, Any] = {
         "xds_servers": [
             {
@@ -85,24 +121,16 @@ async def calling(
                 "server_features": ["xds_v3"],
             }
         ],
-        "node": {"id": claimed.id, "metadata": {"NAMESPACE": "shop", "GENERATOR": "grpc"}},
+        "node": {"id": node(pod).id, "metadata": metadata},
+        "server_listener_resource_name_template": "xds.istio.io/grpc/lds/inbound/%s",
     }
     if proving is not None:
-        bootstrap["certificate_providers"] = {"default": _provider(folder, proving)}
-    path = folder / "bootstrap.json"
+        own = folder / pod
+        own.mkdir(exist_ok=True)
+        bootstrap["certificate_providers"] = {"default": _provider(own, proving)}
+    path = folder / f"bootstrap-{pod}.json"
     path.write_text(json.dumps(bootstrap))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.grpc_xds_caller", f"xds:///{target}"),
-        "mutual" if proving is not None else "clear",
-        env={**os.environ, "GRPC_XDS_BOOTSTRAP": str(path)},  # noqa: TID251  # a child's
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield Caller(process)
-    finally:
-        process.kill()
-        await process.communicate()
+    return path
 
 
 def _provider(folder: Path, proving: Certificate) -> dict[str, Any]:

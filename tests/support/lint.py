@@ -4,8 +4,9 @@ Names, domains and addresses are there once, no two chains of a listener take th
 chains say which transport they are for, no filter stands twice, and what is fetched by name is
 there. `findings` judges everything that one proxy gets.
 
-Server names say their transport themselves, since only TLS has them. Several RBAC filters stand in
-one chain, an action each. Which clusters routes lead to is the user's business.
+Server names say their transport themselves, since only TLS has them; servers of gRPC cannot choose
+one. Several RBAC filters stand in one chain, an action each. Which clusters routes lead to is the
+user's business.
 """
 
 from collections import Counter
@@ -26,6 +27,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from google.protobuf.message import Message
 from msgspec import Struct
 
+from libs.xds.generate import proxyless_servers
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, ResourceSet
 
 M = TypeVar("M", Cluster, ClusterLoadAssignment, Listener, RouteConfiguration)
@@ -198,7 +200,8 @@ def transport_is_said(read: Read) -> _Found:
     for where, chain in read.chains:
         match = chain.filter_chain_match
         transport = match.transport_protocol or (_TLS if match.server_names else "")
-        if chain.HasField("transport_socket") and transport != _TLS:
+        ends = chain.HasField("transport_socket") and not where.startswith(proxyless_servers.PREFIX)
+        if ends and transport != _TLS:
             yield where, f"ends TLS, but takes {transport or 'anything'}"
         if match.application_protocols and not transport:
             yield where, f"takes {list(match.application_protocols)} over anything"

@@ -18,6 +18,7 @@ from libs.xds.generate import (
     names,
     narrow,
     proxyless,
+    proxyless_servers,
     routes,
 )
 from libs.xds.generate.patches.sets import bootstrap_set, patched
@@ -65,7 +66,9 @@ def _endpoint_set(scope: ProxyScope) -> ResourceSet:
 def listener_set(scope: ProxyScope) -> ResourceSet:
     """Return all listeners of a proxy."""
     if scope.outbound.type is ProxyType.PROXYLESS:
-        return resource_set(LISTENER, proxyless.listener_list(scope.outbound))
+        calling = partial(part, proxyless.listener_list(scope.outbound))
+        shared = _parts.get(scope.outbound, (LISTENER,), calling)
+        return joined(LISTENER, (shared, part(proxyless_servers.generate(scope.inbound))))
     return patched(scope, LISTENER, listeners.generate(scope))
 
 

@@ -3,10 +3,10 @@
 It asks for the name that it dials, `<host>:<port>` of a service in any of its forms, and gets a
 listener that sends it to the routes of that service alone, which are named after its cluster. gRPC
 refuses a resource for what it does not know, so nothing stands in one that gRPC does not read.
-It has no listeners of its own to serve with: those of servers are not made yet.
+What such a program needs to serve: `proxyless_servers`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -18,8 +18,7 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
-from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, UpstreamTlsContext
-from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 
 from libs.model.service import Protocol, Service
 from libs.model.traffic import TlsMode
@@ -30,18 +29,15 @@ from libs.xds.generate import (
     clusters,
     domains,
     route_actions,
-    sds,
     tls_client,
     typed,
     virtual_hosts,
 )
 from libs.xds.generate.filters import fault
+from libs.xds.generate.proxyless_tls import certificates
 from libs.xds.generate.route_actions import Ways
 from libs.xds.generate.route_destinations import Destinations
 from libs.xds.types import CLUSTER, LISTENER, ROUTE, NamedResource, resource
-
-CERTIFICATES = "default"
-"""The name of the certificate provider in a bootstrap that an agent writes."""
 
 _ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 _KNOWN_POLICIES = frozenset({Cluster.LbPolicy.ROUND_ROBIN, Cluster.LbPolicy.RING_HASH})
@@ -109,24 +105,9 @@ def _cluster(full: Cluster, proved: Sequence[str] | None) -> Cluster:
         if limits.HasField("max_requests"):
             found.circuit_breakers.thresholds.add(max_requests=limits.max_requests)
     if proved is not None:
-        context = UpstreamTlsContext(common_tls_context=_certificates(proved))
+        context = UpstreamTlsContext(common_tls_context=certificates(proved))
         found.transport_socket.CopyFrom(typed.transport_socket(tls_client.TLS, context))
     return found
-
-
-def _certificates(proved: Iterable[str]) -> CommonTlsContext:
-    """Return TLS with what the bootstrap calls `CERTIFICATES`; the peer proves a name of `proved`.
-
-    If none is known, any certificate of the mesh will do, as it will for Envoy.
-    """
-    common = CommonTlsContext()
-    own = common.tls_certificate_provider_instance
-    own.instance_name, own.certificate_name = CERTIFICATES, sds.CERTIFICATE
-    peer = common.combined_validation_context.default_validation_context
-    roots = peer.ca_certificate_provider_instance
-    roots.instance_name, roots.certificate_name = CERTIFICATES, sds.ROOTS
-    peer.match_subject_alt_names.extend(StringMatcher(exact=name) for name in proved)
-    return common
 
 
 def _all_listeners(scope: OutboundScope) -> Iterator[NamedResource]:

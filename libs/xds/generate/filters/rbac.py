@@ -23,7 +23,7 @@ from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
 from libs.model.security import AccessPolicy, Action
 from libs.model.settings import MeshSettings
 from libs.xds.generate import typed
-from libs.xds.generate.filters import authorizers, permissions, principals, rules
+from libs.xds.generate.filters import authorizers, grpc_rules, permissions, principals, rules
 from libs.xds.generate.filters.authorizers import Authorizers, Reachable
 from libs.xds.generate.filters.trust_domains import TrustDomains
 
@@ -68,6 +68,28 @@ def http_filters(
         return [_http(HTTP_NAME, custom.rules), *found]
     asking = authorizers.http_filter(custom.asks)
     return [_http(authorizers.HTTP_RULES, custom.rules), asking, *found]
+
+
+def grpc_filters(
+    policies: Sequence[AccessPolicy], settings: MeshSettings
+) -> list[tuple[str, http_rbac.RBAC]]:
+    """Return what judges requests inside of a gRPC program, each with a name, in order.
+
+    Nothing is only tried out or logged there, and nobody is asked: what policies with action CUSTOM
+    cover is refused.
+    """
+    chosen = [one for one in policies if not one.dry_run and one.action is not Action.AUDIT]
+    context = rules.Context(
+        "", TrustDomains(settings), tcp=False, widen=True, testable=grpc_rules.testable
+    )
+    found: list[tuple[str, RBAC | None]] = []
+    if custom := [one for one in chosen if one.action is Action.CUSTOM]:
+        found.append(("CUSTOM", _refusing(_rbac(custom, RBAC.Action.DENY, context))))
+    for wanted, effect in _STAGES:
+        if staged := [one for one in chosen if one.action is wanted]:
+            strict = context._replace(widen=effect != RBAC.Action.ALLOW)
+            found.append((wanted.value, _rbac(staged, effect, strict)))
+    return [(f"{HTTP_NAME}.{name}", http_rbac.RBAC(rules=made)) for name, made in found]
 
 
 def network_filters(

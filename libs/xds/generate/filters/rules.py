@@ -27,6 +27,7 @@ class Context(NamedTuple):
     trust_domains: TrustDomains
     tcp: bool
     widen: bool  # what cannot be tested is left out; otherwise the rule is
+    testable: Callable[[Permission | Principal], bool] = lambda _: True  # by who enforces it
 
 
 class _Term(NamedTuple, Generic[T]):
@@ -223,6 +224,8 @@ def _every(terms: Sequence[_Term[T]], context: Context, logic: _Logic[T]) -> T:
 
 def _alternatives(term: _Term[T], written: Sequence[str], context: Context) -> list[T]:
     found = [None if term.http_only and context.tcp else term.test(one) for one in written]
-    if not context.widen and any(test is None for test in found):
+    beyond = any(test is not None and not context.testable(test) for test in found)
+    if not context.widen and (beyond or any(test is None for test in found)):
         raise _UntestableError
-    return [test for test in found if test is not None]
+    # Of alternatives that are not all testable those that are would cover less.
+    return [] if beyond else [test for test in found if test is not None]
