@@ -25,6 +25,8 @@ _METRICS = {
     api.IstioMetric.REQUEST_DURATION: "request_duration_milliseconds",
     api.IstioMetric.REQUEST_SIZE: "request_bytes",
     api.IstioMetric.RESPONSE_SIZE: "response_bytes",
+    api.IstioMetric.GRPC_REQUEST_MESSAGES: "request_messages_total",
+    api.IstioMetric.GRPC_RESPONSE_MESSAGES: "response_messages_total",
     api.IstioMetric.TCP_OPENED_CONNECTIONS: "tcp_connections_opened_total",
     api.IstioMetric.TCP_CLOSED_CONNECTIONS: "tcp_connections_closed_total",
     api.IstioMetric.TCP_SENT_BYTES: "tcp_sent_bytes_total",
@@ -94,7 +96,7 @@ def _tag(name: str, tag: api.CustomTag) -> tuple[str, str, str, str]:
 def _metrics(override: api.MetricsOverride) -> Iterator[MetricsRule]:
     match = override.match or api.MetricSelector()
     metric = match.metric or api.IstioMetric.ALL_METRICS
-    if match.custom_metric or metric not in _METRICS:
+    if match.custom_metric:
         return
     yield MetricsRule(
         side=_SIDES[match.mode],
@@ -150,8 +152,6 @@ def _of_override(override: api.MetricsOverride, place: str) -> Iterator[_Fault]:
     match = override.match or api.MetricSelector()
     if match.custom_metric:
         yield _unsupported(f"{place}.match.customMetric", "custom metrics do not exist")
-    elif match.metric and match.metric not in _METRICS:
-        yield _unsupported(f"{place}.match.metric", "messages of gRPC are not counted")
     for name, tag in sorted(override.tag_overrides.items()):
         if any(word in (tag.value or "") for word in _ISTIO_ONLY):
             text = "the expression reads what only Istio's own filters know: its value is unknown"

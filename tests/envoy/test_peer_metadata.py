@@ -1,31 +1,21 @@
 """Both sides of a call as two real Envoys count it, and who can pass for whom."""
 
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from msgspec import Struct
 
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol
-from libs.proxy.node import Interception
-from libs.proxy.scoper import Scoper
-from libs.xds import generate
-from libs.xds.types import Snapshot
-from tests.support import mesh as rows
 from tests.support import traffic
 from tests.support.certificates import TestAuthority, client_context
-from tests.support.envoy import Envoy, free_ports, running
-from tests.support.workload import Server, Workload, serving
+from tests.support.pair import Pair, counted, pair_of
+from tests.support.workload import Workload
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-OUTBOUND = "127.67.9.1"
 HTTP = ("istio-http/1.1", "istio", "http/1.1")
-CLIENT_LABELS = {"app": "web", "version": "v7", "service.istio.io/canonical-name": "web-canon"}
-SERVER_LABELS = {"app": "server", "version": "v3"}
 WORKLOAD = Workload(
     ports={"http": Protocol.HTTP, "grpc": Protocol.GRPC, "tcp": Protocol.TCP},
     mode=MtlsMode.PERMISSIVE,
@@ -38,47 +28,6 @@ HEADERS = {
 }
 
 
-class Pair(Struct, frozen=True):
-    """A client's Envoy and a server's."""
-
-    client: Envoy
-    server: Server
-
-    async def ask(self, name: str = "http", **headers: str) -> traffic.Answer:
-        address = (OUTBOUND, self.server.port(name)[1])
-        return await traffic.http(address, headers={"host": "server", **headers})
-
-
-def _snapshot(server: Server) -> Snapshot:
-    ports = {name: server.port(name)[1] for name in WORKLOAD.ports}
-    service = rows.service(
-        "server",
-        *(rows.port(ports[name], protocol, name) for name, protocol in WORKLOAD.ports.items()),
-    )
-    behind = rows.endpoints(
-        service,
-        server.port("http")[0],
-        service_account="server",
-        labels=SERVER_LABELS,
-        workload_name="server",
-    )
-    outside = rows.service(
-        "outside", rows.port(free_ports(1)[0], name="out"), external=True, registry="External"
-    )
-    mesh = rows.mesh(
-        service,
-        behind,
-        outside,
-        rows.workload(
-            "client", labels=CLIENT_LABELS, workload_name="client-d", service_account="client"
-        ),
-    )
-    proxy = rows.proxy(
-        interception=Interception.NONE, outbound_address=OUTBOUND, http_proxy_port=free_ports(1)[0]
-    )
-    return generate.snapshot(Scoper().scope(mesh, proxy))
-
-
 @pytest.fixture(scope="module")
 def authority() -> TestAuthority:
     return TestAuthority()
@@ -88,26 +37,8 @@ def authority() -> TestAuthority:
 async def pair(
     authority: TestAuthority, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Pair]:
-    certificate = authority.issue("client")
-    async with (
-        serving(authority, WORKLOAD, tmp_path_factory.mktemp("server")) as server,
-        running(_snapshot(server), certificate, tmp_path_factory.mktemp("client")) as client,
-    ):
-        yield Pair(client, server)
-
-
-async def series(
-    envoy: Envoy, name: str = "istio_requests_total", **wanted: str
-) -> list[tuple[Mapping[str, str], float]]:
-    found = []
-    for line in await envoy.prometheus():
-        metric, _, rest = line.partition("{")
-        if metric == f"envoy_{name}":
-            tags, _, value = rest.rpartition("} ")
-            labels = dict(re.findall(r'(\w+)="([^"]*)"', tags))
-            if wanted.items() <= labels.items():
-                found.append((labels, float(value)))
-    return found
+    async with pair_of(authority, WORKLOAD, tmp_path_factory.mktemp("pair")) as running:
+        yield running
 
 
 BOTH = {
@@ -139,7 +70,7 @@ async def test_both_reporters_name_both_sides(pair: Pair) -> None:
     answer = await pair.ask(**HEADERS)
     assert answer.status == 200
     assert "x-seine-peer" not in answer.body, "the application sees nothing of it"
-    [(source, _)] = await series(pair.client, response_code="200", request_protocol="http")
+    [(source, _)] = await counted(pair.client, response_code="200", request_protocol="http")
     assert source == {
         **BOTH,
         "reporter": "source",
@@ -147,7 +78,7 @@ async def test_both_reporters_name_both_sides(pair: Pair) -> None:
         "destination_version": "v3",
         "destination_canonical_revision": "v3",
     }
-    [(destination, _)] = await series(pair.server.envoy, connection_security_policy="mutual_tls")
+    [(destination, _)] = await counted(pair.server.envoy, connection_security_policy="mutual_tls")
     assert destination == {
         **BOTH,
         "reporter": "destination",
@@ -161,7 +92,7 @@ async def test_a_caller_in_plaintext_is_nobody(pair: Pair) -> None:
     answer = await traffic.http(pair.server.port("http"), headers=HEADERS)
     assert answer.status == 200
     assert "x-seine-peer" not in answer.body
-    [(labels, _)] = await series(pair.server.envoy, connection_security_policy="none")
+    [(labels, _)] = await counted(pair.server.envoy, connection_security_policy="none")
     assert {labels[f"source_{name}"] for name in ("workload", "workload_namespace", "app")} == {
         "unknown"
     }
@@ -195,19 +126,18 @@ async def test_a_caller_passes_for_nobody_of_another_namespace(
     assert answer.status == 200
     assert "x-seine-peer" not in answer.body
     principal = f"spiffe://cluster.local/ns/{namespace}/sa/thief"
-    [(labels, _)] = await series(pair.server.envoy, source_principal=principal)
+    [(labels, _)] = await counted(pair.server.envoy, source_principal=principal)
     seen = {labels[f"source_{name}"] for name in ("workload", "app")}
     assert seen == {"admin" if believed else "unknown"}
     assert labels["source_workload_namespace"] == (namespace if believed else "unknown")
 
 
 async def test_connections_name_the_server_by_its_endpoint(pair: Pair) -> None:
-    address = (OUTBOUND, pair.server.port("tcp")[1])
-    assert (await traffic.exchange(address, b"\x00hello")).status == 1
+    assert (await traffic.exchange(pair.address("tcp"), b"\x00hello")).status == 1
     name = "istio_tcp_connections_opened_total"
-    [(source, _)] = await series(pair.client, name)
+    [(source, _)] = await counted(pair.client, name)
     assert source["destination_workload"] == source["destination_app"] == "server"
     assert source["source_workload"] == "client-d"
-    [(destination, _)] = await series(pair.server.envoy, name)
+    [(destination, _)] = await counted(pair.server.envoy, name)
     assert destination["source_principal"] == BOTH["source_principal"]
     assert destination["source_workload"] == "unknown"

@@ -1,7 +1,7 @@
 """A workload behind a real Envoy on loopback: application, sidecar and addresses of their own."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, Snapshot, resource_set
 from tests.support import mesh as rows
 from tests.support import traffic
 from tests.support.certificates import TestAuthority
-from tests.support.envoy import Envoy, access_log, free_ports, running
+from tests.support.envoy import Envoy, access_log, running
+from tests.support.ports import free_ports
 
 LABELS = {"app": "server"}
 _numbers = count(1)
@@ -67,9 +68,17 @@ class _Place(Struct, frozen=True):
     log: Path
 
 
+Application = Callable[..., AbstractAsyncContextManager[None]]
+"""Takes an address and the ports there that it serves."""
+
+
 @asynccontextmanager
 async def serving(
-    authority: TestAuthority, wanted: Workload, folder: Path
+    authority: TestAuthority,
+    wanted: Workload,
+    folder: Path,
+    *,
+    application: Application = traffic.application,
 ) -> AsyncIterator[Server]:
     """Run the workload with its application and its Envoy, whose files stand in `folder`."""
     number = next(_numbers)
@@ -77,7 +86,7 @@ async def serving(
     place = _Place(f"127.66.{number}.1", f"127.66.{number}.2", numbers, access_log(folder))
     certificate = authority.issue(wanted.account, wanted.namespace)
     async with (
-        traffic.application(place.application, *numbers.values()),
+        application(place.application, *numbers.values()),
         running(_snapshot(wanted, place), certificate, folder) as envoy,
     ):
         yield Server(place, envoy)

@@ -96,9 +96,10 @@ DEVIATIONS = (
     ),
     Deviation(
         "metrics",
-        "messages of gRPC are not counted "
-        "([ADR 36](../adr/0036-messages-of-grpc-are-not-counted.md))",
-        "Envoy shows both of their numbers as one text only",
+        "messages of gRPC are counted when their stream ends; of one that is reset, those up to "
+        "the last part of the response "
+        "([ADR 47](../adr/0047-a-script-notes-the-messages-of-grpc.md))",
+        "Istio's own filter reports streams that go on every few seconds; Envoy's logger asks once",
     ),
     Deviation(
         "EnvoyFilter",

@@ -60,7 +60,13 @@ def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
         stream_idle_timeout=_NEVER,
         access_log=telemetry.http_access_logs(own, direction, port.service if port else None),
         http_filters=order.http(
-            [*_telling(own, direction), *filters, _router(own.settings)], added
+            [
+                *_telling(own, direction),
+                *telemetry.http_filters(own, direction),
+                *filters,
+                _router(own.settings),
+            ],
+            added,
         ),
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         proxy_100_continue=True,

@@ -1,15 +1,14 @@
 """Istio's standard metrics, counted by Envoy itself: `istio_requests_total` and its kin.
 
-Two of them are missing: `istio_request_messages_total` and `istio_response_messages_total`. Envoy
-counts the messages of gRPC, but shows both numbers only as one text, which no format takes apart
-(docs/adr/0036).
-
 The loggers below turn each request or connection into counters and histograms whose tags are
 formats of the access log. Envoy writes them as `envoy_istio_…`; whoever merges metrics takes the
 first word off. How many series a logger may make is bounded, so that whoever varies what ends up in
 a tag cannot fill Envoy's memory: what is over the limit is not counted. A series goes with the last
 listener that counted into it, once that has drained; a scope that is shared by name would keep it,
 but Envoy 1.40 ends with a segmentation fault when it validates such a configuration.
+
+Messages of gRPC have a logger of their own, which is asked only about streams whose messages were
+counted (`filters.grpc_messages`): a counter without a value is an error in Envoy's log.
 
 Of its own side a proxy knows everything. Of its peer, as a server, what the certificate proves and,
 for requests, what `peer_metadata` believes; as a client, what the endpoint says. The rest is
@@ -30,7 +29,7 @@ from libs.model.telemetry import MetricsRule
 from libs.proxy.scope import InboundScope
 from libs.xds import names
 from libs.xds.generate import typed
-from libs.xds.generate.filters import peer_metadata
+from libs.xds.generate.filters import grpc_messages, peer_metadata
 from libs.xds.types import field
 
 Direction = Literal["inbound", "outbound"]
@@ -50,6 +49,7 @@ SCOPE = {
 TYPE_URL = f"type.googleapis.com/{Config.DESCRIPTOR.full_name}"
 
 _NO_REVISION = "latest"
+_MESSAGE_WAYS = ("request", "response")
 _STATS_SCOPE_FIELD = 6  # of Config; newer than the protos on PyPI
 _SERVICE = "xds.cluster_metadata.filter_metadata['istio']['services'][0]"
 _IS_GRPC = (
@@ -129,7 +129,23 @@ def of_requests(  # noqa: PLR0917 - the key of one memo entry
         ),
         changes,
     )
-    return (_logger(config),) if config.counters or config.histograms else ()
+    messages = _changed(
+        Config(
+            counters=[
+                _counter(f"{way}_messages_total", labels, grpc_messages.number(way))
+                for way in _MESSAGE_WAYS
+            ]
+        ),
+        changes,
+    )
+    both = ((config, None), (messages, grpc_messages.known()))
+    return tuple(_logger(it, only) for it, only in both if it.counters or it.histograms)
+
+
+def counts_messages(changes: Changes) -> bool:
+    """Tell whether anything is left, after `changes`, that needs the messages of gRPC counted."""
+    stats = [Config.Stat(name=f"{way}_messages_total") for way in _MESSAGE_WAYS]
+    return any(_apply(stat, changes) for stat in stats)
 
 
 @lru_cache(maxsize=4096)
@@ -151,10 +167,10 @@ def of_connections(  # noqa: PLR0917 - the key of one memo entry
         ]
     )
     both = (
-        (_changed(opened, changes), AccessLogType.TcpUpstreamConnected),
-        (_changed(closed, changes), AccessLogType.TcpConnectionEnd),
+        (_changed(opened, changes), _when(AccessLogType.TcpUpstreamConnected)),
+        (_changed(closed, changes), _when(AccessLogType.TcpConnectionEnd)),
     )
-    return tuple(_logger(config, when) for config, when in both if config.counters)
+    return tuple(_logger(config, only) for config, only in both if config.counters)
 
 
 def _changed(config: Config, changes: Changes) -> Config:
@@ -324,11 +340,15 @@ def _histogram(name: str, value: str, labels: _Labels) -> Config.Histogram:
     return Config.Histogram(stat=_stat(name, labels), unit=unit, value_format=value)
 
 
-def _logger(config: Config, only: AccessLogType.ValueType | None = None) -> AccessLog:
+def _when(event: AccessLogType.ValueType) -> AccessLogFilter:
+    return AccessLogFilter(log_type_filter=LogTypeFilter(types=[event]))
+
+
+def _logger(config: Config, only: AccessLogFilter | None) -> AccessLog:
     config.MergeFromString(field(_STATS_SCOPE_FIELD, _shared_scope()))
     logger = AccessLog(name=NAME, typed_config=typed.pack(config))
     if only is not None:
-        logger.filter.CopyFrom(AccessLogFilter(log_type_filter=LogTypeFilter(types=[only])))
+        logger.filter.CopyFrom(only)
     return logger
 
 

@@ -4,12 +4,16 @@ from collections.abc import Iterator, Sequence
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter, LogTypeFilter
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
 
 from libs.model.providers import FileLog, GrpcLog, OpenTelemetryLog
 from libs.model.service import Service
 from libs.model.telemetry import Log, SideTelemetry
 from libs.proxy.scope import InboundScope
 from libs.xds.generate import access_log, metrics
+from libs.xds.generate.filters import grpc_messages
 from libs.xds.generate.metrics import Called, Direction
 
 
@@ -31,6 +35,13 @@ def http_access_logs(
         me, it = metrics.side(own), _called(service)
         logs += metrics.of_requests(me, direction, it, wanted.overrides)
     return logs
+
+
+def http_filters(own: InboundScope, direction: Direction) -> Sequence[hcm.HttpFilter]:
+    """Return the filters that the loggers of an HTTP connection manager need."""
+    wanted = side(own, direction)
+    counted = wanted.metrics and metrics.counts_messages(wanted.overrides)
+    return grpc_messages.FILTERS if counted else ()
 
 
 def tcp_access_logs(

@@ -29,6 +29,7 @@ HTTP_ORDER = (
     Phase.STATS,  # these see only what was let in
     Phase.UNSPECIFIED,  # and so do all others
     "envoy.filters.http.grpc_web",  # turns gRPC-Web into gRPC before anything that reads gRPC
+    "istio.grpc_messages",  # responses meet it after the next one, whose numbers it notes
     "envoy.filters.http.grpc_stats",  # sees gRPC only behind the translation
     "istio.alpn",  # after the route is known: the cluster decides the protocol
     "envoy.filters.http.fault",  # a caller that is not allowed must not be able to cause delays

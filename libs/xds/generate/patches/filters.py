@@ -43,6 +43,7 @@ _CLASSES = {
 _BEHIND_STATS = frozenset(
     {
         "envoy.filters.http.grpc_web",
+        "istio.grpc_messages",
         "envoy.filters.http.grpc_stats",
         "istio.alpn",
         "envoy.filters.http.fault",

@@ -88,7 +88,6 @@ def test_what_has_no_effect_is_said() -> None:
   metrics:
   - reportingInterval: 5s
     overrides:
-    - match: {metric: GRPC_REQUEST_MESSAGES}
     - match: {customMetric: mine}
     - tagOverrides: {a: {value: "upstream_peer.labels['app'].value"}}
   accessLogging: [{providers: [{name: nobody}, {name: envoy}]}]
@@ -96,9 +95,8 @@ def test_what_has_no_effect_is_said() -> None:
     ).problems
     assert sorted((it.path, it.reason) for it in found) == [
         ("spec.accessLogging[0].providers[0].name", "UnknownProvider"),
-        ("spec.metrics[0].overrides[0].match.metric", "UnsupportedField"),
-        ("spec.metrics[0].overrides[1].match.customMetric", "UnsupportedField"),
-        ("spec.metrics[0].overrides[2].tagOverrides[a].value", "UnsupportedField"),
+        ("spec.metrics[0].overrides[0].match.customMetric", "UnsupportedField"),
+        ("spec.metrics[0].overrides[1].tagOverrides[a].value", "UnsupportedField"),
         ("spec.metrics[0].reportingInterval", "UnsupportedField"),
         ("spec.tracing[0].providers[0].name", "UnknownProvider"),
     ]

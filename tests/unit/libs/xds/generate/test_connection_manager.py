@@ -6,6 +6,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from msgspec import structs
 
 from libs.model.settings import MeshSettings
+from libs.model.telemetry import MetricsRule, SideTelemetry, Telemetry
 from libs.proxy.inbound import inbound_scope
 from libs.xds.generate.connection_manager import http_connection_manager
 from libs.xds.generate.filters import alpn, fault
@@ -74,6 +75,8 @@ def test_filters_stand_in_order_with_the_router_last() -> None:
     names = [one.name for one in manager("outbound").http_filters]
     assert names == [
         "istio.metadata_exchange",
+        "istio.grpc_messages",
+        "envoy.filters.http.grpc_stats",
         "istio.alpn",
         "envoy.filters.http.fault",
         "envoy.filters.http.router",
@@ -88,3 +91,29 @@ def test_routes_are_inline_or_fetched_over_ads() -> None:
         http_connection_manager(own=OWN, direction="inbound", stat_prefix="x", routes=inline)
     )
     assert found.route_config == inline
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        SideTelemetry(metrics=False),
+        SideTelemetry(overrides=(MetricsRule(disabled=True),)),
+        SideTelemetry(
+            overrides=tuple(
+                MetricsRule(metric=f"{way}_messages_total", disabled=True)
+                for way in ("request", "response")
+            )
+        ),
+    ],
+)
+def test_nothing_looks_at_messages_where_they_are_not_counted(wanted: SideTelemetry) -> None:
+    own = structs.replace(OWN, telemetry=Telemetry(server=wanted))
+    inbound, outbound = (
+        read.manager(
+            http_connection_manager(own=own, direction=direction, stat_prefix="x", routes="80")
+        )
+        for direction in ("inbound", "outbound")
+    )
+    names = {"istio.grpc_messages", "envoy.filters.http.grpc_stats"}
+    assert not names & {one.name for one in inbound.http_filters}
+    assert names <= {one.name for one in outbound.http_filters}, "of that side it is still wanted"

@@ -190,6 +190,8 @@ def test_browsers_grpc_is_translated_behind_the_policies() -> None:
         "removal",
         "rbac",
         "grpc_web",
+        "grpc_messages",
+        "grpc_stats",
         "fault",
         "cors",
         "router",

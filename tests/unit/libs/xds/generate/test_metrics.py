@@ -1,10 +1,16 @@
+import pytest
 from envoy.extensions.access_loggers.stats.v3.stats_pb2 import Config
 
+from libs.model.telemetry import MetricsRule
 from libs.xds.generate import metrics
 from libs.xds.generate.metrics import Called, Side
 
 OWN = Side("web", "shop", "web", "v1", "web", "v1", "Kubernetes")
 CALLED = Called("web.shop.svc.cluster.local", "web")
+BOTH_OFF = (
+    MetricsRule(metric="request_messages_total", disabled=True),
+    MetricsRule(metric="response_messages_total", disabled=True),
+)
 
 
 def config(log: object) -> Config:
@@ -18,7 +24,7 @@ def labels(stat: Config.Stat) -> dict[str, str]:
 
 
 def test_requests_are_counted_and_measured_under_the_same_labels() -> None:
-    [log] = metrics.of_requests(OWN, "inbound", CALLED)
+    log, _ = metrics.of_requests(OWN, "inbound", CALLED)
     found = config(log)
     assert [one.stat.name for one in found.counters] == ["requests_total"]
     assert [one.stat.name for one in found.histograms] == [
@@ -29,6 +35,55 @@ def test_requests_are_counted_and_measured_under_the_same_labels() -> None:
     every = [one.stat for one in (*found.counters, *found.histograms)]
     assert len({tuple(labels(stat).items()) for stat in every}) == 1
     assert len(labels(every[0])) == 25
+
+
+def test_messages_are_counted_under_the_labels_of_requests_where_their_numbers_are_known() -> None:
+    requests, messages = metrics.of_requests(OWN, "outbound")
+    found = config(messages).counters
+    assert [(one.stat.name, one.value_format) for one in found] == [
+        ("request_messages_total", "%DYNAMIC_METADATA(istio.grpc_messages:request)%"),
+        ("response_messages_total", "%DYNAMIC_METADATA(istio.grpc_messages:response)%"),
+    ]
+    [same] = {tuple(labels(one.stat).items()) for one in found}
+    assert dict(same) == labels(config(requests).counters[0].stat)
+    assert messages.filter.metadata_filter.matcher.filter == "istio.grpc_messages"
+    assert messages.filter.metadata_filter.HasField("match_if_key_not_found")
+    assert not messages.filter.metadata_filter.match_if_key_not_found.value
+    assert not requests.HasField("filter"), "every other request is counted as well"
+
+
+def test_what_policies_say_of_messages() -> None:
+    gone = MetricsRule(metric="request_messages_total", disabled=True)
+    tagged = MetricsRule(metric="response_messages_total", tags=(("host", "request.host"),))
+    requests, messages = metrics.of_requests(OWN, "outbound", changes=(gone, tagged))
+    [left] = config(messages).counters
+    assert left.stat.name == "response_messages_total"
+    assert labels(left.stat)["host"] == "%CEL(request.host)%"
+    assert "host" not in labels(config(requests).counters[0].stat)
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ((), True),
+        ((MetricsRule(metric="requests_total", disabled=True),), True),
+        ((MetricsRule(metric="request_messages_total", disabled=True),), True),
+        (BOTH_OFF, False),
+        ((MetricsRule(disabled=True),), False),
+        ((MetricsRule(disabled=True), MetricsRule(metric="requests_total", disabled=False)), False),
+        ((*BOTH_OFF, MetricsRule(metric="response_messages_total", disabled=False)), True),
+    ],
+)
+def test_messages_need_counting_only_if_a_metric_of_them_is_left(
+    changes: metrics.Changes, *, counted: bool
+) -> None:
+    assert metrics.counts_messages(changes) is counted
+    stats = [
+        one.stat.name
+        for log in metrics.of_requests(OWN, "inbound", changes=changes)
+        for one in config(log).counters
+    ]
+    assert any("messages" in name for name in stats) is counted
 
 
 def test_connections_are_counted_when_they_open_and_when_they_end() -> None:

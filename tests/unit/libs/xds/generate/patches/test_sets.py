@@ -18,6 +18,7 @@ from libs.model.service import Protocol
 from libs.proxy.scoper import Scoper
 from libs.xds import generate, outcomes
 from libs.xds.types import CLUSTER, LISTENER, ROUTE, Snapshot
+from tests.support import listeners
 from tests.support.mesh import endpoints, mesh, peer_policy, port, proxy, service, workload
 from tests.support.patches import patch_set
 
@@ -345,3 +346,29 @@ def test_a_value_is_shared_by_all_proxies_and_changed_by_none() -> None:
           patch: {{operation: MERGE, value: {{name: renamed}}}}
         """)  # noqa: E501
     assert snapshot(row).of(LISTENER).version == snapshot(row).of(LISTENER).version
+
+
+@pytest.mark.parametrize(
+    ("sub_filter", "patch", "follower"),
+    [
+        ("", "operation: ADD, filterClass: STATS", "istio.grpc_messages"),
+        ("istio.metadata_exchange", "operation: INSERT_AFTER", "istio.grpc_messages"),
+        ("envoy.filters.http.grpc_stats", "operation: INSERT_AFTER", "istio.alpn"),
+        ("envoy.filters.http.router", "operation: INSERT_BEFORE", "envoy.filters.http.router"),
+    ],
+)
+def test_filters_find_their_place_beside_those_that_count_messages(
+    sub_filter: str, patch: str, follower: str
+) -> None:
+    beside = f", subFilter: {{name: {sub_filter}}}" if sub_filter else ""
+    found = patched(f"""
+        - applyTo: HTTP_FILTER
+          match: {{context: SIDECAR_OUTBOUND, listener: {{filterChain: {{filter: {{name: {MANAGER}{beside}}}}}}}}}
+          patch: {{{patch}, value: {{name: mine, typed_config: {{"@type": {LUA}}}}}}}
+        """)  # noqa: E501
+    listener = read(found, LISTENER, Listener, "0.0.0.0_80")
+    names = [
+        one.name for one in listeners.manager(listener.filter_chains[-1].filters[-1]).http_filters
+    ]
+    assert names[names.index("mine") + 1] == follower
+    assert names.index("istio.grpc_messages") < names.index("envoy.filters.http.grpc_stats")
