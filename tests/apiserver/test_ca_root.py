@@ -168,6 +168,7 @@ async def test_a_root_is_rotated_without_cutting_anybody_off(
     short = {"certificate_seconds": 2, "confirm_seconds": 1}
     async with cluster_ca(tmp_path, client, config, **short) as ca:
         old = await ca.enrol("shop", "bob", "bob-1")
+        published = CLOCK.monotonic()
         await rotate(client, "now")
         await until(lambda: generation_is(client, 2))
         both = await own_roots(client)
@@ -176,12 +177,14 @@ async def test_a_root_is_rotated_without_cutting_anybody_off(
         ca.roots = both  # as its ConfigMap is mounted
         waiting = await ca.enrol("shop", "bob", "bob-1")
         assert waiting.roots == both
-        seconds = await until(lambda: generation_is(client, 3))
+        in_time = await generation_is(client, 2)  # a busy machine may be later than the proof
+        await until(lambda: generation_is(client, 3))
+        seconds = CLOCK.monotonic() - published
         assert await own_roots(client) == both
         new = await ca.enrol("shop", "bob", "bob-1")
     sys.stdout.write(f"rotation: activated {seconds:.1f} s after it was published (proof by age)\n")
     assert seconds > 2
-    for material, issuer in ((old, first), (waiting, first), (new, second)):
+    for material, issuer in ((old, first), *([(waiting, first)] * in_time), (new, second)):
         leaf = bundle.parse(material.chain)[0]
         leaf.verify_directly_issued_by(issuer)
         verify.chain([leaf], [first, second], now=material.not_before + 1)
@@ -200,13 +203,14 @@ async def test_a_root_signs_as_soon_as_every_proxy_says_it_has_it(
         apps = await stack.enter_async_context(
             kube_apps(tmp_path, server, client, confirm_seconds=1)
         )
+        (before,) = bundle.parse(await own_roots(client))
+        slow = await stack.enter_async_context(AsyncExitStack())
+        await slow.enter_async_context(proxy(apps, "slow", authority.identifier(before)))
         await rotate(client, "now")
         await until(lambda: generation_is(client, 2))
         both = await own_roots(client)
         old, new = (authority.identifier(root) for root in bundle.parse(both))
         quick = await stack.enter_async_context(proxy(apps, "quick", f"{old},{new}"))
-        slow = AsyncExitStack()
-        await slow.enter_async_context(proxy(apps, "slow", old))
         await CLOCK.sleep(6)  # three times what it takes to be asked
         assert await generation_is(client, 2)
         await slow.aclose()
@@ -243,8 +247,7 @@ async def test_a_replica_that_hears_nothing_signs_nothing(
     clock = Paused()
     async with cluster_ca(tmp_path, client, config, clock=clock, confirm_seconds=1) as ca:
         token = bearer(await kube.pod_token(client, "shop", "bob-1", by="bob"))
-        over = await ca.connect()
-        assert (await ca.ask(token, over=over)).code == "OK"
+        await until(lambda: _says(ca, token, "OK"))
         clock.paused = True
         await until(lambda: _says(ca, token, "UNAVAILABLE"))
         clock.paused = False

@@ -46,7 +46,7 @@ from tests.support.pki_ca import ask, bearer
 
 GROUP = "istio.io/autoRegistrationGroup"
 CONTROLLER = "istio.io/workloadController"
-GRACE = 0.5
+GRACE = 2.0
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -154,7 +154,7 @@ async def test_nobody_registers_by_what_is_anothers(apps: KubeApps, claim: str) 
 
 async def _is_believed(apps: KubeApps, token: str, namespace: str, account: str) -> bool:
     claimed = node(namespace, AUTO_REGISTER_GROUP=f"of-{account}")
-    async with machine(apps, token, claimed) as honest, asyncio.timeout(10):
+    async with machine(apps, token, claimed) as honest, asyncio.timeout(60):
         if await honest.proxy.call.read() is grpc.aio.EOF:
             return False
         name = f"of-{account}-{ADDRESS}"
