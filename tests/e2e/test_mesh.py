@@ -124,6 +124,29 @@ def _virtual_service(spec: Mapping[str, object]) -> str:
     return json.dumps({**kind, "metadata": metadata, "spec": spec})
 
 
+def test_seinectl_sees_the_whole_mesh_with_nothing_but_a_kubeconfig(
+    cluster: Cluster, report: Report
+) -> None:
+    pods = [pod for pod in cluster.pods(SHOP) if "istio-proxy" in containers(pod)]
+    names = {f"{pod['metadata']['name']}.{SHOP}" for pod in pods}
+    rows = eventually(
+        lambda: json.loads(cluster.seinectl("proxy-status", "-o", "json", "-n", SHOP)),
+        lambda found: {row["proxy"] for row in found} == names,
+    )
+    report.note(
+        f"seinectl: {len(rows)} proxies at {len({row['replica'] for row in rows})} replicas"
+    )
+    one = min(names)
+    clusters = json.loads(cluster.seinectl("proxy-config", "cluster", one, "-o", "json"))
+    sources = {source for item in clusters for source in item.get("sources", ())}
+    assert f"Service/{SHOP}/reviews" in sources
+    secrets = json.loads(cluster.seinectl("proxy-config", "secret", one, "-o", "json"))
+    assert f"spiffe://cluster.local/ns/{SHOP}/sa/" in json.dumps(secrets)
+    looked = json.loads(cluster.seinectl("check", "-o", "json"))
+    report.note(f"seinectl check: {len(looked)} findings, all good")
+    assert cluster.seinectl("exec", one, "--", "python", "-c", "print(6 * 7)").strip() == "42"
+
+
 def _programmed(cluster: Cluster) -> str:
     conditions = cluster.get(*ROUTES)["status"]["conditions"]
     return {one["type"]: str(one["message"]) for one in conditions}.get("Programmed", "")

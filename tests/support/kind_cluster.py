@@ -8,6 +8,7 @@ then copied once.
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -94,6 +95,12 @@ class Cluster:
         of = ["-c", container] if container else []
         late = [f"--since={max(1, round(since))}s"] if since else []
         return self.kubectl("logs", "-n", namespace, target, *of, *late).splitlines()
+
+    def seinectl(self, *words: str) -> str:
+        """Return what `seinectl` prints about this cluster; it fails if something is wrong."""
+        command, *rest = words
+        config = f"--kubeconfig={self.kubeconfig}"
+        return self._run([sys.executable, "-m", "services.ctl", command, config, *rest], None)
 
     def build(self) -> list[str]:
         """Build all images and load them; returns their names with tags."""
