@@ -11,8 +11,10 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Protocol
 
-from libs.pki import bundle, csr
+from libs.pki import bundle, csr, files, verify
+from libs.pki.errors import PkiError
 from libs.rpc import ca_client
+from libs.rpc.kept import Handling, Kept
 from libs.rpc.svid import Functions, Svid
 from libs.rpc.tls import Material
 from libs.runtime.clock import Clock
@@ -48,6 +50,10 @@ def own(settings: Settings, clock: Clock) -> Svid:
         make_request=csr.make_with_key,
         validity=bundle.validity,
         sign=partial(ca_client.sign, ca),
+        kept=Kept.within(
+            settings.certificate_dir,
+            Handling(files.write_private, verify.holding(clock.now), PkiError),
+        ),
     )
     return Svid(functions, clock=clock)
 

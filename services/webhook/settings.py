@@ -41,6 +41,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """PEM file of the roots that the CA is verified with."""
     token_file: Path
     """File of this service's own token; read again at each use."""
+    certificate_dir: Path | None = None
+    """Folder that outlives the process, in memory: this service's certificate is kept there, for a
+    start while the CA is away. Not set: nowhere."""
     system_namespace: str = "istio-system"
     """Namespace of the control plane."""
     revision: str = "default"

@@ -12,12 +12,14 @@ from libs.kube.client import Client
 from libs.pki import bundle
 from libs.runtime.tasks import background
 from services.ca.secrets import OWN, ROTATE
+from services.webhook import app
 from tests.support import kube_accounts as kube
 from tests.support.admission_load import Load, follow_roots, shown
 from tests.support.certificates import TestAuthority
 from tests.support.kube_apiserver import ApiServer, running
 from tests.support.kube_ca import SECRETS
-from tests.support.kube_webhook import running_webhook
+from tests.support.kube_webhook import RunningWebhook, running_webhook, serving_at
+from tests.support.ports import free_ports
 
 WORKERS = 4
 SHORT = {"certificate_seconds": 15, "confirm_seconds": 1}
@@ -105,3 +107,24 @@ async def test_the_load_notices_a_bundle_that_is_wrong(
 
 def _encoded(pem: bytes) -> str:
     return base64.b64encode(pem).decode()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_restart_while_the_ca_is_away_admits_with_the_certificate_that_it_had(
+    server: ApiServer, client: Client, tmp_path: Path, kept: bool
+) -> None:
+    """Without a folder that outlives the process there is none to be had: the control."""
+    folder = tmp_path / "of-the-pod" if kept else None
+    (port,) = free_ports(1)
+    own = {"certificate_dir": folder, "port": port}
+    async with running_webhook(server, tmp_path, client, **own) as webhook:
+        settings, target = webhook.settings, webhook.target
+    async with serving_at(client, target):
+        again = app.running(settings)  # and no CA, which has ended with the first
+        if not kept:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(8), again:
+                    pytest.fail("it has a certificate that nobody can have given it")
+            return
+        async with again as bound:
+            await RunningWebhook(client, bound, target, settings=settings).works()

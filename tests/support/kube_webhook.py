@@ -30,10 +30,13 @@ SECONDS = 30.0
 class RunningWebhook:
     """A webhook, and what a user does in its cluster."""
 
-    def __init__(self, client: Client, bound: app.Bound, target: Target) -> None:
+    def __init__(
+        self, client: Client, bound: app.Bound, target: Target, *, settings: Settings
+    ) -> None:
         self.client = client
         self.bound = bound
         self.target = target
+        self.settings = settings
 
     async def label(self, namespace: str, labels: dict[str, str | None]) -> None:
         """Make a namespace, or label it anew."""
@@ -112,15 +115,23 @@ async def running_webhook(
             "token_file": folder / "token",
             "resolv_conf": folder / "resolv.conf",
         }
-        async with app.running(Settings(**(own | changes))) as bound:
+        settings = Settings(**(own | changes))
+        async with app.running(settings) as bound:
             target = Target(service=ACCOUNT, port=bound.https)
-            await _serve_at(client, target)
-            running = RunningWebhook(client, bound, target)
-            await running.works()
-            try:
+            async with serving_at(client, target):
+                running = RunningWebhook(client, bound, target, settings=settings)
+                await running.works()
                 yield running
-            finally:
-                await _remove(client, target)
+
+
+@asynccontextmanager
+async def serving_at(client: Client, target: Target) -> AsyncIterator[None]:
+    """Have the API server ask at a place while the block runs."""
+    await _serve_at(client, target)
+    try:
+        yield
+    finally:
+        await _remove(client, target)
 
 
 async def _serve_at(client: Client, target: Target) -> None:
