@@ -17,7 +17,7 @@ from libs.api import reasons
 from libs.api.path import Path
 from libs.api.proxy_defaults import Interception
 from libs.api.report import Report
-from libs.inject import words
+from libs.inject import without_effect, words
 
 T = TypeVar("T")
 
@@ -35,15 +35,6 @@ _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@\[\]-]{0,1023}")
 _IMAGE_TYPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,14}\+?")
-
-_NO_EFFECT = (
-    "sidecar.istio.io/statsHistogramBuckets",
-    "sidecar.istio.io/statsHistogramBins",
-    "sidecar.istio.io/statsFlushInterval",
-    "sidecar.istio.io/statsEvictionInterval",
-    "prometheus.istio.io/scrape-targets",
-    "prometheus.istio.io/secure-port",
-)
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
@@ -101,9 +92,9 @@ class Wishes(Struct, frozen=True, kw_only=True):
 def read(annotations: Mapping[str, str], report: Report) -> Wishes:
     """Return what the annotations of a pod say; what is wrong with them goes into `report`."""
     reader = _Reader(annotations, report)
-    for name in _NO_EFFECT:
+    for name, why in without_effect.WHY["Pod"].items():
         if name in annotations:
-            report.warning((_PLACE, name), reasons.NO_EFFECT, "has no effect yet")
+            report.warning((_PLACE, name), reasons.NO_EFFECT, why)
     sidecar = "sidecar.istio.io/"
     return Wishes(
         templates=reader.read(words.TEMPLATES, _words) or (),

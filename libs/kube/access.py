@@ -54,21 +54,28 @@ class InCluster:
 
 
 class Kubeconfig:
-    """The current context of a kubeconfig file; exec plugins and token files are asked again."""
+    """A context of a kubeconfig file; exec plugins and token files are asked again."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, context: str = "") -> None:
+        """`context`: its name; empty for the current one."""
         self._path = path
+        self._context = context
 
     async def configure(self) -> Configuration:
         """Return the configuration; nothing is ever written to the file."""
         found = Configuration()
         try:
-            await load_kube_config(self._path, client_configuration=found, persist_config=False)
+            await load_kube_config(
+                self._path,
+                context=self._context or None,
+                client_configuration=found,
+                persist_config=False,
+            )
         except Exception as error:  # its loader and its plugins raise whatever they like
             raise AccessError(f"kubeconfig {self._path} is of no use: {error}") from error
         return found
 
 
-def load(kubeconfig: str = "") -> Access:
+def load(kubeconfig: str = "", context: str = "") -> Access:
     """Return the way to the API server that `kubeconfig` names; empty means that of this pod."""
-    return Kubeconfig(kubeconfig) if kubeconfig else InCluster()
+    return Kubeconfig(kubeconfig, context) if kubeconfig else InCluster()

@@ -6,13 +6,21 @@ followed is not decided here: see `libs.kube.watch`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import msgspec
-from aiohttp import ClientError, ClientResponse, ClientSSLError, ClientTimeout
+from aiohttp import (
+    ClientError,
+    ClientResponse,
+    ClientSSLError,
+    ClientTimeout,
+    ClientWebSocketResponse,
+    WSServerHandshakeError,
+)
 from msgspec import Struct
 
 from libs.kube.access import BEARER, Access
@@ -120,6 +128,47 @@ class Client:
         except (UnauthorizedError, StaleError) as error:
             await self._renew(error)
             raise
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, params: Sequence[tuple[str, str | int]], *, protocol: str
+    ) -> AsyncIterator[ClientWebSocketResponse]:
+        """Yield a websocket at `path`; parameters may repeat. Raises as `request` does.
+
+        Of a refusal only the status is known: whoever asks says what it was about.
+        """
+        try:
+            opened = await self._upgraded(path, params, protocol)
+        except (UnauthorizedError, StaleError) as error:
+            await self._renew(error)
+            opened = await self._upgraded(path, params, protocol)
+        try:
+            yield opened
+        finally:
+            await opened.close()
+
+    async def _upgraded(
+        self, path: str, params: Sequence[tuple[str, str | int]], protocol: str
+    ) -> ClientWebSocketResponse:
+        headers = await self._headers(_Request(method="GET", path=path, params=None))
+        more = {"server_hostname": name} if (name := self._rest.server_hostname) else {}
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                opened: ClientWebSocketResponse = await self._rest.pool_manager.ws_connect(
+                    f"{self._configuration.host}{path}?{urlencode(params)}",
+                    protocols=(protocol,),
+                    headers=headers,
+                    proxy=self._rest.proxy,
+                    proxy_headers=self._rest.proxy_headers,
+                    **more,
+                )
+        except WSServerHandshakeError as error:
+            raise error_of(error.status, error.message) from error
+        except ClientSSLError as error:
+            raise StaleError(_text(error)) from error
+        except (ClientError, TimeoutError, OSError) as error:
+            raise UnreachableError(_text(error)) from error
+        return opened
 
     async def _again_if_stale(self, wanted: _Request) -> tuple[bytes, bool]:
         try:

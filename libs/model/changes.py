@@ -35,3 +35,16 @@ def name(number: int) -> str:
         number, digit = divmod(number, len(_LETTERS))
         digits = _LETTERS[digit] + digits
     return f"{digits[:_HALF]}-{digits[_HALF:]}"
+
+
+def number(written: str) -> ChangeNumber:
+    """Return the change of a name; 0 for none.
+
+    Raises:
+        ValueError: it is no name of a change.
+
+    """
+    found = 0
+    for letter in written.replace("-", ""):
+        found = found * len(_LETTERS) + _LETTERS.index(letter)
+    return ChangeNumber(found)

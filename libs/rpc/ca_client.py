@@ -57,6 +57,29 @@ async def sign(ca: CaAddress, request: bytes, *, lifetime: int = 0) -> Sequence[
         )
 
 
+async def renew(
+    address: str, own: tls.Material, request: bytes, *, server_name: str, lifetime: int = 0
+) -> Sequence[str]:
+    """Return the PEM chain for a request that a certificate proves instead of a token; see `sign`.
+
+    Args:
+        address: `host:port` that asks for certificates.
+        own: the certificate to show, and the roots by which the server is believed.
+        request: PKCS#10 in PEM.
+        server_name: DNS name that the server's certificate must have.
+        lifetime: seconds; 0 leaves it to the CA.
+
+    Raises:
+        CaError: no chain was given.
+
+    """
+    credentials = tls.Keychain(own).channel_credentials()
+    async with channel.connect(
+        address, credentials=credentials, server_name=server_name
+    ) as open_channel:
+        return await ask(open_channel, request, lifetime=lifetime)
+
+
 def _authorization(token: str) -> tuple[str, str]:
     return "authorization", f"Bearer {token}"
 

@@ -14,14 +14,23 @@ class Readiness:
 
     def __init__(self, *conditions: str) -> None:
         self._met = dict.fromkeys(conditions, False)
+        self._why: dict[str, str] = {}
 
     def set(self, condition: str, met: bool = True) -> None:
         """Record that `condition` holds or no longer holds."""
         self._met[condition] = met
 
+    def explain(self, condition: str, why: str) -> None:
+        """Say why `condition` does not hold yet; the latest word counts."""
+        self._why[condition] = why
+
     def __call__(self) -> Sequence[str]:
         """Return the conditions that do not hold, in the order in which they were named."""
-        return [condition for condition, met in self._met.items() if not met]
+        return [self._named(condition) for condition, met in self._met.items() if not met]
+
+    def _named(self, condition: str) -> str:
+        why = self._why.get(condition)
+        return f"{condition} ({why})" if why else condition
 
     @property
     def ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""The agent's commands: `proxy`, `init`, `wait` and `request`, and `certificate` for its own use.
+"""The agent's commands: `proxy`, `init`, `machine`, `wait`, `request`, and its own `certificate`.
 
 Each loads only what it needs: what `proxy` loads stays in the memory of every pod.
 """
@@ -18,12 +18,15 @@ def main(arguments: Sequence[str]) -> NoReturn:
         _proxy(rest)
     if command == "init":
         sys.exit(_init(rest))
+    if command == "machine":
+        sys.exit(_machine(rest))
     if command == "certificate":
         sys.exit(_certificate())
     if command in {"wait", "request"}:
         sys.exit(_hook(command, rest))
     sys.stderr.write(
-        "usage: python -m services.agent {proxy {sidecar,router} | init | wait | request} …\n"
+        "usage: python -m services.agent {proxy {sidecar,router} | init | machine"
+        " {proxy,init} | wait | request} …\n"
     )
     sys.exit(2)
 
@@ -61,7 +64,16 @@ def _init(arguments: Sequence[str]) -> int:
     return run(arguments, os.environ)  # noqa: TID251  # istio-iptables' variables, no settings
 
 
+def _machine(arguments: Sequence[str]) -> int:
+    from services.agent.machine.command import run  # noqa: PLC0415
+
+    return run(arguments, os.environ)  # noqa: TID251  # handed on to what it becomes
+
+
 def _certificate() -> int:
+    # gRPC's own resolver asks DNS for more than `/etc/hosts` says, which is all that a machine may
+    # have of the control plane; it reads this when it is imported.
+    os.environ.setdefault("GRPC_DNS_RESOLVER", "native")  # noqa: TID251
     from services.agent.certificate import main as obtain  # noqa: PLC0415
 
     return obtain()

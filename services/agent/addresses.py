@@ -5,15 +5,18 @@ on one machine addresses are numbers, and the names are those of the system's ow
 """
 
 from ipaddress import ip_address
+from pathlib import Path
 
 from libs.model.ids import SpiffeId
 from services.agent.issued import Order
+from services.agent.provisioned import Provisioned
 from services.agent.proxy_config import seconds
 from services.agent.settings import AgentSettings
 from services.agent.streams.client import Target
 
 DISCOVERY_NAME = "istiod.istio-system.svc"
 CA_NAME = "seine-ca.istio-system.svc"
+MTLS_PORT = 15013
 _ANY = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # recognised, not bound
 
 
@@ -21,7 +24,7 @@ def discovery(settings: AgentSettings) -> Target:
     """Return where xDS comes from."""
     address = settings.proxy.discovery_address
     name = settings.istiod_san or _name_of(address, DISCOVERY_NAME)
-    return Target(address, name, settings.ca_root_file)
+    return Target(address, name, settings.ca_root_file, provisioned(settings))
 
 
 def order(settings: AgentSettings) -> Order:
@@ -34,6 +37,25 @@ def order(settings: AgentSettings) -> Order:
         token_file=settings.token_file,
         lifetime=round(seconds(settings.secret_ttl)),
         identity=str(identity(settings)),
+        provisioned=provisioned(settings),
+    )
+
+
+def provisioned(settings: AgentSettings) -> Provisioned | None:
+    """Return which certificate is shown instead of a token, and where; None if none ever is.
+
+    The port takes streams, and requests for certificates that it passes on to the CA.
+    """
+    if not settings.prov_cert:
+        return None
+    address = settings.proxy.discovery_address
+    folder = Path(settings.prov_cert)
+    return Provisioned(
+        address=settings.mtls_address or f"{address.rpartition(':')[0]}:{MTLS_PORT}",
+        server_name=settings.istiod_san or _name_of(address, DISCOVERY_NAME),
+        chain=str(folder / "cert-chain.pem"),
+        key=str(folder / "key.pem"),
+        token_file=settings.token_file,
     )
 
 

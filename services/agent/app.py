@@ -49,6 +49,7 @@ from services.agent.node import downward_labels, node
 from services.agent.own_stream import OwnStream
 from services.agent.patches import Asker
 from services.agent.probes import Prober
+from services.agent.provisioned import MAX_TOKEN_BYTES
 from services.agent.readiness import Readiness
 from services.agent.relay import METHODS, Relay, Rewrite
 from services.agent.rotation import Rotation, Schedule
@@ -65,7 +66,6 @@ logger = logging.getLogger(__name__)
 
 SDS_FOLDER = Path("./var/run/secrets/workload-spiffe-uds")
 LABELS_FILE = Path("./etc/istio/pod/labels")
-MAX_TOKEN_BYTES = 8 * 1024
 AUTO_REGISTER_GROUP = "AUTO_REGISTER_GROUP"
 """Metadata of the node: the WorkloadGroup by which a machine registers."""
 
@@ -93,6 +93,9 @@ class Agent:
         self._invocation = invocation
         self._clock = clock
         self._proxy = settings.proxy
+        self._token = functools.partial(
+            read_token, Path(settings.token_file), or_none=bool(settings.prov_cert)
+        )
         self._started = clock.monotonic()
         self._was_ready = False
         self._quit = asyncio.Event()
@@ -125,7 +128,7 @@ class Agent:
         settings = self._settings
         relay = Relay(
             addresses.discovery(settings),
-            functools.partial(read_token, Path(settings.token_file)),
+            self._token,
             cluster_id=self._cluster_id,
             clock=self._clock,
             rewrite=self._with_modules(),
@@ -147,7 +150,7 @@ class Agent:
 
         own = OwnStream(
             addresses.discovery(settings),
-            functools.partial(read_token, Path(settings.token_file)),
+            self._token,
             node=self._node(),
             cluster_id=self._cluster_id,
             clock=self._clock,
@@ -165,7 +168,7 @@ class Agent:
         settings = self._settings
         feed = Feed(
             addresses.discovery(settings),
-            functools.partial(read_token, Path(settings.token_file)),
+            self._token,
             node=self._node(),
             cluster_id=self._cluster_id,
             on_table=dns.use,
@@ -187,7 +190,7 @@ class Agent:
         door = Door(Reach(loopback=settings.modules_from_loopback), insecure)
         secrets = PullSecrets(
             addresses.discovery(settings),
-            functools.partial(read_token, Path(settings.token_file)),
+            self._token,
             node=self._node(),
             cluster_id=self._cluster_id,
         )
@@ -216,7 +219,7 @@ class Agent:
             yield
 
     def _own_certificate(self) -> list[Coroutine[Any, Any, None]]:
-        if given := files.provided():
+        if given := files.provided(besides=self._settings.prov_cert):
             chain, key, roots = given
             self._files.follow_certificate(secrets.DEFAULT, chain, key)
             self._files.follow_root(secrets.ROOTCA, roots, beside=self._roots_beside)
@@ -246,7 +249,7 @@ class Agent:
         self._trusted.offer(trusted.version, fresh.roots)
         self._secrets.put(secrets.certificate(secrets.DEFAULT, chain=chain, key=key), trusted)
         if folder := self._settings.output_certs:
-            files.write_all(Path(folder), chain=fresh.chain, key=fresh.key, roots=fresh.roots)
+            files.keep_all(Path(folder), chain=fresh.chain, key=fresh.key, roots=fresh.roots)
 
     def _status_port(self) -> AbstractAsyncContextManager[int]:
         settings, proxy = self._settings, self._proxy
@@ -287,7 +290,7 @@ class Agent:
         settings = self._settings
         return Asker(
             addresses.discovery(settings),
-            functools.partial(read_token, Path(settings.token_file)),
+            self._token,
             self._node(),
             self._cluster_id,
             self._clock,
@@ -320,13 +323,15 @@ class Agent:
         return Path(self._proxy.config_path) / "XDS"
 
 
-def read_token(path: Path) -> str:
-    """Return the token in a file.
+def read_token(path: Path, *, or_none: bool = False) -> str:
+    """Return the token in a file; empty if there is no such file and none is needed.
 
     Raises:
         OSError: it cannot be read, or is longer than a token.
 
     """
+    if or_none and not path.exists():
+        return ""
     token = path.read_bytes()[: MAX_TOKEN_BYTES + 1].strip()
     if len(token) > MAX_TOKEN_BYTES:
         message = f"{path} is longer than a token"

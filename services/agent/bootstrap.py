@@ -162,6 +162,10 @@ def _stats(given: Bootstrap) -> dict[str, Any]:
         "response_code_class": r"_rq(_(\dxx))$",
         "http_conn_manager_prefix": rf"^http\.(({_ADDRESS})\.)",
         "listener_address": rf"^listener\.(({_ADDRESS})\.)",
+        # Of access decisions, and of those that a dry run would have made: Istio's names.
+        "authz_enforce_result": r"rbac(\.(allowed|denied))",
+        "authz_dry_run_action": r"(\.istio_dry_run_(allow|deny)_)",
+        "authz_dry_run_result": r"(\.shadow_(allowed|denied))",
     }
     # The form in which extensions of users write tags into names: `<tag>=.=<value>;.;`.
     tags |= {tag: rf"({re.escape(tag)}=\.=(.*?);\.;)" for tag in given.stat_tags}

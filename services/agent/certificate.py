@@ -4,25 +4,32 @@ The agent starts it at each renewal, twice a day, so that neither gRPC nor crypt
 memory of every pod. It reads one JSON object on standard input and writes one on standard output;
 standard error is for logs. Attempts that may be worth repeating at once are repeated here, as
 Istio's CA client does; when to come back after that is the agent's business.
+
+A machine that has a certificate already asks with its token while that is good, and with the
+certificate when it is not, or when the token is refused.
 """
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from libs.model.ids import parse_spiffe_id
 from libs.pki import bundle, csr, keys, verify
-from libs.pki.errors import PkiError
-from libs.rpc import ca_client
+from libs.pki.errors import CertificateError, PkiError
+from libs.rpc import ca_client, tls
 from libs.rpc.errors import CaError
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import SystemClock
 from services.agent.issued import Issued, Order
+from services.agent.provisioned import Provisioned
 
 RETRIES = 5
 _BACKOFF = Backoff(first=0.1, limit=1.6)
@@ -36,6 +43,10 @@ _RETRIABLE = frozenset(
         grpc.StatusCode.UNAVAILABLE,
     }
 )
+_REFUSALS = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
+
+Ask = Callable[[bytes], Awaitable[Sequence[str]]]
+"""Sends a request and returns the chain; raises CaError."""
 
 
 class Failure(Struct, frozen=True):
@@ -55,25 +66,86 @@ def main() -> int:
 
 async def obtain(order: Order) -> Issued | Failure:
     """Return a fresh key with its certificate, or why there is none."""
+    clock = SystemClock()
+    try:
+        ways = _ways(order, now=clock.now())
+    except PkiError as error:
+        return Failure(f"the certificate at hand: {error}", 1)
+    key, request = csr.make_with_key(parse_spiffe_id(order.identity))
+    for attempt in range(RETRIES + 1):
+        try:
+            chain = await ways[0](request)
+            return issued(key, chain, now=clock.now(), attempts=attempt + 1)
+        except CaError as error:
+            if len(ways) > 1 and _is_refusal(error):
+                ways.pop(0)
+                continue
+            if attempt == RETRIES or not _is_retriable(error):
+                return Failure(str(error), attempt + 1)
+        except PkiError as error:
+            return Failure(f"the CA's answer: {error}", attempt + 1)
+        await clock.sleep(_BACKOFF.delay(attempt, chance()))
+    return Failure("the CA refuses both the token and the certificate", RETRIES + 1)
+
+
+def _ways(order: Order, *, now: float) -> list[Ask]:
+    """Return how to ask, the better way first; at least one.
+
+    Raises:
+        PkiError: there is no token that is good, and the certificate is not either.
+
+    """
     address = ca_client.CaAddress(
         address=order.ca_address,
         root_file=Path(order.root_file),
         token_file=Path(order.token_file),
         server_name=order.server_name,
     )
-    key, request = csr.make_with_key(parse_spiffe_id(order.identity))
-    clock = SystemClock()
-    for attempt in range(RETRIES + 1):
-        try:
-            chain = await ca_client.sign(address, request, lifetime=order.lifetime)
-            return issued(key, chain, now=clock.now(), attempts=attempt + 1)
-        except CaError as error:
-            if attempt == RETRIES or not _is_retriable(error):
-                return Failure(str(error), attempt + 1)
-        except PkiError as error:
-            return Failure(f"the CA's answer: {error}", attempt + 1)
-        await clock.sleep(_BACKOFF.delay(attempt, chance()))
-    raise AssertionError  # the loop always returns
+    by_token: Ask = partial(ca_client.sign, address, lifetime=order.lifetime)
+    provisioned = order.provisioned
+    if provisioned is None or not Path(provisioned.chain).exists():
+        return [by_token]
+    only = provisioned.wanted(now)
+    try:
+        by_certificate = _by_certificate(order, provisioned, now=now)
+    except PkiError:
+        if only:
+            raise
+        return [by_token]
+    return [by_certificate] if only else [by_token, by_certificate]
+
+
+def _by_certificate(order: Order, provisioned: Provisioned, *, now: float) -> Ask:
+    own = _read(order, provisioned)
+    leaf = bundle.parse(own.chain)[0]
+    identity, expected = verify.identity_of(leaf), parse_spiffe_id(order.identity)
+    # A machine may not have been told the trust domain; the CA knows its own.
+    if replace(expected, trust_domain=identity.trust_domain) != identity:
+        message = f"it is for {identity}, not for {order.identity}"
+        raise CertificateError(message)
+    if own.not_after <= now:
+        message = "it has expired"
+        raise CertificateError(message)
+    if keys.spki(keys.of_certificate(leaf)) != keys.spki(keys.of_private(own.key)):
+        message = "it is for another key"
+        raise CertificateError(message)
+    return partial(
+        ca_client.renew,
+        provisioned.address,
+        own,
+        server_name=provisioned.server_name,
+        lifetime=order.lifetime,
+    )
+
+
+def _read(order: Order, provisioned: Provisioned) -> tls.Material:
+    try:
+        paths = (provisioned.key, provisioned.chain, order.root_file)
+        key, chain, roots = (Path(path).read_bytes() for path in paths)
+    except OSError as error:
+        message = f"cannot read {error.filename}"
+        raise CertificateError(message) from error
+    return tls.Material(key, chain, roots, *bundle.validity(chain))
 
 
 def issued(key: bytes, chain: Any, *, now: float, attempts: int) -> Issued:  # noqa: ANN401
@@ -107,5 +179,14 @@ def _public(key: bytes) -> keys.PublicKey:
 
 
 def _is_retriable(error: CaError) -> bool:
+    return _code(error) in _RETRIABLE
+
+
+def _is_refusal(error: CaError) -> bool:
+    """Tell whether the credential was refused, or there was none to be sent."""
+    return isinstance(error.__cause__, OSError) or _code(error) in _REFUSALS
+
+
+def _code(error: CaError) -> grpc.StatusCode | None:
     cause = error.__cause__
-    return isinstance(cause, grpc.aio.AioRpcError) and cause.code() in _RETRIABLE
+    return cause.code() if isinstance(cause, grpc.aio.AioRpcError) else None

@@ -8,7 +8,10 @@ use.
 """
 
 import logging
+import os
+import shutil
 import ssl
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +27,7 @@ POLL_SECONDS = 2.0
 MAX_FILES = 200
 MAX_FILE_BYTES = 1024 * 1024
 FILE_CERT, FILE_ROOT, SYSTEM_ROOT = "file-cert:", "file-root:", "file-root:system"
+_DATA = "..data"
 _PROVIDED = (Path("./var/run/secrets/workload-spiffe-credentials"), Path("./etc/certs"))
 _SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
@@ -97,28 +101,67 @@ class FileSecrets:
         self._served.put(followed.build(texts))
 
 
-def provided() -> tuple[Path, Path, Path] | None:
-    """Return chain, key and roots of a certificate that the pod was given, if it was given one."""
+def provided(*, besides: str = "") -> tuple[Path, Path, Path] | None:
+    """Return chain, key and roots of a certificate that the pod was given, if it was given one.
+
+    `besides` is a folder whose certificate is renewed by us, and only proves who asks.
+    """
     for folder in _PROVIDED:
+        if besides and folder.resolve() == Path(besides).resolve():
+            continue
         files = tuple(folder / name for name in ("cert-chain.pem", "key.pem", "root-cert.pem"))
         if all(path.exists() for path in files):
             return files[0], files[1], files[2]
     return None
 
 
+def keep_all(folder: Path, *, chain: str, key: str, roots: str) -> None:
+    """Write as `write_all` does; a disk that is full costs only that: traffic goes on."""
+    try:
+        write_all(folder, chain=chain, key=key, roots=roots)
+    except OSError as error:
+        metrics.FILE_FAILURES.inc()
+        extra = {"path": str(folder), "reason": str(error)}
+        logger.warning("certificate not written", extra=extra)
+
+
 def write_all(folder: Path, *, chain: str, key: str, roots: str) -> None:
-    """Write a certificate for others in the pod to read, each file whole or not at all.
+    """Write a certificate for others in the pod, and for the agent after a restart.
+
+    Its files change together, or not at all: as where kubelet mounts a Secret, they are links that
+    lead through one link, which is moved. A key beside another key's certificate would lock a
+    machine out whose token has expired.
 
     Raises:
         OSError: the folder cannot be written.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("cert-chain.pem", chain), ("key.pem", key), ("root-cert.pem", roots)):
-        partial = folder / f".{name}.new"
-        partial.touch(mode=0o600)
-        partial.write_text(text)
-        partial.replace(folder / name)
+    texts = {"cert-chain.pem": chain, "key.pem": key, "root-cert.pem": roots}
+    fresh = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+    for name, text in texts.items():
+        _write_private(fresh / name, text)
+    _link(folder / _DATA, fresh.name)
+    for name in texts:
+        _link(folder / name, f"{_DATA}/{name}")
+    for path in folder.iterdir():
+        if path.name.startswith("..") and path.name not in {_DATA, fresh.name}:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link(path: Path, target: str) -> None:
+    partial = path.with_name(f".{path.name}.new")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.replace(path)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from services.agent.provisioned import Provisioned
+
 MAX_ANSWER_BYTES = 512 * 1024
 TIMEOUT_SECONDS = 90.0
 
@@ -28,6 +30,7 @@ class Order(Struct, frozen=True):
     token_file: str
     lifetime: int  # seconds
     identity: str  # the SPIFFE id that is expected
+    provisioned: Provisioned | None = None
 
 
 class Issued(Struct, frozen=True, kw_only=True):

@@ -57,6 +57,11 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """How far that share is moved at random, so that pods do not renew together."""
     output_certs: Annotated[str, variable("OUTPUT_CERTS")] = ""
     """Directory to write each certificate, key and root into; empty: they stay in memory."""
+    prov_cert: Annotated[str, variable("PROV_CERT")] = ""
+    """Directory of a certificate (`cert-chain.pem`, `key.pem`) that is shown instead of a token
+    that is missing or has expired; together with the same OUTPUT_CERTS a machine renews by it."""
+    mtls_address: str = ""
+    """`host:port` where that certificate is shown; empty: the discovery host's port 15013."""
     exit_on_zero_connections: Annotated[bool, variable("EXIT_ON_ZERO_ACTIVE_CONNECTIONS")] = False
     """After SIGTERM wait until nobody is connected, instead of for a fixed time."""
     minimum_drain: Annotated[str, variable("MINIMUM_DRAIN_DURATION")] = "5s"

@@ -92,7 +92,8 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         monitoring = await stack.enter_async_context(
             http.serve(settings.listen_address, settings.monitoring_port, readiness=readiness)
         )
-        ground = await stack.enter_async_context(_ground(settings, clock))
+        hindered = partial(readiness.explain, "signing certificate")
+        ground = await stack.enter_async_context(_ground(settings, clock, hindered))
         readiness.set("signing certificate")
         signer = stack.enter_context(_signer(settings, ground, clock))
         svid = _own_certificate(settings, ground, signer, clock=clock)
@@ -107,12 +108,14 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
 
 
 @asynccontextmanager
-async def _ground(settings: Settings, clock: Clock) -> AsyncIterator[Ground]:
+async def _ground(
+    settings: Settings, clock: Clock, hindered: Callable[[str], None]
+) -> AsyncIterator[Ground]:
     if settings.ca_dir is not None and settings.token_keys_file is not None:
         yield Local(settings, settings.ca_dir, settings.token_keys_file, clock=clock)
         return
     async with Client(access.load(settings.kubeconfig)) as client:
-        yield await cluster.opened(settings, client, clock=clock)
+        yield await cluster.opened(settings, client, clock=clock, hindered=hindered)
 
 
 def _ports(

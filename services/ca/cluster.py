@@ -22,8 +22,9 @@ from services.ca.node_agents import NodeAgents
 from services.ca.proof import Proof
 from services.ca.reports import Reports
 from services.ca.root_maps import RootMaps
-from services.ca.root_secret import RootSecret, Rules
+from services.ca.root_secret import RootSecret
 from services.ca.rotator import Rotator
+from services.ca.rules import Rules
 from services.ca.settings import Settings
 
 LEASE = "seine-ca"
@@ -105,17 +106,20 @@ class Cluster:
             metrics.LEADER.set(0)
 
 
-async def opened(settings: Settings, client: Client, *, clock: Clock) -> Cluster:
+async def opened(
+    settings: Settings, client: Client, *, clock: Clock, hindered: Callable[[str], None]
+) -> Cluster:
     """Return the parts, with an authority that is loaded, or made if there was none.
+
+    Waits for Secrets that can be used; `hindered` is told why.
 
     Raises:
         KubeError: the API server does not let this service read what it needs.
-        PkiError: what is plugged in cannot be used.
 
     """
     domain = cluster_domain(settings.resolv_conf.read_text())  # once, a small file
     maps = (mesh_layers.config_map_name(settings.revision), settings.shared_mesh_config)
     named = await trust_domain.read(client, settings.system_namespace, maps, domain=domain)
     cluster = Cluster(settings, client, settings.trust_domain or named, clock=clock)
-    await cluster.secret.load()
+    await cluster.secret.load(hindered)
     return cluster

@@ -80,11 +80,14 @@ def decode(content: Mapping[str, bytes], *, now: float) -> InUse:
     authority.check(signer, now=min(now, signer.validity[1]))
     try:
         record = msgspec.json.decode(content[_RECORD], type=Record)
-    except (KeyError, msgspec.DecodeError) as error:
-        message = f"the record of what is in use does not fit: {error}"
+    except KeyError as error:
+        message = f"{_RECORD} is missing"
+        raise AuthorityError(message) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = f"{_RECORD} cannot be read: {error}"
         raise AuthorityError(message) from error
     if record.since.keys() != set(_names(signer)):
-        message = "the record is of other roots"
+        message = f"{_RECORD} is of other roots: $.since"
         raise AuthorityError(message)
     return InUse(record, signer)
 

@@ -16,9 +16,7 @@ alone, each with the resourceVersion that it read, which the API server compares
 
 import asyncio
 import logging
-from collections.abc import Callable
-
-from msgspec import Struct
+from collections.abc import Awaitable, Callable
 
 from libs.kube.client import Client
 from libs.kube.errors import (
@@ -33,44 +31,19 @@ from libs.pki.authority import Authority
 from libs.pki.errors import AuthorityError, PkiError
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
-from services.ca import expiry, in_use, metrics, rotation, succession
+from services.ca import beginning, expiry, in_use, metrics, rotation, succession
+from services.ca.beginning import Begin, Follow, Found, GoOn, Make
 from services.ca.errors import UnconfirmedError
 from services.ca.in_use import InUse, Record
 from services.ca.proof import Proof
 from services.ca.rotation import State
-from services.ca.secrets import Secret, Secrets
+from services.ca.rules import Rules
+from services.ca.secrets import IN_USE, OWN, PLUGGED_IN, ROTATE, USE_NOW, Secret, Secrets
 
 logger = logging.getLogger(__name__)
 
-OWN, PLUGGED_IN, IN_USE = "istio-ca-secret", "cacerts", "seine-ca-in-use"
-ROTATE = "seine.io/rotate"
-"""Annotation on our own Secret: each new value asks for one rotation."""
-USE_NOW = "seine.io/use-now"
-"""Annotation on what is plugged in: the identifier of its signer, to be used whoever trusts it."""
-CHECK_SECONDS = 5.0
-"""Between two looks, or a sixth of the patience if that is less."""
-
 _BACKOFF = Backoff(first=0.2, limit=10.0)
 _TRANSIENT = (UnreachableError, ServerError, BusyError)
-
-
-class Rules(Struct, frozen=True):
-    """How a root is made, and how long certificates live unless more is asked for."""
-
-    organization: str
-    longest: int  # seconds
-    root: float = authority.ROOT_SECONDS
-    patience: float = 60.0
-
-    @property
-    def settle(self) -> float:
-        """Seconds until all replicas have taken a step over, or do not sign."""
-        return 2 * self.patience
-
-    @property
-    def check(self) -> float:
-        """Seconds between two looks at the Secrets."""
-        return min(CHECK_SECONDS, self.patience / 6)
 
 
 class RootSecret:
@@ -126,11 +99,12 @@ class RootSecret:
         """Call `callback` after each change of the authority."""
         self._on_change.append(callback)
 
-    async def load(self) -> None:
-        """Read everything for the first time, waiting for the API server; make a root if needed.
+    async def load(self, hindered: Callable[[str], None] = lambda _: None) -> None:
+        """Read everything for the first time; make a root if there is none.
+
+        Waits for the API server, and for Secrets that can be used; `hindered` is told why.
 
         Raises:
-            AuthorityError: what is there cannot be used.
             KubeError: this service may not read or write Secrets.
 
         """
@@ -139,11 +113,17 @@ class RootSecret:
             try:
                 await self._first()
             except _TRANSIENT as error:
+                reason = f"secrets cannot be read yet: {error}"
                 logger.warning("secrets cannot be read yet", extra={"reason": str(error)})
-                await self._clock.sleep(_BACKOFF.delay(attempt, chance()))
-                attempt += 1
+            except AuthorityError as error:
+                reason = str(error)
+                metrics.RELOADS.labels(what="secret", result="refused").inc()
+                logger.error("nothing signs", extra={"reason": reason})  # noqa: TRY400  # no bug
             else:
                 return
+            hindered(reason)
+            await self._clock.sleep(_BACKOFF.delay(attempt, chance()))
+            attempt += 1
 
     async def follow(self) -> None:
         """Notice changed Secrets until cancelled."""
@@ -236,59 +216,31 @@ class RootSecret:
         return state.record.longest if state else self._longest
 
     async def _first(self) -> None:
+        """Let what signs sign on; see `services.ca.beginning`."""
         wanted, kept = await self._secrets.get(PLUGGED_IN), await self._secrets.get(IN_USE)
-        own = await self._secrets.get(OWN)
-        recorded = in_use.decode(kept.content, now=self._clock.now()) if kept else None
+        found = Found(wanted, kept, await self._secrets.get(OWN))
         self._recorded = kept.version if kept else ""
-        if own and recorded and self._went_on(own, recorded, replaced=wanted is not None):
-            self._use_state(self._decoded(own), own)
-        elif wanted and (recorded is None or self._clock.now() > recorded.signer.validity[1]):
-            await self._first_plugged_in(wanted, recorded, own)
-        elif kept and recorded:
-            self._use_plugged_in(recorded, kept)
-        elif own:
-            self._use_state(self._decoded(own), own)
-        else:
-            await self._make()
+        match beginning.decide(found, now=self._clock.now(), longest=self._longest):
+            case GoOn(state, secret):
+                self._use_state(state, secret)
+            case Follow(recorded, secret):
+                self._use_plugged_in(recorded, secret)
+            case Begin(begun):
+                await self._alone(self.record(begun, over=None))
+            case Make():
+                await self._alone(self.write(self._made(), over=None))
+                logger.info("root made", extra={"secret": OWN})
         self._changed = False
 
-    def _went_on(self, own: Secret, recorded: InUse, *, replaced: bool) -> bool:
-        """Tell whether our own root signs, and what was recorded is of the past."""
-        if self._own_generation(own) > recorded.record.own:
-            return True
-        signer = recorded.signer.certificate
-        return not replaced and self._decoded(own).signer.certificate == signer
+    def _made(self) -> State:
+        return rotation.begin(self.fresh(), longest=self._longest)
 
-    def _own_generation(self, own: Secret | None) -> int:
-        """Return how far our own root has come; what cannot be read holds nobody up here."""
+    async def _alone(self, writing: Awaitable[None]) -> None:
         try:
-            return self._decoded(own).record.generation if own else 0
-        except AuthorityError as error:
-            logger.warning("secret not used", extra={"secret": OWN, "reason": str(error)})
-            return 0
-
-    async def _first_plugged_in(
-        self, wanted: Secret, recorded: InUse | None, own: Secret | None
-    ) -> None:
-        now = self._clock.now()
-        signer = authority.parse(wanted.content, now=now)
-        record = Record(longest=self._longest, own=self._own_generation(own))
-        state = in_use.begin(signer, record)
-        if recorded is not None:
-            state = in_use.follow(recorded, signer, now=now)
-        try:
-            await self.record(state, over=None)
+            await writing
         except ConflictError as error:
             message = "another replica was faster"
             raise UnreachableError(message) from error
-
-    async def _make(self) -> None:
-        try:
-            await self.write(rotation.begin(self.fresh(), longest=self._longest), over=None)
-        except ConflictError as error:
-            message = "another replica was faster"
-            raise UnreachableError(message) from error
-        logger.info("root made", extra={"secret": OWN})
 
     async def _read(self) -> None:
         """Use what the Secrets hold."""

@@ -12,6 +12,12 @@ from msgspec import Struct
 from libs.kube.client import Client
 from libs.kube.errors import NotFoundError
 
+OWN, PLUGGED_IN, IN_USE = "istio-ca-secret", "cacerts", "seine-ca-in-use"
+ROTATE = "seine.io/rotate"
+"""Annotation on our own Secret: each new value asks for one rotation."""
+USE_NOW = "seine.io/use-now"
+"""Annotation on what is plugged in: the identifier of its signer, to be used whoever trusts it."""
+
 TYPE = "istio.io/ca-root"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from services.ctl import tag_commands
+from services.ctl import tag_commands, workload_commands
 from services.ctl.output import Format
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(tag_commands.app, name="tag")
+app.add_typer(workload_commands.app, name="workload")
 
 Output = Annotated[Format, typer.Option("-o", "--output", help="Table for people, or JSON.")]
 Mesh = Annotated[

@@ -4,21 +4,19 @@ A tag is made of a webhook configuration, and of a role that lets the webhook me
 configuration and no other. Who makes a tag needs the right to make these.
 """
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
 from libs.inject import tags, webhooks, words
 from libs.inject.tags import Tag
-from libs.kube import access
 from libs.kube.client import Client
-from libs.kube.errors import KubeError, NotFoundError
-from services.ctl import output
-from services.ctl.check_inject import DEFAULT_KUBECONFIG
+from libs.kube.errors import NotFoundError
+from services.ctl import cluster, output
+from services.ctl.cluster import Misused
 from services.ctl.output import Format
 
 _CONFIGURATIONS = f"/apis/{webhooks.API_VERSION}/mutatingwebhookconfigurations"
@@ -32,16 +30,6 @@ _APPLY = "application/apply-patch+yaml"
 _MANAGER = {"fieldManager": "seinectl", "force": "true"}
 _DEFAULT = "default"
 
-T = TypeVar("T")
-
-
-class _Misused(Exception):  # noqa: N818 - an answer to the user
-    """What was asked for cannot be; says why, and what to do."""
-
-    def __init__(self, text: str, hint: str = "") -> None:
-        super().__init__(text)
-        self.hint = hint
-
 
 def run_set(tag: Tag, kubeconfig: str, *, overwrite: bool) -> int:
     """Make a tag; `tag.client` is taken from the revision."""
@@ -53,7 +41,7 @@ def run_set(tag: Tag, kubeconfig: str, *, overwrite: bool) -> int:
             await client.request("PATCH", path, params=_MANAGER, body=one, content_type=_APPLY)
         return there
 
-    there = _with_client(kubeconfig, work)
+    there = cluster.ask(kubeconfig, work)
     done = "now stands for" if there else "stands for"
     output.say(f"[green]✓[/] the tag [bold]{tag.name}[/] {done} the revision {tag.revision}")
     output.say(f"  kubectl label namespace NAMESPACE {words.REVISION}={tag.name} --overwrite")
@@ -66,7 +54,7 @@ def run_generate(tag: Tag, kubeconfig: str) -> int:
     async def work(client: Client) -> list[dict[str, Any]]:
         return tags.objects((await _wanted(client, tag, overwrite=True))[0])
 
-    made = _with_client(kubeconfig, work)
+    made = cluster.ask(kubeconfig, work)
     plain = json.loads(json.dumps(made))  # nothing is shared, so YAML has no need of aliases
     sys.stdout.write(yaml.safe_dump_all(plain, sort_keys=False, width=100))
     return output.OK
@@ -74,7 +62,7 @@ def run_generate(tag: Tag, kubeconfig: str) -> int:
 
 def run_list(kubeconfig: str, *, form: Format) -> int:
     """Print tags, the revisions that they stand for, and the namespaces that ask for them."""
-    rows = _with_client(kubeconfig, _listed)
+    rows = cluster.ask(kubeconfig, _listed)
     if form is Format.JSON:
         output.print_json(rows)
     elif not rows:
@@ -93,11 +81,11 @@ def run_remove(name: str, kubeconfig: str, *, namespace: str, force: bool) -> in
         configuration = tags.configuration_name(name, namespace)
         known = [it["metadata"]["name"] for it in await _configurations(client)]
         if configuration not in known:
-            raise _Misused(f"there is no tag {name}", "seinectl tag list")
+            raise Misused(f"there is no tag {name}", "seinectl tag list")
         users = _users(await client.get("/api/v1/namespaces"), name)
         if users and not force:
             text = f"{', '.join(users)} would get no proxies any more"
-            raise _Misused(text, "label them with another revision, or say --yes")
+            raise Misused(text, "label them with another revision, or say --yes")
         role = tags.role_name(name, namespace)
         for kind, one in (
             (webhooks.KIND, configuration),
@@ -106,43 +94,27 @@ def run_remove(name: str, kubeconfig: str, *, namespace: str, force: bool) -> in
         ):
             await _delete(client, f"{_FOLDERS[kind]}/{one}")
 
-    _with_client(kubeconfig, work)
+    cluster.ask(kubeconfig, work)
     output.say(f"[green]✓[/] the tag [bold]{name}[/] is gone")
     return output.OK
-
-
-def _with_client(kubeconfig: str, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Return what `work` returns of a cluster, or end the command."""
-    path = kubeconfig or str(DEFAULT_KUBECONFIG.expanduser())
-
-    async def inside() -> T:
-        async with Client(access.load(path)) as client:
-            return await work(client)
-
-    try:
-        return asyncio.run(inside())
-    except _Misused as error:
-        output.fail(str(error), hint=error.hint)
-    except KubeError as error:
-        output.fail(str(error), hint=f"kubeconfig: {path}")
 
 
 async def _wanted(client: Client, tag: Tag, *, overwrite: bool) -> tuple[Tag, bool]:
     """Return the tag complete, and whether there is one of its name."""
     if wrong := tags.wrong_name(tag.name):
-        raise _Misused(f"{tag.name!r} is no name of a tag: {wrong}")
+        raise Misused(f"{tag.name!r} is no name of a tag: {wrong}")
     configurations = await _configurations(client)
     own = tags.own_configuration(configurations, tag.revision)
     if own is None:
         text = f"there is no revision {tag.revision}: no injector's configuration has that label"
-        raise _Misused(text, f"kubectl get {_CONFIGURATIONS.rpartition('/')[2]} --show-labels")
+        raise Misused(text, f"kubectl get {_CONFIGURATIONS.rpartition('/')[2]} --show-labels")
     if tags.own_configuration(configurations, tag.name) is not None:
-        raise _Misused(f"there is a revision of the name {tag.name}")
+        raise Misused(f"there is a revision of the name {tag.name}")
     name = tags.configuration_name(tag.name, tag.system_namespace)
     there = any(it["metadata"]["name"] == name for it in configurations)
     if there and not overwrite:
         hint = "--overwrite has it stand for another revision"
-        raise _Misused(f"there is a tag {tag.name}", hint)
+        raise Misused(f"there is a tag {tag.name}", hint)
     first = own["webhooks"][0]
     complete = Tag(
         name=tag.name,

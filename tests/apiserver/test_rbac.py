@@ -25,13 +25,15 @@ from libs.protos.credentials.v1.credentials_pb2 import SecretName, Wanted
 from libs.rpc import channel, tls
 from libs.xds.types import CLUSTER
 from services.ca.root_maps import KEY, NAME
-from services.ca.root_secret import OWN, ROTATE
+from services.ca.secrets import OWN, ROTATE
 from tests.support import audit, kube_apiserver
 from tests.support import kube_accounts as kube
 from tests.support.good_specs import GOOD
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_apps import KubeApps, kube_apps, place
 from tests.support.kube_ca import SECRETS, SYSTEM, ClusterCa, cluster_ca, root_map
+from tests.support.kube_definitions import PATH as DEFINITIONS
+from tests.support.kube_definitions import definitions
 from tests.support.kube_webhook import running_webhook
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pki_ca import bearer
@@ -40,7 +42,6 @@ from tests.support.push_plane import ConnectedProxy
 from tests.support.xds_client import DeltaClient
 from tests.tools import rbac
 from tests.tools.crds import GROUPS
-from tests.tools.crds import files as crd_files
 
 ROOT = Path(__file__).parents[2]
 MERGE = "application/merge-patch+json"
@@ -213,10 +214,8 @@ async def _a_machine_comes_and_goes(apps: KubeApps, admin: Client) -> None:
 
 async def _define(admin: Client) -> None:
     """Have the server know all kinds."""
-    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    for name, text in crd_files().items():
-        if name.endswith(".yaml"):
-            await kube.ensure(admin, crds, yaml.safe_load(text))
+    for definition in definitions():
+        await kube.ensure(admin, DEFINITIONS, definition)
 
 
 async def _is_ready(port: int) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc.aio
 import pytest
-import yaml
 
 from libs.api.problem import Problem
 from libs.api.registry import KINDS
@@ -38,10 +37,10 @@ from services.discovery.status import replicas
 from services.discovery.status.wiring import Statuses
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
+from tests.support.kube_discovery import define
 from tests.support.kubeconfig import write_kubeconfig
 
 Context = grpc.aio.ServicerContext[Any, Any]
-CRD = Path(__file__).parents[2] / "deploy" / "crds" / "virtualservices.networking.istio.io.yaml"
 ROUTES = "/apis/networking.istio.io/v1/namespaces/shop/virtualservices"
 REF = Ref("VirtualService/shop/routes")
 KIND = next(it for it in KINDS if it.name == "VirtualService")
@@ -58,7 +57,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 @pytest.fixture(name="client")
 async def client_of_it(server: ApiServer, tmp_path: Path) -> AsyncIterator[Client]:
     async with kube.client_of(server, tmp_path) as client:
-        await kube.define(client, yaml.safe_load(CRD.read_text()))
+        await define(client, "virtualservices")
         for name in (SYSTEM, "shop"):
             await kube.namespace(client, name)
         yield client

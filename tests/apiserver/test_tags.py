@@ -20,11 +20,11 @@ from services.ctl.app import app
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import running
 from tests.support.kube_ca import SYSTEM
+from tests.support.kube_discovery import define
 from tests.support.kube_webhook import CONFIGURATIONS, RunningWebhook, running_webhook
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pods import pod
 from tests.tools import rbac
-from tests.tools.crds import files as crd_files
 
 ROOT = Path(__file__).parents[2]
 TAG = f"{CONFIGURATIONS}/istio-revision-tag-prod"
@@ -70,9 +70,7 @@ async def _world(folder: Path) -> AsyncIterator[World]:
             await kube.account(admin, SYSTEM, "seine-webhook")
             for document in yaml.safe_load_all((ROOT / rbac.FILE).read_text()):
                 await kube.ensure(admin, FOLDERS[document["kind"]], document)
-            for kind in ("proxyconfigs", "gateways"):
-                text = crd_files()[f"deploy/crds/{kind}.networking.istio.io.yaml"]
-                await kube.define(admin, yaml.safe_load(text))
+            await define(admin, "proxyconfigs", "gateways")
             token = await kube.token(admin, SYSTEM, "seine-webhook", audiences=())
             own = write_kubeconfig(server, folder / "own", token=token)
             administrator = write_kubeconfig(server, folder / "administrator")

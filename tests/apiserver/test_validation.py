@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from libs.api.problem import Problem
 from libs.kube.client import Client
@@ -27,6 +26,7 @@ from services.webhook.validation.configuration import Target
 from services.webhook.validation.judge import Judge as Validator
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
+from tests.support.kube_discovery import define
 from tests.support.webhook_port import PATH, Port, port_of
 
 CRDS = Path(__file__).parents[2] / "deploy" / "crds"
@@ -45,15 +45,10 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 @pytest.fixture(name="client")
 async def client_of_it(server: ApiServer, tmp_path: Path) -> AsyncIterator[Client]:
     async with kube.client_of(server, tmp_path) as client:
-        for kind in ("gateways", "virtualservices"):
-            await kube.define(client, _definition(kind))
+        await define(client, "gateways", "virtualservices")
         for name in ("istio-system", "shop"):
             await kube.namespace(client, name)
         yield client
-
-
-def _definition(plural: str) -> Any:  # noqa: ANN401  # YAML
-    return yaml.safe_load((CRDS / f"{plural}.networking.istio.io.yaml").read_text())
 
 
 class Policies:

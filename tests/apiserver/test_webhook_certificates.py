@@ -11,7 +11,7 @@ import pytest
 from libs.kube.client import Client
 from libs.pki import bundle
 from libs.runtime.tasks import background
-from services.ca.root_secret import OWN, ROTATE
+from services.ca.secrets import OWN, ROTATE
 from tests.support import kube_accounts as kube
 from tests.support.admission_load import Load, follow_roots, shown
 from tests.support.certificates import TestAuthority

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
 from libs.inject import webhooks
 from libs.kube.client import Client
@@ -21,9 +20,9 @@ from services.webhook.review import Question, Verdict
 from services.webhook.validation import configuration
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
+from tests.support.kube_discovery import define
 from tests.support.webhook_port import PATH, port_of
 
-CRD = Path(__file__).parents[2] / "deploy" / "crds" / "virtualservices.networking.istio.io.yaml"
 MUTATING = f"/apis/{webhooks.API_VERSION}/mutatingwebhookconfigurations"
 ROUTES = "/apis/networking.istio.io/v1/namespaces/{}/virtualservices"
 SYSTEM = "istio-system"
@@ -54,7 +53,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 @pytest.fixture(name="client")
 async def client_of_it(server: ApiServer, tmp_path: Path) -> AsyncIterator[Client]:
     async with kube.client_of(server, tmp_path) as client:
-        await kube.define(client, yaml.safe_load(CRD.read_text()))
+        await define(client, "virtualservices")
         for name, labels in NAMESPACES.items():
             await kube.namespace(client, name)
             await client.request(
@@ -136,9 +135,13 @@ async def _configured(client: Client, at: tuple[int, bytes], policy: str) -> Asy
 async def _row(client: Client, failure: str, policy: str) -> list[str]:
     answered: Answered = set()
     async with FAILURES[failure](answered) as at, _configured(client, at, policy):
-        blocked = {name: await _is_blocked(_create_pod(client, name)) for name in NAMESPACES}
-        resource_blocked = await _is_blocked(_create_routes(client))
-        service_blocked = await _is_blocked(_create_service(client))
+        # All at once: where nobody answers each of them waits.
+        resource_blocked, service_blocked, *pods_blocked = await asyncio.gather(
+            _is_blocked(_create_routes(client)),
+            _is_blocked(_create_service(client)),
+            *(_is_blocked(_create_pod(client, name)) for name in NAMESPACES),
+        )
+        blocked = dict(zip(NAMESPACES, pods_blocked, strict=True))
     assert answered <= {"meshed", "plain"}  # of nothing else is anybody asked
     pod = "injected" if "meshed" in answered else "uninjected"
     others = ["blocked" if blocked[name] else "admitted" for name in list(NAMESPACES)[1:]]

@@ -11,24 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from envoy.config.core.v3 import base_pb2
 
 from libs.kube.client import Client
-from libs.kube.errors import NotFoundError
 from libs.pki import bundle, csr, verify
 from libs.proxy import node as proxy_node
-from libs.runtime.clock import SystemClock
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
 from tests.support.kube_apps import KubeApps, kube_apps, place
+from tests.support.kube_discovery import define
 from tests.support.pki_ca import ask, bearer
 from tests.support.push_plane import ConnectedProxy, EndedError
 from tests.support.xds_client import DeltaClient
-from tests.tools.crds import files as crd_files
 
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GATEWAYS = "/apis/networking.istio.io/v1/namespaces/istio-system/gateways"
 TYPES = (CLUSTER, LISTENER, ROUTE, SECRET)
 KEY = b"KEY OF THE EDGE"
@@ -57,9 +53,7 @@ async def control_plane(
 
 async def populate(client: Client) -> None:
     """Make services in both namespaces, and a gateway with a certificate at the edge."""
-    for name, text in crd_files().items():
-        if "gateways." in name:
-            await kube.ensure(client, CRDS, yaml.safe_load(text))
+    await define(client, "gateways")
     for namespace, address in (("mine", "10.1.0.1"), ("theirs", "10.2.0.1")):
         await place(client, namespace, f"{namespace}-1", by="default", address=address)
         await kube.ensure(client, f"/api/v1/namespaces/{namespace}/services", service(namespace))
@@ -85,16 +79,7 @@ async def populate(client: Client) -> None:
         "metadata": {"name": "edge"},
         "spec": {"selector": {"istio": "edge"}, "servers": [server]},
     }
-    await until_served(client)
     await kube.ensure(client, GATEWAYS, gateway)
-
-
-async def until_served(client: Client) -> None:
-    while True:
-        with suppress(NotFoundError):
-            await client.get(GATEWAYS)
-            return
-        await SystemClock().sleep(0.05)  # nothing tells when a new kind is served
 
 
 def service(namespace: str) -> dict[str, Any]:

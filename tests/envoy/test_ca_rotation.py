@@ -25,7 +25,7 @@ from libs.rpc.tls import Material
 from libs.runtime.clock import SystemClock
 from libs.runtime.tasks import background
 from services.ca.proof import Proof
-from services.ca.root_secret import OWN, ROTATE
+from services.ca.secrets import OWN, ROTATE
 from tests.support import agent as agents
 from tests.support import kube_accounts as kube
 from tests.support.agent import SYSTEM, Mesh

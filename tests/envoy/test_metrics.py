@@ -1,8 +1,7 @@
 """Istio's standard metrics as a real Envoy counts them."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.support.workload import Server, Workload, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+REQUESTS = "istio_requests_total"
 HTTP = ("istio-http/1.1", "istio", "http/1.1")
 TCP = ("istio-peer-exchange", "istio")
 HTTP_LABELS = {
@@ -60,26 +60,13 @@ async def server(
         yield running
 
 
-async def series(server: Server, name: str, **wanted: str) -> list[tuple[Mapping[str, str], float]]:
-    """Return labels and value of each series of a metric that carries all of `wanted`."""
-    found = []
-    for line in await server.envoy.prometheus():
-        metric, _, rest = line.partition("{")
-        if metric == f"envoy_{name}":
-            tags, _, value = rest.rpartition("} ")
-            labels = dict(re.findall(r'(\w+)="([^"]*)"', tags))
-            if wanted.items() <= labels.items():
-                found.append((labels, float(value)))
-    return found
-
-
 async def test_a_request_over_mesh_tls(
     server: Server, authority: TestAuthority, tmp_path: Path
 ) -> None:
     tls = client_context(authority.issue("alice"), tmp_path, HTTP)
     assert (await traffic.http(server.port("http"), tls=tls)).status == 200
-    [(labels, value)] = await series(
-        server, "istio_requests_total", connection_security_policy="mutual_tls"
+    [(labels, value)] = await server.envoy.counted(
+        REQUESTS, connection_security_policy="mutual_tls"
     )
     assert value == 1
     assert labels.keys() == HTTP_LABELS
@@ -115,7 +102,7 @@ async def test_a_request_over_mesh_tls(
 async def test_a_request_in_plaintext_has_no_identity(server: Server) -> None:
     grpc = {"content-type": "application/grpc"}
     assert (await traffic.http(server.port("http"), headers=grpc)).status == 200
-    [(labels, _)] = await series(server, "istio_requests_total", connection_security_policy="none")
+    [(labels, _)] = await server.envoy.counted(REQUESTS, connection_security_policy="none")
     assert labels["source_principal"] == labels["destination_principal"] == "unknown"
     assert labels["request_protocol"] == "grpc"
 
@@ -126,22 +113,14 @@ async def test_durations_and_sizes(server: Server) -> None:
         while not await _has_counted(server, 1000):
             pass
     for name in ("istio_request_duration_milliseconds", "istio_response_bytes"):
-        found = await series(server, f"{name}_count", connection_security_policy="none")
+        found = await server.envoy.series(f"{name}_count", connection_security_policy="none")
         assert found
         assert all(labels.keys() == HTTP_LABELS for labels, _ in found)
 
 
 async def _has_counted(server: Server, size: int) -> bool:
-    sums = await series(server, "istio_request_bytes_sum", request_protocol="http")
+    sums = await server.envoy.series("istio_request_bytes_sum", request_protocol="http")
     return any(value > size for _, value in sums)
-
-
-async def _counted(server: Server, name: str) -> list[tuple[Mapping[str, str], float]]:
-    """Return the series of a metric of connections, once Envoy has seen the connection end."""
-    async with asyncio.timeout(60):
-        while not (found := await series(server, name, request_protocol="tcp")):
-            pass
-    return found
 
 
 async def test_connections_and_their_bytes(
@@ -156,7 +135,7 @@ async def test_connections_and_their_bytes(
         ("istio_tcp_sent_bytes_total", 100),
         ("istio_tcp_received_bytes_total", 100),
     ):
-        [(labels, value)] = await _counted(server, name)
+        [(labels, value)] = await server.envoy.counted(name, request_protocol="tcp")
         assert value == least, name
         assert labels.keys() == HTTP_LABELS - {"response_code", "grpc_response_status"}
         assert labels["source_principal"] == "spiffe://cluster.local/ns/shop/sa/alice"
@@ -164,11 +143,14 @@ async def test_connections_and_their_bytes(
 
 
 async def test_counters_outlive_a_change_of_the_listener(server: Server) -> None:
-    before = sum(value for _, value in await series(server, "istio_requests_total"))
+    before = await _requests(server)
     policy = rows.access_policy("deny", action=Action.DENY, rules=(AccessRule(),))
     await server.apply(Workload(ports=WORKLOAD.ports, mode=MtlsMode.PERMISSIVE, policies=(policy,)))
     assert (await traffic.http(server.port("http"))).status == 403
-    after = await series(server, "istio_requests_total")
-    assert sum(value for _, value in after) == before + 1
-    [(refused, _)] = await series(server, "istio_requests_total", response_code="403")
+    [(refused, _)] = await server.envoy.counted(REQUESTS, response_code="403")
+    assert await _requests(server) == before + 1
     assert refused["destination_service"] == "server.shop.svc.cluster.local"
+
+
+async def _requests(server: Server) -> float:
+    return sum(value for _, value in await server.envoy.series(REQUESTS))

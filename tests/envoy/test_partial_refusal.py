@@ -24,7 +24,8 @@ from google.protobuf.message import Message
 
 from libs.xds.types import CLUSTER, LISTENER, ROUTE, NamedResource, Snapshot, resource, resource_set
 from tests.support.certificates import TestAuthority
-from tests.support.envoy import Envoy, free_ports, running
+from tests.support.envoy import Envoy, running
+from tests.support.ports import free_ports
 
 NAMES = ("80", "81", "8080", "9080")
 
@@ -102,6 +103,8 @@ async def test_routes_beside_a_bad_one_take_effect(bad: str, tmp_path: Path) -> 
         envoy.plane.serve(_snapshot(ports, [204] * 4, bad=bad))
         async with asyncio.timeout(60):
             while await _statuses(envoy) != expected:  # noqa: ASYNC110 - a page cannot be awaited
+                await asyncio.sleep(0.02)
+            while not envoy.plane.refused:  # noqa: ASYNC110 - said after the last route is in effect
                 await asyncio.sleep(0.02)
 
     assert envoy.plane.refused == [f"Only a single wildcard domain is permitted in route {bad}"]

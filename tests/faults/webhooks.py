@@ -6,7 +6,7 @@ from pathlib import Path
 from libs.inject import webhooks
 from libs.kube.client import Client
 from libs.runtime.tasks import background
-from services.ca.root_secret import OWN, ROTATE
+from services.ca.secrets import OWN, ROTATE
 from tests.faults.figures import CLOCK, Figure, Length, Note, seconds_until
 from tests.support import kube_accounts as kube
 from tests.support.admission_load import Load, follow_roots

@@ -25,20 +25,21 @@ REASON = netns.unavailable()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=f"network namespaces: {REASON}")
 
 HTTP, HTTPS, TCP, GRPC, CLOSED = 8080, 8443, 9000, 9001, 9999
+PATIENT = {"timeoutSeconds": 30}  # a busy machine is not an ill one
 APP = {
     "name": "web",
     "image": "web:1",
     "ports": [{"name": "http", "containerPort": HTTP}],
-    "readinessProbe": {"httpGet": {"path": "/ready", "port": "http"}},
-    "livenessProbe": {"httpGet": {"path": "/live", "port": HTTPS, "scheme": "HTTPS"}},
-    "startupProbe": {"tcpSocket": {"port": TCP}},
+    "readinessProbe": {"httpGet": {"path": "/ready", "port": "http"}, **PATIENT},
+    "livenessProbe": {"httpGet": {"path": "/live", "port": HTTPS, "scheme": "HTTPS"}, **PATIENT},
+    "startupProbe": {"tcpSocket": {"port": TCP}, **PATIENT},
     "lifecycle": {"preStop": {"httpGet": {"path": "/bye", "port": "http"}}},
 }
 OTHER = {
     "name": "rpc",
     "image": "rpc:1",
-    "readinessProbe": {"grpc": {"port": GRPC, "service": "shop"}},
-    "livenessProbe": {"grpc": {"port": GRPC, "service": "sick"}},
+    "readinessProbe": {"grpc": {"port": GRPC, "service": "shop"}, **PATIENT},
+    "livenessProbe": {"grpc": {"port": GRPC, "service": "sick"}, **PATIENT},
     "startupProbe": {"tcpSocket": {"port": CLOSED}},
 }
 STRICT = {

@@ -5,9 +5,10 @@ Everything stays on loopback; ports are free ones; the process ends with the tes
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from tests.support.certificates import Certificate
 from tests.support.control_plane import ControlPlane, serving
 
 _START_SECONDS = 90
+Series = tuple[Mapping[str, str], float]
+"""Labels and value."""
 
 
 class Envoy:
@@ -53,6 +56,28 @@ class Envoy:
         """Return the lines of the metrics page that are not comments."""
         page = await self.admin("/stats/prometheus")
         return [line for line in page.splitlines() if line and not line.startswith("#")]
+
+    async def series(self, name: str, **wanted: str) -> list[Series]:
+        """Return the series of a metric, as `envoy_` names it, that carry all of `wanted`."""
+        found = []
+        for line in await self.prometheus():
+            metric, _, rest = line.partition("{")
+            if metric == f"envoy_{name}":
+                tags, _, value = rest.rpartition("} ")
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', tags))
+                if wanted.items() <= labels.items():
+                    found.append((labels, float(value)))
+        return found
+
+    async def counted(self, name: str, **wanted: str) -> list[Series]:
+        """Return such series once there is one.
+
+        Envoy counts a request when it destroys its stream: after the client has the answer.
+        """
+        async with asyncio.timeout(_START_SECONDS):
+            while not (found := await self.series(name, **wanted)):  # noqa: ASYNC110 - a page
+                await asyncio.sleep(0.02)
+        return found
 
     async def config_dump(self) -> dict[str, Any]:
         """Return what Envoy has taken over, and what it refused."""
@@ -110,17 +135,23 @@ async def running(
     *,
     gated: bool = True,
     whole: bool = False,
+    cluster: str = "test",
+    variables: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> AsyncIterator[Envoy]:
     """Run an Envoy that has taken over `snapshot` and holds `certificate`.
 
-    `whole`: it speaks the state-of-the-world protocol.
+    `whole`: it speaks the state-of-the-world protocol. `cluster` is its node's, `variables` are in
+    its environment.
     """
     plane = ControlPlane(certificate, gated=gated)
     plane.serve(snapshot)
     async with (
         serving(plane, folder / "xds"),
-        _process(folder, options, whole=whole) as (process, admin),
+        _process(folder, options, whole=whole, cluster=cluster, variables=variables or {}) as (
+            process,
+            admin,
+        ),
     ):
         envoy = Envoy(process, admin, folder, plane)
         try:
@@ -138,12 +169,17 @@ def access_log(folder: Path) -> Path:
 
 @asynccontextmanager
 async def _process(
-    folder: Path, options: Sequence[str], *, whole: bool
+    folder: Path,
+    options: Sequence[str],
+    *,
+    whole: bool,
+    cluster: str,
+    variables: Mapping[str, str],
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     admin, ready, prometheus = free_ports(3)
     rendered = bootstrap.render(
         bootstrap.Bootstrap(
-            node={"id": "sidecar~127.0.0.1~test.shop~shop", "cluster": "test"},
+            node={"id": "sidecar~127.0.0.1~test.shop~shop", "cluster": cluster},
             xds_socket=str(folder / "xds"),
             sds_socket=str(folder / "xds"),
             admin_port=admin,
@@ -159,6 +195,8 @@ async def _process(
     config.write_text(json.dumps(rendered))
     with (folder / "envoy.log").open("ab") as log:  # Envoy opens it once more for access logs
         process = await asyncio.create_subprocess_exec(
+            "env",
+            *(f"{name}={value}" for name, value in variables.items()),
             binary(""),
             *("-c", str(config), "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"),
             *("--file-flush-interval-msec", "20"),

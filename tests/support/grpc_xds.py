@@ -17,8 +17,10 @@ from tests.support.push_plane import node
 
 
 @asynccontextmanager
-async def backend(name: bytes, address: str = "127.0.0.1") -> AsyncIterator[int]:
-    """Answer every call with `name`; yield the port."""
+async def backend(
+    name: bytes, address: str = "127.0.0.1", proving: Certificate | None = None
+) -> AsyncIterator[int]:
+    """Answer every call with `name`; yield the port. With `proving`, over mutual TLS alone."""
 
     async def who(_request: bytes, _context: object) -> bytes:
         return name
@@ -28,10 +30,20 @@ async def backend(name: bytes, address: str = "127.0.0.1") -> AsyncIterator[int]
         "Who": grpc.unary_unary_rpc_method_handler(who)
     }
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", handlers)])
-    port = server.add_insecure_port(f"{address}:0")
+    port = _port(server, f"{address}:0", proving)
     await server.start()
-    yield port
-    await server.stop(None)
+    try:
+        yield port
+    finally:
+        await server.stop(None)
+
+
+def _port(server: grpc.aio.Server, address: str, proving: Certificate | None) -> int:
+    if proving is None:
+        return server.add_insecure_port(address)
+    pair = (proving.key, proving.chain)
+    credentials = grpc.ssl_server_credentials([pair], proving.roots, require_client_auth=True)
+    return server.add_secure_port(address, credentials)
 
 
 class Caller:

@@ -2,26 +2,29 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 
 from libs.kube.client import Client
+from libs.kube.errors import NotFoundError
 from libs.pki import bundle, csr
 from libs.rpc import channel, tls
-from libs.runtime.clock import Clock
+from libs.runtime.clock import Clock, SystemClock
 from services.ca import app
 from services.ca.root_maps import KEY, NAME
-from services.ca.root_secret import OWN
+from services.ca.secrets import IN_USE, OWN, PLUGGED_IN, ROTATE
 from services.ca.settings import Settings
 from tests.support import kube_accounts as kube
 from tests.support.pki_ca import CA_NAME, Answer, Metadata, ask, bearer
 
 SYSTEM = "istio-system"
 _SECONDS = 60
+_CLOCK = SystemClock()
+_MERGE = "application/merge-patch+json"
 _LATER = {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
 SECRETS = f"/api/v1/namespaces/{SYSTEM}/secrets"
 RESOLV = f"search {SYSTEM}.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.0.0.1\n"
@@ -125,3 +128,55 @@ async def cluster_ca(
             yield ca
         finally:
             await ca.close()
+
+
+async def fresh(client: Client) -> None:
+    """Let nothing of another CA be left: its Secrets, and who led."""
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"
+    for path in (
+        *(f"{SECRETS}/{name}" for name in (OWN, PLUGGED_IN, IN_USE)),
+        f"{leases}/seine-ca",
+    ):
+        with suppress(NotFoundError):
+            await client.request("DELETE", path)
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 90) -> float:
+    """Return after how many seconds it holds."""
+    started = _CLOCK.monotonic()
+    async with asyncio.timeout(seconds):
+        while not await holds():
+            await _CLOCK.sleep(0.02)  # an API server is asked: nothing would tell
+    return _CLOCK.monotonic() - started
+
+
+async def has_roots(client: Client, namespace: str, roots: bytes) -> bool:
+    try:
+        return await root_map(client, namespace) == roots.decode()
+    except (NotFoundError, KeyError):
+        return False
+
+
+async def rotate(client: Client, word: str) -> None:
+    body = {"metadata": {"annotations": {ROTATE: word}}}
+    await client.request("PATCH", f"{SECRETS}/{OWN}", body=body, content_type=_MERGE)
+
+
+async def generation_is(client: Client, number: int) -> bool:
+    record = base64.b64decode((await secret(client))["data"]["rotation.json"])
+    return f'"generation":{number},'.encode() in record
+
+
+async def is_there(client: Client, name: str) -> bool:
+    try:
+        await secret(client, name)
+    except NotFoundError:
+        return False
+    return True
+
+
+async def plug_in(client: Client, content: dict[str, bytes], method: str) -> None:
+    data = {name: base64.b64encode(value).decode() for name, value in content.items()}
+    body = {"metadata": {"name": PLUGGED_IN}, "data": data}
+    path = SECRETS if method == "POST" else f"{SECRETS}/{PLUGGED_IN}"
+    await client.request(method, path, body=body)

@@ -18,10 +18,10 @@ from services.config_push.assembly import Assembly
 from services.discovery import app as discovery_app
 from tests.support.control_plane_apps import SYSTEM, Apps
 from tests.support.kube_apiserver import ApiServer
+from tests.support.kube_definitions import PATH as DEFINITIONS
+from tests.support.kube_definitions import Definition, definitions
 from tests.support.kubeconfig import write_kubeconfig
-from tests.tools.crds import files as crd_files
 
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 APPLY = "application/apply-patch+yaml"
 
 
@@ -88,15 +88,28 @@ async def on_cluster(
 
 async def define(client: Client, *plurals: str) -> None:
     """Install the CRDs of some kinds, or of all, and wait until they are served."""
-    wanted = [yaml.safe_load(text) for path, text in crd_files().items() if "istio.io" in path]
-    wanted = [it for it in wanted if not plurals or it["spec"]["names"]["plural"] in plurals]
+    wanted = definitions(*plurals)
     async with asyncio.TaskGroup() as group:
         for definition in wanted:
-            group.create_task(put(client, DEFINITIONS, definition))
+            group.create_task(_define(client, definition))
     for definition in wanted:
         spec = definition["spec"]
         version, plural = spec["versions"][0]["name"], spec["names"]["plural"]
         await _served(client, f"/apis/{spec['group']}/{version}/{plural}")
+
+
+async def _define(client: Client, definition: Definition) -> None:
+    """Install a CRD, unless a test before has; one that is being removed first has to go."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                found = await client.get(f"{DEFINITIONS}/{definition['metadata']['name']}")
+            except NotFoundError:
+                await put(client, DEFINITIONS, definition)
+                return
+            if "deletionTimestamp" not in found["metadata"]:
+                return
+            await asyncio.sleep(0.05)  # nothing tells when it has gone
 
 
 async def _served(client: Client, path: str) -> None:

@@ -4,7 +4,15 @@ from collections.abc import Iterator, Mapping
 
 import yaml
 
-from tests.support.behaviour.tables import Count, Counted, Feature, Row, Table, features
+from tests.support.behaviour.tables import (
+    Count,
+    Counted,
+    Feature,
+    Row,
+    Spanned,
+    Table,
+    features,
+)
 from tests.support.behaviour.world import MANIFESTS
 
 _HEAD = """# Behaviour
@@ -106,7 +114,9 @@ def _request(row: Row) -> str:
         *_tls(row),
         body,
         several,
+        f"with {row.pause:g} s between them" if row.pause else "",
         "and then nothing" if row.cut else "",
+        f"and then nothing for {row.kept:g} s" if row.kept else "",
     ]
     return " ".join(filter(None, parts))
 
@@ -136,8 +146,6 @@ def _outcome(row: Row) -> Iterator[str]:
     yield from (f"{name} {low} to {high} %" for name, (low, high) in row.share.items())
     if row.text is not None:
         yield f"“{row.text}”"
-    if row.cut:
-        yield "then cut"
     yield from _headers("answer has", row.got)
     yield from _headers("application got", row.seen)
     if row.peer is not None:
@@ -145,9 +153,21 @@ def _outcome(row: Row) -> Iterator[str]:
     if row.certificate:
         yield f"server proved `{row.certificate}`"
     yield from (f"{name} got {_count(wanted)}" for name, wanted in row.reached.items())
+    yield from _connections(row)
     if row.seconds:
         yield f"after {row.seconds:g} s"
     yield from _told(row)
+
+
+def _connections(row: Row) -> Iterator[str]:
+    if row.cut:
+        yield "then cut"
+    if row.kept:
+        yield "not cut"
+    for name, wanted in row.connections.items():
+        yield f"{name} got them over {_count(wanted)} connection{'' if wanted == 1 else 's'}"
+    for name, least in row.ended.items():
+        yield f"its connection to {name} ends after {least:g} s of silence"
 
 
 def _answer(row: Row) -> Iterator[str]:
@@ -183,6 +203,19 @@ def _told(row: Row) -> Iterator[str]:
         yield f"collector got {', '.join(f'`{text}`' for text in row.exported)}"
     if row.unexported:
         yield f"collector did not get `{row.unexported}`"
+    yield from map(_span, row.spans)
+
+
+def _span(one: Spanned) -> str:
+    place = {"root": "first span", "child": "its child"}.get(one.place, "span")
+    words = [
+        place,
+        f"of `{one.of}`",
+        one.kind and f"kind {one.kind}",
+        one.over and f"by {one.over}",
+    ]
+    tags = (f"no `{it}`" if text is None else f"`{it}={text}`" for it, text in one.tags.items())
+    return " ".join(filter(None, [*words, ", ".join(tags)]))
 
 
 def _counted(one: Counted) -> str:

@@ -2,9 +2,10 @@
 
 The types say which fields there are. A field is supported if a test shows that it has effect: a
 golden case where another value, or none, changes what some proxy gets (`tests.golden.proofs`). What
-reaches no proxy is shown by a test elsewhere, named by a comment `# proves: KIND PATH, PATH` above
-it. That a field is flagged or refused is found by judging a probe (`tests.tools.judging`). What is
-neither is untested, and a test sees that nothing is.
+reaches no proxy is shown by a test elsewhere, and what becomes of requests by one that asks real
+Envoys; both are named by comments `# proves: KIND PATH, PATH` in tests and tables. That a field is
+flagged or refused is found by judging a probe (`tests.tools.judging`). What is neither is untested,
+and a test sees that nothing is.
 """
 
 import re
@@ -40,11 +41,11 @@ _HEAD = """# Support
 
 What becomes of each field. **supported**: in the golden case named (`tests/golden/<case>/in.yaml`)
 another value, or none, changes what some proxy gets; *moved* means that the case's policy was put
-into this place first. Where no proxy gets anything of it, a test is named that shows what comes of
-it. **noted**: nothing has to come of it. **flagged**: accepted without effect, or deprecated, with
-a warning. **refused**: an error says so. `make docs` finds all of this out anew, and a test
-compares. `[]` stands for each item of a list or map. Of Kubernetes' own kinds only what the mesh
-reads is listed. `metadata` and `status` are left out.
+into this place first. A test named beside it, or instead where no proxy gets anything, shows what
+comes of it. **noted**: nothing has to come of it. **flagged**: accepted without effect, or
+deprecated, with a warning. **refused**: an error says so. `make docs` finds all of this out anew,
+and a test compares. `[]` stands for each item of a list or map. Of Kubernetes' own kinds only what
+the mesh reads is listed. `metadata` and `status` are left out.
 """
 _PROOF = re.compile(r"^\s*# proves: (\w+) (.+)$", re.MULTILINE)
 
@@ -134,16 +135,19 @@ def _row(about: Subject, leaf: Leaf, verdicts: list[Verdict]) -> Row:
 def _shown(title: str, path: str) -> str:
     """Return which test shows that a field has effect, or an empty text."""
     proof = proofs().get((title, path))
+    named = _named().get((title, path), ())
     if proof is None:
-        return ", ".join(_named().get((title, path), ()))
-    return f"golden `{proof.case}`" + (", moved" if proof.moved else "")
+        return ", ".join(named)
+    moved = ", moved" if proof.moved else ""
+    return ", ".join([f"golden `{proof.case}`{moved}", *named])
 
 
 @cache
 def _named() -> Mapping[tuple[str, str], list[str]]:
     """Return the tests that name a field, by title and path."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for file in sorted(ROOT.glob("tests/*/**/test_*.py")):
+    tables = ROOT.glob("tests/envoy/behaviour/*.yaml")
+    for file in sorted([*ROOT.glob("tests/*/**/test_*.py"), *tables]):
         for title, paths in _PROOF.findall(file.read_text()):
             for path in paths.split(","):
                 found[title, path.strip()].append(f"`{file.relative_to(ROOT / 'tests')}`")

@@ -1,12 +1,14 @@
 """Rules about annotations of Istio's kinds."""
 
 from libs.api import reasons
+from libs.api.networking.envoy_filter import EnvoyFilter
 from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.resource import IstioResource
 from libs.api.security.authorization_policy import Action, AuthorizationPolicy
 
 DRY_RUN = "istio.io/dry-run"
+REFERENCED = "envoyfilter.istio.io/referenced-services"
 ALWAYS_REJECT = "internal.istio.io/webhook-always-reject"
 FORBIDDEN = frozenset(
     {ALWAYS_REJECT, "internal.istio.io/parents", "internal.istio.io/parent-namespace"}
@@ -18,11 +20,14 @@ _BOOLEANS = frozenset(
 
 
 def check_annotations(resource: IstioResource, report: Report) -> None:
-    """Report annotations that only the mesh itself may set, and a dry run of what has none."""
+    """Report annotations that only the mesh itself may set, and those that change nothing."""
     annotations = resource.metadata.annotations
     for name in sorted(FORBIDDEN.intersection(annotations)):
         text = "may not be set: the mesh keeps it for itself"
         report.error((_PATH, name), reasons.INVALID_ANNOTATION, text)
+    if REFERENCED in annotations and isinstance(resource, EnvoyFilter):
+        text = "has no effect yet: proxies see what their Sidecar says, whatever patches refer to"
+        report.warning((_PATH, REFERENCED), reasons.NO_EFFECT, text)
     value = annotations.get(DRY_RUN)
     if value is None:
         return

@@ -70,6 +70,9 @@ def check_egress(
             if index < len(listeners) - 1:
                 text = "without a port it takes all that is left, so it must be the last"
                 report.error(place, reasons.CONFLICTING_FIELDS, text)
+            if listener.bind:
+                text = "needs a port: without one a listener has no address of its own"
+                report.error((place, "bind"), reasons.CONFLICTING_FIELDS, text)
         else:
             _check_place(listener, listener.port, place, report=report)
             if listener.port.number:

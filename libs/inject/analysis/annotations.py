@@ -10,11 +10,13 @@ from libs.api.validate.proxy_defaults import read_annotation
 from libs.inject import annotations, words
 from libs.inject.analysis.known_annotations import ANY, KNOWN, Known, Stage
 from libs.inject.analysis.subject import Subject
+from libs.inject.without_effect import WHY
 
 _ISTIO = "istio.io"
 _INGRESS_CLASS = "kubernetes.io/ingress.class"
 _PATH = "metadata.annotations"
 _POD = "Pod"
+_WARNING = Severity.WARNING
 
 
 def judged(subject: Subject) -> Iterator[Problem]:
@@ -35,10 +37,13 @@ def _named(
     kind: str,
     place: str,
 ) -> Iterator[Problem]:
+    idle = {} if kind == _POD else WHY.get(kind, {})  # of a pod's injection speaks
     for name in sorted(filter(_is_istio, written)):
+        if name in idle:
+            yield Problem(subject.ref, join(place, name), reasons.NO_EFFECT, idle[name], _WARNING)
         reason, text = _of(name, kind, has_label=words.INJECT in labels)
         if reason:
-            yield Problem(subject.ref, join(place, name), reason, text, Severity.WARNING)
+            yield Problem(subject.ref, join(place, name), reason, text, _WARNING)
 
 
 def _is_istio(name: str) -> bool:

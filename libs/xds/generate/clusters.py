@@ -131,6 +131,8 @@ def _cluster(target: _Target) -> Cluster | None:
         cluster.eds_cluster_config.service_name = cluster.name
     elif kind in _BY_NAME and not _resolve(cluster, target):
         return None
+    elif declared := _declared_target(target):
+        cluster.original_dst_lb_config.upstream_port_override.value = declared
     _apply_policy(cluster, target)
     _describe(cluster, target)
     return cluster
@@ -146,6 +148,16 @@ def _kind(target: _Target) -> "Cluster.DiscoveryType.ValueType | None":
     if resolution is Resolution.ORIGINAL and not knows_original(target.scope):
         return _DiscoveryType.EDS
     return kind
+
+
+def _declared_target(target: _Target) -> int:
+    """Return the port at which connections are continued at the address that they went to, or 0.
+
+    Only a ServiceEntry says one. A headless Service is dialled at the ports of its pods.
+    """
+    service, port = target.service, target.port.target
+    dialled = service.resolution is Resolution.ORIGINAL and service.registry == "External"
+    return port if dialled and isinstance(port, int) and knows_original(target.scope) else 0
 
 
 def _resolve(cluster: Cluster, target: _Target) -> bool:

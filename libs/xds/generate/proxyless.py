@@ -6,11 +6,10 @@ refuses a resource for what it does not know, so nothing stands in one that gRPC
 It has no listeners of its own to serve with: those of servers are not made yet.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost, WeightedCluster
@@ -19,14 +18,23 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
-from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, UpstreamTlsContext
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
 from libs.model.service import Protocol, Service
 from libs.model.traffic import TlsMode
 from libs.proxy.memo import WeakMemo
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
-from libs.xds.generate import clusters, domains, route_actions, typed, virtual_hosts
+from libs.xds.generate import (
+    clusters,
+    domains,
+    route_actions,
+    sds,
+    tls_client,
+    typed,
+    virtual_hosts,
+)
 from libs.xds.generate.filters import fault
 from libs.xds.generate.route_actions import Ways
 from libs.xds.generate.route_destinations import Destinations
@@ -68,7 +76,9 @@ def _ports(scope: OutboundScope) -> Iterator[tuple[ScopedService, int]]:
 
 def _all_clusters(scope: OutboundScope) -> Iterator[NamedResource]:
     mutual = {
-        str(names.ClusterName(port, subset.name, scoped.service.host))
+        str(names.ClusterName(port, subset.name, scoped.service.host)): (
+            tls.subject_alt_names or scoped.accounts
+        )
         for scoped, port in _ports(scope)
         for subset in scoped.subsets
         if (tls := subset.policies[port].tls) and tls.mode is TlsMode.ISTIO_MUTUAL
@@ -76,13 +86,12 @@ def _all_clusters(scope: OutboundScope) -> Iterator[NamedResource]:
     for made in clusters.generate(scope):
         cluster = Cluster.FromString(made.body)
         if cluster.type == Cluster.DiscoveryType.EDS:
-            body = _cluster(cluster, mutual=made.name in mutual).SerializeToString(
-                deterministic=True
-            )
+            body = _cluster(cluster, mutual.get(made.name)).SerializeToString(deterministic=True)
             yield resource(made.name, CLUSTER, body=body, sources=made.sources)
 
 
-def _cluster(full: Cluster, *, mutual: bool) -> Cluster:
+def _cluster(full: Cluster, proved: Sequence[str] | None) -> Cluster:
+    """Return what gRPC knows of a cluster; with `proved`, its servers prove one of these names."""
     known = full.lb_policy in _KNOWN_POLICIES
     found = Cluster(
         name=full.name,
@@ -99,19 +108,25 @@ def _cluster(full: Cluster, *, mutual: bool) -> Cluster:
     for limits in full.circuit_breakers.thresholds:
         if limits.HasField("max_requests"):
             found.circuit_breakers.thresholds.add(max_requests=limits.max_requests)
-    if mutual:
-        found.transport_socket.CopyFrom(_mutual_tls())
+    if proved is not None:
+        context = UpstreamTlsContext(common_tls_context=_certificates(proved))
+        found.transport_socket.CopyFrom(typed.transport_socket(tls_client.TLS, context))
     return found
 
 
-def _mutual_tls() -> TransportSocket:
-    """Return TLS with the certificates that the client's bootstrap names, if it wants any."""
-    context = UpstreamTlsContext()
-    common = context.common_tls_context
-    common.tls_certificate_provider_instance.instance_name = CERTIFICATES
-    validation = common.validation_context.ca_certificate_provider_instance
-    validation.instance_name = CERTIFICATES
-    return typed.transport_socket("envoy.transport_sockets.tls", context)
+def _certificates(proved: Iterable[str]) -> CommonTlsContext:
+    """Return TLS with what the bootstrap calls `CERTIFICATES`; the peer proves a name of `proved`.
+
+    If none is known, any certificate of the mesh will do, as it will for Envoy.
+    """
+    common = CommonTlsContext()
+    own = common.tls_certificate_provider_instance
+    own.instance_name, own.certificate_name = CERTIFICATES, sds.CERTIFICATE
+    peer = common.combined_validation_context.default_validation_context
+    roots = peer.ca_certificate_provider_instance
+    roots.instance_name, roots.certificate_name = CERTIFICATES, sds.ROOTS
+    peer.match_subject_alt_names.extend(StringMatcher(exact=name) for name in proved)
+    return common
 
 
 def _all_listeners(scope: OutboundScope) -> Iterator[NamedResource]:

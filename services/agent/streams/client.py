@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
+from libs.runtime.clock import SystemClock
 from libs.runtime.tasks import background
+from services.agent.provisioned import Provisioned
 from services.agent.streams.connection import Connection
 
 KEEPALIVE_SECONDS = 30.0
@@ -32,6 +34,8 @@ class Target(Struct, frozen=True):
     """DNS name that the certificate must carry."""
     root_file: str
     """PEM, read at each connection."""
+    provisioned: Provisioned | None = None
+    """A certificate to show instead of a token, elsewhere, when that is wanted."""
 
     @property
     def authority(self) -> str:
@@ -57,28 +61,34 @@ async def dial(target: Target) -> AsyncIterator[Connection]:
 
 
 async def _open(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host, _, port = target.address.rpartition(":")
+    shown = target.provisioned
+    if shown is not None and not shown.wanted(SystemClock().now()):
+        shown = None
+    address = shown.address if shown else target.address
+    host, _, port = address.rpartition(":")
     try:
-        context = _context(target.root_file)
+        context = _context(target.root_file, shown)
         async with asyncio.timeout(CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(
                 host.strip("[]"), int(port), ssl=context, server_hostname=target.server_name
             )
     except (OSError, ValueError, ssl.SSLError) as error:
-        message = f"{target.address}: {str(error) or type(error).__name__}"
+        message = f"{address}: {str(error) or type(error).__name__}"
         raise DialError(message) from error
     tls: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
     if tls is None or tls.selected_alpn_protocol() != "h2":
         writer.close()
-        message = f"{target.address}: does not speak HTTP/2"
+        message = f"{address}: does not speak HTTP/2"
         raise DialError(message)
     return reader, writer
 
 
-def _context(root_file: str) -> ssl.SSLContext:
+def _context(root_file: str, shown: Provisioned | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(root_file)
+    if shown is not None:
+        context.load_cert_chain(shown.chain, shown.key)
     context.set_alpn_protocols(["h2"])
     return context
 

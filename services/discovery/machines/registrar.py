@@ -191,13 +191,15 @@ class Registrar:
         now = self._clock.monotonic()
         match step:
             case plan.Annotate(annotations, lost):
-                self._annotated[place] = now
                 outcome = await self._entries.annotate(entry, annotations)
+                if outcome is not Outcome.OUTDATED:  # over what somebody has changed: no write
+                    self._annotated[place] = now
                 moved = metrics.UNREGISTRATIONS if lost else metrics.REGISTRATION_UPDATES
                 _count(outcome, moved)
             case plan.Tell(health):
-                self._told[place] = now
                 outcome = await self._entries.tell(entry, health)
+                if outcome is not Outcome.OUTDATED:
+                    self._told[place] = now
             case _:
                 outcome = await self._entries.delete(entry)
                 _count(outcome, metrics.REGISTRATION_DELETES)

@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.support.behaviour import spans
 from tests.support.behaviour.asking import Answer
-from tests.support.behaviour.tables import Counted, Feature, Row, Table, features
+from tests.support.behaviour.spans import Span
+from tests.support.behaviour.tables import Counted, Feature, Row, Spanned, Table, features
 from tests.support.behaviour.verdict import Outcome, judge, samples, total
 from tests.support.behaviour.wire import Seen
 
@@ -30,6 +32,7 @@ OUTCOME = Outcome(
     seconds=0.1,
     log={"flags": "-", "code": 200},
     server_log={"flags": "-", "code": 200},
+    silence={"web-v1": 0.5},
 )
 RIGHT = Row(
     what="all as it was",
@@ -44,6 +47,8 @@ RIGHT = Row(
     text="path",
     certificate="sa/web$",
     reached={"web-v1": 1, "web-v2": 0},
+    connections={"web-v1": 1},
+    ended={"web-v1": 0.5},
     flags="-",
     server_flags="-",
     logged={"code": "200"},
@@ -76,6 +81,10 @@ def test_what_was_expected_is_right() -> None:
         Row(what="", certificate="sa/web2$"),
         Row(what="", reached={"web-v1": 2}),
         Row(what="", reached={"web-v2": (1, 2)}),
+        Row(what="", connections={"web-v1": 2}),
+        Row(what="", connections={"web-v2": 1}),
+        Row(what="", ended={"web-v1": 0.6}),
+        Row(what="", ended={"web-v2": 0.1}),
         Row(what="", flags="UF"),
         Row(what="", server_flags="UF"),
         Row(what="", logged={"code": "403"}),
@@ -89,6 +98,64 @@ def test_what_was_not_is_said(row: Row) -> None:
 
 def test_nobody_got_the_request() -> None:
     assert judge(Row(what="", seen={"x-none": None}), Outcome(answers=[], seen=[], seconds=0))
+
+
+def span(service: str, own: str, parent: str = "", **tags: str) -> Span:
+    return Span(
+        over="otlp",
+        service=service,
+        name="it",
+        kind="client",
+        trace="1",
+        own=own,
+        parent=parent,
+        tags=tags,
+    )
+
+
+SPANS = [
+    span("client.shop", "a", url="http://web/asked", team="red"),
+    span("web.shop", "b", "a"),
+    span("web.shop", "c", "b"),
+]
+
+
+def test_spans_that_were_expected_are_right() -> None:
+    chain = [
+        Spanned(of="client.shop", over="otlp", kind="client", name="it", place="root"),
+        Spanned(of="web.shop", place="child", tags={"team": None}),
+        Spanned(of="web.shop", place="child"),
+    ]
+    assert spans.judge(chain, SPANS, "/asked") == []
+    assert spans.judge([Spanned(of="client.shop", tags={"team": "~^r"})], SPANS, "/asked") == []
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Spanned(of="books.other"),
+        Spanned(of="client.shop", over="zipkin"),
+        Spanned(of="client.shop", kind="server"),
+        Spanned(of="client.shop", name="other"),
+        Spanned(of="web.shop", place="root"),
+        Spanned(of="web.shop", place="child"),
+        Spanned(of="client.shop", tags={"team": "blue"}),
+        Spanned(of="client.shop", tags={"team": None}),
+        Spanned(of="client.shop", tags={"crew": "~"}),
+    ],
+)
+def test_spans_that_were_not_are_said(wanted: Spanned) -> None:
+    assert len(spans.judge([wanted], SPANS, "/asked")) == 1
+
+
+def test_spans_of_other_requests_do_not_count() -> None:
+    assert len(spans.judge([Spanned(of="client.shop")], SPANS, "/other")) == 1
+
+
+def test_a_grandchild_is_no_child() -> None:
+    chain = [Spanned(of="client.shop"), Spanned(of="web.shop", place="child", tags={"team": "red"})]
+    found = [*SPANS[:2], span("web.shop", "c", "b", team="red")]
+    assert len(spans.judge(chain, found, "/asked")) == 1
 
 
 def test_series_count_that_carry_all_of_the_labels() -> None:
@@ -113,6 +180,7 @@ def test_every_row_expects_something_and_says_what_it_is(name: str, feature: Fea
 _REQUEST = {
     *("what", "source", "ask", "send", "over", "headers", "body", "preface", "to", "dial"),
     *("proving", "server_name", "alpn", "tls_version", "token", "times", "together", "cut"),
+    *("pause", "kept"),
 }
 
 

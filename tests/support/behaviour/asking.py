@@ -32,7 +32,8 @@ class Call(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}  # with `host`
     body: bytes = b""
     preface: str = ""  # a line before all else
-    cut: bool = False  # over TCP: wait until the other side ends the connection
+    cut: bool = False  # over HTTP/1 and TCP: wait until the other side ends the connection
+    kept: float = 0  # over HTTP/1: see for so many seconds that it does not
     tls: ssl.SSLContext | None = None
     server_name: str = ""
 
@@ -118,7 +119,8 @@ async def _tcp(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamW
 
 
 async def _http1(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
-    lines = {"connection": "close", **call.headers}
+    stays = call.cut or call.kept
+    lines = {"connection": "keep-alive" if stays else "close", **call.headers}
     if call.body:
         lines["content-length"] = str(len(call.body))
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -128,7 +130,21 @@ async def _http1(call: Call, reader: asyncio.StreamReader, writer: asyncio.Strea
     status = int(first.split()[1])
     headers = joined(line.partition(":")[::2] for line in rest)
     body = await _body(call, status, headers, reader=reader)
+    while call.cut and await reader.read(4096):
+        pass
+    if call.kept:
+        await _stay(reader, call.kept)
     return Answer(status=status, headers=headers, body=body.decode("latin-1"))
+
+
+async def _stay(reader: asyncio.StreamReader, seconds: float) -> None:
+    """Be silent; if the other side ends the connection meanwhile that is no answer."""
+    try:
+        async with asyncio.timeout(seconds):
+            await reader.read(1)
+    except TimeoutError:
+        return
+    raise EOFError
 
 
 async def _body(

@@ -1,40 +1,50 @@
-"""Collecting: a server that takes traces and logs over OTLP and Zipkin, and an external authorizer.
+"""Collecting: a server that takes traces and logs of every kind, and an external authorizer.
 
-`collector` (127.110.4.45) parses what Envoys export: OTLP over gRPC on 4317, OTLP and Zipkin over
-HTTP on 4318. Each span and log record becomes a line `span <service> <name> key=value …` or `log
-<service> <body> key=value …`. `judge` (46) lets pass whoever brings `x-key: good`, asked over gRPC
-on 9191; over HTTP any application can be asked, and does as `x-do` says.
+`collector` (127.110.4.45) takes OTLP, SkyWalking's segments and Envoy's access log service over
+gRPC on 4317, OTLP, Zipkin's and Datadog's spans over HTTP on 4318. Each span and log record becomes
+a line, `<kind> <service> <name> key=value …`; kinds are `span` (OTLP), `zipkin`, `datadog`,
+`skywalking`, `log` (OTLP), `als` and `als-tcp`. `judge` (46) lets pass whoever brings `x-key:
+good`, asked over gRPC on 9191; over HTTP any application can be asked, and does as `x-do` says.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import grpc.aio
 from envoy.config.core.v3 import base_pb2
+from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogCommon
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from envoy.service.auth.v3 import external_auth_pb2
+from msgspec import structs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.support.behaviour import spans
+from tests.support.behaviour.spans import Span
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 OTLP_PORT, HTTP_PORT, CHECK_PORT = 4317, 4318, 9191
 
 
 class Collector:
-    """The lines of all that was exported."""
+    """The lines of all that was exported, and the spans among it."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.spans: list[Span] = []
 
-    def traces(self, request: ExportTraceServiceRequest) -> None:
-        """Take spans."""
-        for group in request.resource_spans:
-            service = _attributes(group.resource.attributes).get("service.name", "")
-            for scope in group.instrumentation_library_spans:  # the older name of scope_spans
-                for span in scope.spans:
-                    self._add("span", service, span.name, _attributes(span.attributes))
+    def take(self, found: Iterable[Span], call: Mapping[str, str]) -> None:
+        """Take spans; the headers of the call that brought them are tags `call.<name>`, too."""
+        said = {f"call.{name}": text for name, text in call.items()}
+        for one in found:
+            span = structs.replace(one, tags={**one.tags, **said})
+            self.spans.append(span)
+            kind = "span" if span.over.startswith("otlp") else span.over
+            self._add(kind, span.service, span.name, span.tags)
 
     def logs(self, request: ExportLogsServiceRequest) -> None:
         """Take log records."""
@@ -42,26 +52,33 @@ class Collector:
             for scope in group.instrumentation_library_logs:  # the older name of scope_logs
                 for record in scope.logs:
                     body = record.body.string_value
-                    self._add("log", "", body, _attributes(record.attributes))
+                    self._add("log", "", body, spans.attributes(record.attributes))
 
-    def zipkin(self, spans: Iterable[dict[str, Any]]) -> None:
-        """Take spans in Zipkin's JSON."""
-        for span in spans:
-            service = span.get("localEndpoint", {}).get("serviceName", "")
-            self._add("zipkin", service, span.get("name", ""), span.get("tags", {}))
+    def entries(self, message: StreamAccessLogsMessage, log: str) -> None:
+        """Take entries of Envoy's own access log service under the name of their log."""
+        for entry in message.http_logs.log_entry:
+            said = {
+                "code": str(entry.response.response_code.value),
+                **{f"request.{it}": text for it, text in entry.request.request_headers.items()},
+                **{f"response.{it}": text for it, text in entry.response.response_headers.items()},
+                **_common(entry.common_properties),
+            }
+            self._add("als", log, entry.request.path, said)
+        for connection in message.tcp_logs.log_entry:
+            number = connection.connection_properties.received_bytes
+            said = {"received": str(number), **_common(connection.common_properties)}
+            self._add("als-tcp", log, "", said)
 
-    def _add(self, kind: str, service: str, name: str, attributes: dict[str, str]) -> None:
+    def _add(self, kind: str, service: str, name: str, attributes: Mapping[str, str]) -> None:
         pairs = " ".join(f"{key}={value}" for key, value in sorted(attributes.items()))
         self.lines.append(f"{kind} {service} {name} {pairs}")
 
 
-def _attributes(pairs: Iterable[Any]) -> dict[str, str]:
-    return {pair.key: _text(pair.value) for pair in pairs}
-
-
-def _text(value: Any) -> str:  # noqa: ANN401
-    kind = value.WhichOneof("value")
-    return str(getattr(value, kind)) if kind else ""
+def _common(entry: AccessLogCommon) -> dict[str, str]:
+    return {
+        "cluster": entry.upstream_cluster,
+        "state": ",".join(sorted(entry.filter_state_objects)),
+    }
 
 
 @asynccontextmanager
@@ -91,8 +108,8 @@ async def collecting(collector: Collector, address: str, judge: str) -> AsyncIte
 
 
 def _handlers(collector: Collector) -> Iterator[grpc.GenericRpcHandler]:
-    async def traces(request: ExportTraceServiceRequest, _: object) -> bytes:
-        collector.traces(request)
+    async def traces(request: ExportTraceServiceRequest, context: Context) -> bytes:
+        collector.take(spans.otlp(request, "otlp"), _metadata(context))
         return b""
 
     async def logs(request: ExportLogsServiceRequest, _: object) -> bytes:
@@ -115,6 +132,34 @@ def _handlers(collector: Collector) -> Iterator[grpc.GenericRpcHandler]:
     )
     service = "envoy.service.auth.v3.Authorization"
     yield grpc.method_handlers_generic_handler(service, {"Check": check})
+    yield from _streams(collector)
+
+
+def _metadata(context: Context) -> dict[str, str]:
+    return {key: str(value) for key, value in context.invocation_metadata() or ()}
+
+
+def _streams(collector: Collector) -> Iterator[grpc.GenericRpcHandler]:
+    async def segments(messages: AsyncIterator[bytes], context: Context) -> bytes:
+        async for message in messages:
+            collector.take(spans.skywalking(message), _metadata(context))
+        return b""
+
+    async def entries(messages: AsyncIterator[StreamAccessLogsMessage], _: object) -> bytes:
+        log = ""
+        async for message in messages:
+            log = message.identifier.log_name or log  # only the first of a stream says it
+            collector.entries(message, log)
+        return b""
+
+    report: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(segments)
+    service = "skywalking.v3.TraceSegmentReportService"
+    yield grpc.method_handlers_generic_handler(service, {"collect": report})
+    stream: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(
+        entries, StreamAccessLogsMessage.FromString
+    )
+    service = "envoy.service.accesslog.v3.AccessLogService"
+    yield grpc.method_handlers_generic_handler(service, {"StreamAccessLogs": stream})
 
 
 async def _check(
@@ -147,11 +192,17 @@ async def _take(
     collector: Collector, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     top = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-    fields = dict(line.split(": ", 1) for line in top.strip().split("\r\n")[1:])
+    first, *lines = top.strip().split("\r\n")
+    fields = dict(line.split(": ", 1) for line in lines)
+    path = first.split()[1]
     body = await _body(reader, int(fields.get("content-length", "-1")))
-    if "/v1/traces" in top:
-        collector.traces(ExportTraceServiceRequest.FromString(body))
-    else:
-        collector.zipkin(json.loads(body))
-    writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
+    if path == "/v1/traces":
+        request = ExportTraceServiceRequest.FromString(body)
+        collector.take(spans.otlp(request, "otlp-http"), fields)
+    elif path == "/v0.4/traces":
+        collector.take(spans.datadog(body), fields)
+    elif path.endswith("/api/v2/spans"):
+        collector.take(spans.zipkin(body), {**fields, ":path": path})
+    # What else Datadog's library asks its agent is answered, and counts for nothing.
+    writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}")
     await writer.drain()

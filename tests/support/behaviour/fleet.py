@@ -37,6 +37,7 @@ from tests.support.envoy import Envoy, running
 
 ISTIO_ALPN = ("istio-http/1.1", "istio", "http/1.1")
 _LOG_SECONDS = 60
+_VARIABLES = {"SEA": "north", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}
 _OPTIONS = ("--drain-time-s", "0", "--drain-strategy", "immediate")  # no row asks an old listener
 
 _RUNTIME = "tracing.opentelemetry.min_flush_spans=1&tracing.zipkin.min_flush_spans=1"  # at once
@@ -174,7 +175,14 @@ class Fleet:
                 identity = self.identity(workload, pod.partition(".")[2])
                 certificate = self.keys.mesh.issue(identity.service_account, identity.namespace)
                 self.envoys[workload] = await stack.enter_async_context(
-                    running(snapshots[workload], certificate, folder, options=_OPTIONS)
+                    running(
+                        snapshots[workload],
+                        certificate,
+                        folder,
+                        cluster=f"{identity.service_account}.{identity.namespace}",
+                        variables=_VARIABLES,
+                        options=_OPTIONS,
+                    )
                 )
                 await self.envoys[workload].admin_post(f"/runtime_modify?{_RUNTIME}")
             self.program = await stack.enter_async_context(program(self._folder))

@@ -2,13 +2,15 @@
 
 `api` (41) speaks plain HTTP on 8080 and TLS as `api.example.com` on 8443; `strict` (42) asks TLS
 clients for a certificate; `proxied` (43) wants a PROXY header before each connection, and shows it
-to applications as the header `x-proxied`; `tunnel` (44) takes CONNECT on 3128 and leads to `api`.
+to applications as the header `x-proxied`; `tunnel` (44) takes CONNECT on 3128 and leads to `api`;
+`full` (47) never accepts on 8080 and 9000, and its queues are full.
 """
 
 import asyncio
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,8 +18,17 @@ from msgspec import Struct
 from tests.support.behaviour.wire import Applications, Seen, application
 from tests.support.certificates import Certificate, TestAuthority
 
-NUMBERS = {"api": 41, "strict": 42, "proxied": 43, "tunnel": 44, "collector": 45, "judge": 46}
-PLAIN, SECURE, TUNNEL = 8080, 8443, 3128
+NUMBERS = {
+    "api": 41,
+    "strict": 42,
+    "proxied": 43,
+    "tunnel": 44,
+    "collector": 45,
+    "judge": 46,
+    "full": 47,
+}
+PLAIN, SECURE, TUNNEL, BYTES = 8080, 8443, 3128, 9000
+_WAITING = 64  # more than a queue of none holds
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
 
 
@@ -68,6 +79,8 @@ class Outside(Struct, frozen=True):
                 )
             await stack.enter_async_context(self._server("proxied", PLAIN, _behind_proxy))
             await stack.enter_async_context(self._server("tunnel", TUNNEL, _connect))
+            for port in (PLAIN, BYTES):
+                stack.enter_context(_full((self.address("full"), port)))
             yield
 
     @asynccontextmanager
@@ -85,6 +98,24 @@ class Outside(Struct, frozen=True):
             yield
         finally:
             server.close()
+
+
+@contextmanager
+def _full(address: tuple[str, int]) -> Iterator[None]:
+    """Hold a port where nobody accepts, and what fills its queue.
+
+    Linux drops what comes for a full queue, so that whoever connects there waits.
+    """
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(address)
+        server.listen(0)
+        for _ in range(_WAITING):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield
 
 
 def server_context(certificate: Certificate, folder: Path, roots: bytes = b"") -> ssl.SSLContext:

@@ -1,6 +1,7 @@
 """Run: the requests of one row, from its words to an outcome that can be judged."""
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from libs.pki import jwk, tokens
+from tests.support.behaviour import spans
 from tests.support.behaviour.asking import Answer, Call, ask
 from tests.support.behaviour.fleet import ISTIO_ALPN, Fleet
 from tests.support.behaviour.tables import Row
@@ -47,6 +49,7 @@ async def verdict(fleet: Fleet, row: Row) -> list[str]:
     answers = await _all(fleet, row, target=target, numbers=numbers)
     seconds = time.monotonic() - started
     seen = await _arrived(fleet, row, numbers)
+    silence = await _silence(fleet, row, seen)
     first = _first_envoy(row)
     worst = max(range(row.times), key=lambda index: answers[index].status)
     number = numbers[worst]
@@ -57,9 +60,17 @@ async def verdict(fleet: Fleet, row: Row) -> list[str]:
     if row.server_logged or row.server_flags:
         port = answers[worst].port if first == row.to else 0
         server_log = await fleet.log(row.to).of(number, port, since=marks[row.to])
-    outcome = Outcome(answers=answers, seen=seen, seconds=seconds, log=log, server_log=server_log)
+    outcome = Outcome(
+        answers=answers,
+        seen=seen,
+        seconds=seconds,
+        log=log,
+        server_log=server_log,
+        silence=silence,
+    )
     told = [*_unlogged(fleet, row, number=number, since=marks)]
     told += [*await _counted(fleet, row, before), *await _exported(fleet, row)]
+    told += await _traced(fleet, row, target.path.partition("?")[0])
     return [*judge(row, outcome), *told]
 
 
@@ -106,7 +117,12 @@ async def _all(fleet: Fleet, row: Row, *, target: Target, numbers: Sequence[str]
     if row.together:
         start = asyncio.Barrier(len(calls))
         return list(await asyncio.gather(*(ask(call, start) for call in calls)))
-    return [await ask(call) for call in calls]
+    return [await _later(row.pause if index else 0, call) for index, call in enumerate(calls)]
+
+
+async def _later(pause: float, call: Call) -> Answer:
+    await asyncio.sleep(pause)
+    return await ask(call)
 
 
 def _call(fleet: Fleet, row: Row, *, target: Target, number: str) -> Call:
@@ -126,6 +142,7 @@ def _call(fleet: Fleet, row: Row, *, target: Target, number: str) -> Call:
         body=(target.text.encode() if row.send else row.body.encode()),
         preface=row.preface,
         cut=row.cut,
+        kept=row.kept,
         tls=fleet.client(row.proving, alpn, row.tls_version) if target.tls else None,
         server_name=row.server_name or ("" if row.source == "neighbour" else target.host),
     )
@@ -173,6 +190,23 @@ async def _arrived(fleet: Fleet, row: Row, numbers: Sequence[str]) -> list[Seen]
     return seen()
 
 
+async def _silence(fleet: Fleet, row: Row, seen: Sequence[Seen]) -> Mapping[str, float]:
+    """Return how long connections were silent before they ended, by workload; the shortest."""
+    watched = {it.connection: it.workload for it in seen if it.workload in row.ended}
+    silence = fleet.applications.silence
+
+    async def complete() -> bool:
+        return watched.keys() <= silence.keys()
+
+    if row.ended:
+        await soon(complete)
+    found: dict[str, float] = {}
+    for connection, workload in watched.items():
+        if connection in silence:
+            found[workload] = min(silence[connection], found.get(workload, math.inf))
+    return found
+
+
 def _unlogged(fleet: Fleet, row: Row, *, number: str, since: Mapping[str, int]) -> Iterator[str]:
     """Yield who logged what should not be; lines are written in order."""
     for place in row.unlogged:
@@ -192,6 +226,17 @@ async def _exported(fleet: Fleet, row: Row) -> list[str]:
     last = fleet.collector.lines[-3:]
     missing = [] if await found() or not row.exported else [f"not exported; at last came {last}"]
     return [*missing, *(f"exported {line}" for line in wrong)]
+
+
+async def _traced(fleet: Fleet, row: Row, path: str) -> list[str]:
+    """Return which spans of a request did not come."""
+
+    async def complete() -> bool:
+        return not spans.judge(row.spans, fleet.collector.spans, path)
+
+    if row.spans:
+        await soon(complete)
+    return spans.judge(row.spans, fleet.collector.spans, path)
 
 
 async def _page(fleet: Fleet, place: str) -> Samples:

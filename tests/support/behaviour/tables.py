@@ -28,6 +28,17 @@ class Counted(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     by: Count = 1
 
 
+class Spanned(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A span that a collector gets of the row's request, known by its path."""
+
+    of: str  # the name of the service
+    over: str = ""  # otlp, otlp-http, zipkin, datadog or skywalking
+    kind: str = ""  # client or server
+    name: str = ""
+    place: str = ""  # root: it has no parent; child: of the span before it in the row
+    tags: Mapping[str, str | None] = {}  # null: not at all
+
+
 class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One request, or several equal ones, and what becomes of it."""
 
@@ -49,7 +60,9 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     token: Mapping[str, Any] | None = None  # claims; `key: stranger` signs with another
     times: int = 1
     together: bool = False  # at the same time
-    cut: bool = False  # over TCP: is silent after the answer, until the connection is cut
+    cut: bool = False  # is silent after the answer, until the connection is cut
+    kept: float = 0  # is silent after the answer for so many seconds, and the connection is there
+    pause: float = 0  # seconds between one request and the next
     # The outcome.
     answer: int | Mapping[int, Count] | None = None  # 0: none, the connection was refused or cut
     grpc: int | None = None  # the status in the trailers
@@ -62,6 +75,8 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     text: str | None = None  # that the body holds
     certificate: str = ""  # an expression for a name in the server's certificate
     reached: Mapping[str, Count] = {}  # requests that applications got, by workload
+    connections: Mapping[str, Count] = {}  # over how many connections, by workload
+    ended: Mapping[str, float] = {}  # after so much silence, at least, they end; by workload
     flags: str | None = None  # Envoy's response flags, at the first Envoy on the way
     server_flags: str | None = None  # at the Envoy of the pod that is dialled
     logged: Mapping[str, str] = {}  # other fields of that Envoy's access log
@@ -71,6 +86,7 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     counted: Sequence[Counted] = ()
     exported: Sequence[str] = ()  # texts that a line of the collector holds, soon
     unexported: str = ""  # text that no line of the collector holds by then
+    spans: Sequence[Spanned] = ()  # soon
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

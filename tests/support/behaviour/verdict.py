@@ -30,6 +30,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     seconds: float
     log: Mapping[str, Any] = {}  # at the first Envoy, of the request with the highest status
     server_log: Mapping[str, Any] = {}
+    silence: Mapping[str, float] = {}  # of applications' connections before they ended
 
 
 def judge(row: Row, outcome: Outcome) -> list[str]:
@@ -39,6 +40,7 @@ def judge(row: Row, outcome: Outcome) -> list[str]:
         *_contents(row, outcome.answers),
         *_seen(row, outcome.seen),
         *_reached(row, outcome.seen),
+        *_connections(row, outcome),
         *_logged(row, outcome),
         *([f"took {outcome.seconds:.3f} s"] if outcome.seconds < 0.95 * row.seconds else []),
     ]
@@ -122,6 +124,19 @@ def _reached(row: Row, seen: Sequence[Seen]) -> Iterator[str]:
     for workload, wanted in row.reached.items():
         if not within(counts[workload], wanted):
             yield f"{workload} got {counts[workload]} requests, not {wanted}"
+
+
+def _connections(row: Row, outcome: Outcome) -> Iterator[str]:
+    for workload, wanted in row.connections.items():
+        used = {one.connection for one in outcome.seen if one.workload == workload}
+        if not within(len(used), wanted):
+            yield f"{workload} was called over {len(used)} connections, not {wanted}"
+    for workload, least in row.ended.items():
+        found = outcome.silence.get(workload)
+        if found is None:
+            yield f"the connection to {workload} did not end"
+        elif found < 0.95 * least:
+            yield f"the connection to {workload} ended after {found:.3f} s, not {least:g}"
 
 
 def _logged(row: Row, outcome: Outcome) -> Iterator[str]:

@@ -8,9 +8,11 @@ header `<name>: <value>` that it adds to its answer. Bytes come back in upper ca
 import asyncio
 import json
 import ssl
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 
 import h2.config
 import h2.connection
@@ -43,6 +45,7 @@ class Seen(Struct, frozen=True):
     authority: str
     protocol: str
     headers: Mapping[str, str]
+    connection: int = 0
 
 
 class Applications:
@@ -51,6 +54,9 @@ class Applications:
     def __init__(self) -> None:
         self.got: dict[str, list[Seen]] = defaultdict(list)
         self.arrived = asyncio.Condition()
+        self.silence: dict[int, float] = {}
+        """Seconds between the last answer over a connection and its end."""
+        self.numbers = count(1)  # of connections
 
     def by_workload(self, number: str) -> Counter[str]:
         """Return how often each workload got a request."""
@@ -100,12 +106,14 @@ async def application(
     contexts = tls or {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = _Connection(applications, name, reader=reader, writer=writer)
         try:
-            await _serve(_Connection(applications, name, reader=reader, writer=writer))
+            await _serve(connection)
         except (OSError, EOFError, h2.exceptions.ProtocolError):
             pass  # the other side has gone
         finally:
             writer.close()
+            connection.end()
 
     servers = [
         await asyncio.start_server(serve, address, port, ssl=contexts.get(port)) for port in ports
@@ -132,10 +140,17 @@ class _Connection:
         self.name = name
         self.reader = reader
         self.writer = writer
+        self._number = next(applications.numbers)
+        self._wrote = time.monotonic()
 
     async def write(self, data: bytes) -> None:
+        self._wrote = time.monotonic()
         self.writer.write(data)
         await self.writer.drain()
+
+    def end(self) -> None:
+        """Note how long it was silent before it ended."""
+        self.applications.silence[self._number] = time.monotonic() - self._wrote
 
     async def answer(self, head: Headers, protocol: str) -> tuple[Wanted, Headers, bytes]:
         """Note a request and return what to do, the headers of the answer and its body."""
@@ -148,6 +163,7 @@ class _Connection:
             authority=authority,
             protocol=protocol,
             headers={name: value for name, value in fields.items() if not name.startswith(":")},
+            connection=self._number,
         )
         asked = wanted(seen, await self.applications.note(seen))
         await asyncio.sleep(asked.wait)

@@ -48,3 +48,10 @@ def test_names_are_short_and_sort_like_numbers(first: float, other: float, maker
 def test_no_change_has_no_name() -> None:
     assert changes.name(0) == ""
     assert changes.name(changes.next_number(0, now=1_763_900_000.0, maker=7)) == "0t8qh-2r007"
+
+
+@given(moments, makers)
+def test_a_name_leads_back_to_its_change(now: float, maker: int) -> None:
+    made = changes.next_number(0, now=now, maker=maker)
+    assert changes.number(changes.name(made)) == made
+    assert changes.number("") == 0

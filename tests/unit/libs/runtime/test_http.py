@@ -22,6 +22,9 @@ async def test_monitoring_port_serves_readiness_metrics_and_own_pages() -> None:
         response = await client.get("/ready")
         assert response.status == 503
         assert await response.text() == "waiting for config\nwaiting for certificate\n"
+        readiness.explain("config", "nobody answers")
+        text = await (await client.get("/ready")).text()
+        assert text == "waiting for config (nobody answers)\nwaiting for certificate\n"
         readiness.set("config")
         readiness.set("certificate")
         assert (await client.get("/ready")).status == 200

@@ -94,3 +94,36 @@ def test_written_keys_are_for_their_owner_only(tmp_path: Path) -> None:
     files.write_all(tmp_path / "out", chain="C", key="K", roots="R")
     assert (tmp_path / "out" / "key.pem").read_text() == "K"
     assert (tmp_path / "out" / "key.pem").stat().st_mode & 0o077 == 0
+
+
+def test_written_files_change_together(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "root-cert.pem").write_text("brought by hand")
+    files.write_all(out, chain="C1", key="K1", roots="R1")
+    opened = (out / "..data").resolve()  # what a reader has found before the next renewal
+    files.write_all(out, chain="C2", key="K2", roots="R2")
+    names = ("cert-chain.pem", "key.pem", "root-cert.pem")
+    assert [(out / name).read_text() for name in names] == ["C2", "K2", "R2"]
+    assert not opened.exists()
+    assert len(list(out.iterdir())) == 5  # three names, the link, what it leads to
+
+
+def test_what_cannot_be_written_is_said_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    files.keep_all(taken / "certs", chain="C", key="K", roots="R")
+    assert "certificate not written" in caplog.text
+    files.keep_all(tmp_path / "certs", chain="C", key="K", roots="R")
+    assert (tmp_path / "certs/key.pem").read_text() == "K"
+
+
+def test_the_certificate_that_we_renew_is_not_one_that_the_pod_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files.write_all(Path("etc/certs"), chain="C", key="K", roots="R")
+    assert files.provided() is not None
+    assert files.provided(besides=str(tmp_path / "etc/certs")) is None

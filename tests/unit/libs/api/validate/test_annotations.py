@@ -23,3 +23,9 @@ PEERS = ("PeerAuthentication", "{}")
 def test_annotations(kind: str, spec: str, annotation: str, right: bool) -> None:
     found = ruling(manifest(kind, spec, metadata=annotation))
     assert [line.partition("]")[2] for line in found] == ([] if right else [" InvalidAnnotation"])
+
+
+def test_one_that_changes_nothing_is_said() -> None:
+    written = "annotations: {envoyfilter.istio.io/referenced-services: a}"
+    found = ruling(manifest("EnvoyFilter", "configPatches: []", metadata=written))
+    assert any("referenced-services] NoEffect" in line for line in found), found

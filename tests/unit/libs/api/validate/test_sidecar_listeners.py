@@ -96,6 +96,12 @@ def test_only_the_last_egress_listener_has_no_port() -> None:
     assert of_egress(rest, rest) == ["[0] ConflictingFields"]
 
 
+def test_without_a_port_there_is_nothing_to_bind() -> None:
+    assert of_egress("bind: 127.0.0.9, hosts: ['*/*']") == ["[0].bind ConflictingFields"]
+    assert of_egress("bind: unix:///a, hosts: ['*/*']") == ["[0].bind ConflictingFields"]
+    assert of_egress(f"{PORT}, bind: 127.0.0.9, hosts: ['*/*']") == []
+
+
 @pytest.mark.parametrize(
     ("good", "bad", "found"),
     [

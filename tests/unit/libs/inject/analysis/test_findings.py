@@ -219,6 +219,12 @@ def test_what_is_noticed_of_clusters_and_statuses(text: str, expected: Row) -> N
     assert found(text) == [expected]
 
 
+def test_an_annotation_that_changes_nothing_is_noticed() -> None:
+    name = "traffic.istio.io/nodeSelector"
+    text = SERVICE % ("web", f"{name}: '{{}}'", 443)
+    assert found(text) == [("", "Service/istio-system/web", annotated(name))]
+
+
 def test_a_secret_that_is_no_remote_cluster_s_names_none() -> None:
     assert found(NETWORKS % "west-1" + REMOTE % ("west", "false")) != []
     elsewhere = (REMOTE % ("west", "true")).replace("istio-system", "shop")
@@ -285,7 +291,7 @@ def test_two_injectors_of_one_revision() -> None:
         POD % ("", CONFIG, APP),
         POD % ("sidecar.istio.io/inject: 'false'", "sidecar.istio.io/inject: 'false'", APP),
         DEPLOYMENT % ("galley.istio.io/analyze-suppress: '*'", "", "", APP),
-        SERVICE % ("web", "traffic.istio.io/nodeSelector: '{}'", 443),
+        SERVICE % ("web", "galley.istio.io/analyze-suppress: '*'", 443),
         DEPLOYMENT % ("", "", "", f"{AS_1337}, containers: [{{name: istio-proxy}}]"),
         DEPLOYMENT % ("", REFUSED, "", f"{AS_1337}, {APP}"),
         DEPLOYMENT

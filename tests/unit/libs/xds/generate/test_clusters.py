@@ -6,7 +6,7 @@ from msgspec import Struct, structs
 
 from libs.model.endpoint import Endpoint, EndpointSet
 from libs.model.security import MtlsMode
-from libs.model.service import Protocol, Resolution
+from libs.model.service import Protocol, Resolution, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.traffic import (
     ClientTls,
@@ -94,6 +94,24 @@ def test_how_endpoints_are_found(
     assert found.type == expected
     provided = expected == _Type.ORIGINAL_DST
     assert (found.lb_policy == Cluster.LbPolicy.CLUSTER_PROVIDED) is provided
+
+
+@pytest.mark.parametrize(
+    ("of", "client", "expected"),
+    [
+        ({"registry": "External"}, {}, 9043),
+        ({"registry": "Kubernetes"}, {}, 0),  # a headless one's pods are dialled where they listen
+        ({"registry": "External", "resolution": Resolution.ENDPOINTS}, {}, 0),
+        ({"registry": "External"}, {"interception": Interception.NONE}, 0),
+    ],
+)
+def test_what_was_dialled_is_continued_at_the_port_that_its_entry_names(
+    of: dict[str, object], client: dict[str, object], expected: int
+) -> None:
+    to = ServicePort(9042, "tcp", Protocol.TCP, target=9043)
+    found = clusters(service("web", to, **{"resolution": Resolution.ORIGINAL, **of}), **client)
+    config = found[f"outbound|9042||{WEB.host}"].original_dst_lb_config
+    assert config.upstream_port_override.value == expected
 
 
 def test_a_dns_service_without_endpoints_has_no_cluster() -> None:

@@ -84,6 +84,28 @@ def test_mutual_tls_is_asked_for_by_policy_with_certificates_of_the_bootstrap() 
     assert own.instance_name == "default"
 
 
+def proved_names(*rows: Struct, tls: ClientTls) -> list[str]:
+    found = snapshot(host_policy("p", WEB.host, policy=TrafficPolicy(tls=tls)), *rows)
+    cluster = Cluster.FromString(found.of(CLUSTER).resources[NAME].body)
+    context = UpstreamTlsContext.FromString(cluster.transport_socket.typed_config.value)
+    judged = context.common_tls_context.combined_validation_context.default_validation_context
+    assert judged.ca_certificate_provider_instance.instance_name == "default"
+    return [name.exact for name in judged.match_subject_alt_names]
+
+
+def test_a_server_proves_an_account_of_the_service() -> None:
+    pods = endpoints(WEB, "10.0.0.1", "10.0.0.2", service_account="web")
+    assert proved_names(pods, tls=ClientTls(mode=TlsMode.ISTIO_MUTUAL)) == [
+        "spiffe://cluster.local/ns/shop/sa/web"
+    ]
+
+
+def test_names_that_a_policy_wants_are_proved_instead() -> None:
+    named = ("spiffe://other/ns/a/sa/b", "spiffe://other/ns/a/sa/c")
+    tls = ClientTls(mode=TlsMode.ISTIO_MUTUAL, subject_alt_names=named)
+    assert proved_names(endpoints(WEB, "10.0.0.1", service_account="web"), tls=tls) == list(named)
+
+
 def test_patches_and_extensions_are_for_envoys() -> None:
     remove = patch_set("[{applyTo: CLUSTER, patch: {operation: REMOVE}}]")
     found = snapshot(remove, extension("e", lua="x"))

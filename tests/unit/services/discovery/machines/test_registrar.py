@@ -178,6 +178,26 @@ async def test_a_write_that_did_not_happen_is_made_again(answer: Outcome) -> Non
     assert world.writes.made == ["create"] * 3
 
 
+async def test_a_write_over_what_somebody_has_changed_costs_no_pause() -> None:
+    """The API server has refused it, and the watch tells of what is there instead."""
+    world, place = World(), Place("shop", "vm-1")
+    async with world.running():
+        world.come(probes=True)
+        await world.clock.advance(1)
+        world.writes.answers = [Outcome.OUTDATED, Outcome.OUTDATED]
+        world.come(probes=True, wrong="status 500")
+        await world.clock.advance(registrar.ROUND_SECONDS * 1.5)
+        world.registrar.seen(place)
+        world.leave()
+        await world.clock.advance(registrar.ROUND_SECONDS * 1.5)
+        world.registrar.seen(place)
+        await world.clock.advance(registrar.ROUND_SECONDS * 1.5)
+    entry = world.writes.get(place)
+    assert entry is not None
+    assert entry.disconnected_at
+    assert world.writes.made == ["create", "tell", "annotate", "annotate"]
+
+
 async def test_whoever_does_not_lead_writes_nothing() -> None:
     class NotLeadingError(Exception):
         pass
