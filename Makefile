@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test explore e2e endure check fmt golden protos crds rbac tools lock bench docs faults clean
+.PHONY: help setup demo dev test explore e2e endure check fmt golden protos crds rbac revision tools lock bench docs faults clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ crds: setup ## Regenerate deploy/crds from the types of libs/api
 rbac: setup ## Regenerate the roles and webhook configurations of deploy/base
 	$(BIN)/python -m tests.tools.rbac
 	$(BIN)/python -m tests.tools.admission
+
+revision: setup ## Make deploy/overlays/NAME: a control plane of that revision beside the default one (NAME=canary)
+	$(BIN)/python -m tests.tools.revision $(NAME)
 
 tools: setup ## Build etcd and kube-apiserver for tests/apiserver (four minutes, once; needs Go)
 	$(BIN)/python tests/tools/kubernetes/build.py

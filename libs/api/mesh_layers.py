@@ -18,8 +18,9 @@ from libs.api import documents, mesh_config
 from libs.api.documents import Raw
 from libs.api.kubernetes import ConfigMap
 from libs.api.resource import Metadata
+from libs.model import revisions
 
-DEFAULT_REVISION = "default"
+DEFAULT_REVISION = revisions.DEFAULT
 
 _ONE_DEEPER = ("defaultConfig", "defaultProviders")
 _METADATA = "proxyMetadata"
@@ -31,8 +32,7 @@ _ESCAPED = {ord(it): f"\\u{ord(it):04x}" for it in (*map(chr, range(0x7F, 0xA0))
 
 def config_map_name(revision: str) -> str:
     """Return the name of the ConfigMap with the settings of a revision."""
-    own = revision in {"", DEFAULT_REVISION}
-    return mesh_config.NAME if own else f"{mesh_config.NAME}-{revision}"
+    return revisions.named(mesh_config.NAME, revision)
 
 
 class Layers(Struct):

@@ -87,10 +87,11 @@ def objects(tag: Tag) -> list[dict[str, Any]]:
 
 
 def _grant(tag: Tag, service: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return role and binding; the account of the webhook is named as its Service is."""
+    """Return role and binding, for the account: that has no revision in its name."""
     name = role_name(tag.name, tag.system_namespace)
     metadata = {"name": name, "labels": {LABEL: tag.name, words.REVISION: tag.revision}}
-    account = {"kind": "ServiceAccount", "name": service["name"], "namespace": service["namespace"]}
+    own = str(service["name"]).removesuffix(f"-{tag.revision}")
+    account = {"kind": "ServiceAccount", "name": own, "namespace": service["namespace"]}
     rule = {
         "apiGroups": [webhooks.API_VERSION.partition("/")[0]],
         "resources": ["mutatingwebhookconfigurations"],

@@ -150,6 +150,7 @@ def _signer(settings: Settings, ground: Ground, clock: Clock) -> Signer:
     rules = Rules(
         lifetimes=Lifetimes(settings.certificate_seconds, settings.max_certificate_seconds),
         system_namespace=settings.system_namespace,
+        revision=settings.revision,
     )
     return Signer(
         lambda: ground.authority,

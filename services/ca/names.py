@@ -6,16 +6,24 @@ TLS does. They follow from the identity alone: a request cannot ask for one.
 
 import re
 
+from libs.model import revisions
 from libs.model.ids import SpiffeId
 
 _OWN_ACCOUNT = re.compile(r"seine-[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?")
 _ALIASES = {"seine-config-push": ("istiod",)}  # agents made for Istio look for this name
 
 
-def dns_names(identity: SpiffeId, system_namespace: str) -> tuple[str, ...]:
-    """Return the DNS names of `identity`; most have none."""
+def dns_names(
+    identity: SpiffeId, system_namespace: str, revision: str = revisions.DEFAULT
+) -> tuple[str, ...]:
+    """Return the DNS names of `identity`; most have none.
+
+    Services of a revision have its names besides, and stay who they are: all revisions have the
+    same accounts, and each its own CA, under one root.
+    """
     account = identity.service_account
     if identity.namespace != system_namespace or not _OWN_ACCOUNT.fullmatch(account):
         return ()
-    hosts = (account, *_ALIASES.get(account, ()))
+    plain = (account, *_ALIASES.get(account, ()))
+    hosts = dict.fromkeys((*plain, *(revisions.named(host, revision) for host in plain)))
     return tuple(f"{host}.{system_namespace}.svc" for host in hosts)

@@ -20,6 +20,8 @@ from services.ca import metrics
 
 logger = logging.getLogger(__name__)
 
+ACCOUNT = "seine-config-push"
+"""Who is asked, whatever Service leads there."""
 TIMEOUT_SECONDS = 5.0
 MAX_REPLICAS = 200
 _LABEL = "kubernetes.io/service-name"
@@ -33,7 +35,7 @@ class Reports:
         self._client = client
         self._path = _SLICES.format(namespace)
         self._service = service
-        self._name = f"{service}.{namespace}.svc"
+        self._name = f"{ACCOUNT}.{namespace}.svc"
         self._port = port
         self.svid: Svid | None = None
 

@@ -39,7 +39,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Trust domain of all identities. Empty: what the mesh's ConfigMap says, else the cluster's DNS
     domain; without a cluster cluster.local."""
     revision: str = "default"
-    """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`."""
+    """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`,
+    and its services have names with `-<revision>` behind them besides their own."""
     shared_mesh_config: str = ""
     """ConfigMap that is asked for the trust domain if that one does not name it."""
     resolv_conf: Path = Path("/etc/resolv.conf")

@@ -12,6 +12,7 @@ from typing import Self
 
 from msgspec import Struct
 
+from libs.model import revisions
 from libs.model.ids import SpiffeId
 from libs.pki import csr, sign, template
 from libs.pki.authority import Authority
@@ -26,6 +27,7 @@ class Rules(Struct, frozen=True):
 
     lifetimes: Lifetimes
     system_namespace: str
+    revision: str = revisions.DEFAULT
 
 
 class Signer:
@@ -85,15 +87,15 @@ class Signer:
             self._waiting -= 1
 
     def _sign_now(self, identity: SpiffeId, request: bytes, lifetime: int) -> list[str]:
-        authority = self._authority()
+        authority, rules = self._authority(), self._rules
         now = self._clock.now()
         key = csr.public_key(request)
         wanted = template.plan(
             identity,
             requested=lifetime,
-            lifetimes=self._rules.lifetimes,
+            lifetimes=rules.lifetimes,
             signer=authority.validity,
             now=now,
-            dns_names=dns_names(identity, self._rules.system_namespace),
+            dns_names=dns_names(identity, rules.system_namespace, rules.revision),
         )
         return [pem.decode() for pem in sign.issue(wanted, key, authority=authority, now=now)]

@@ -6,7 +6,6 @@ of the mesh from the system namespace, and only its own namespace's proxies from
 """
 
 import asyncio
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from libs.model import changes
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
+from libs.runtime.reader import bearer, is_loopback
 from libs.xds import outcomes
 from libs.xds.stream.watch import Watch
 from libs.xds.types import (
@@ -48,7 +48,6 @@ _COLUMNS = {
     ENDPOINT: "endpoint",
     EXTENSION: "extension_config",
 }
-_SCHEME = "Bearer "
 _EVERYTHING = ""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -208,13 +207,11 @@ class DebugPages:
 
     async def _reads(self, request: web.Request) -> str:
         """Return the namespace whose proxies the reader may see, or _EVERYTHING."""
-        if _is_loopback(request.remote):
+        if is_loopback(request.remote):
             return _EVERYTHING
-        header = request.headers.getall("Authorization", [])
-        if len(header) != 1 or not header[0].startswith(_SCHEME):
-            raise web.HTTPUnauthorized(text="a token is needed\n")
+        token = bearer(request)
         try:
-            reader = await self._readers.verify(header[0].removeprefix(_SCHEME))
+            reader = await self._readers.verify(token)
         except (TokenError, TokenRefusedError) as error:
             raise web.HTTPUnauthorized(text="not authenticated\n") from error
         except KubeError as error:
@@ -233,13 +230,6 @@ def _only_system(reads: str) -> None:
 
 def _json(found: object) -> bytes:
     return json.dumps(found).encode()
-
-
-def _is_loopback(remote: str | None) -> bool:
-    try:
-        return ipaddress.ip_address(remote or "").is_loopback
-    except ValueError:
-        return False
 
 
 def _sync_status(connection: Connection) -> dict[str, object]:

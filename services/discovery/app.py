@@ -15,6 +15,7 @@ from libs.cache.redis_backend import RedisBackend
 from libs.kube.access_review import AccessReviewer
 from libs.kube.client import Client
 from libs.kube.domain import DEFAULT, cluster_domain
+from libs.kube.tokens import Reviewer
 from libs.model.delta import Delta
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
@@ -106,15 +107,6 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             clock=clock,
             where=partial(_config_pushes, settings),
         )
-        pages = debug.routes(feed, problems)
-        monitoring = await stack.enter_async_context(
-            http.serve(
-                settings.listen_address,
-                settings.monitoring_port,
-                pages,
-                readiness=lambda: _waiting(readiness, opened),
-            )
-        )
         reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
         out = await stack.enter_async_context(outgoing.opened(reach))
         fetcher = KeyFetcher(out.get, clock, source.put)
@@ -146,6 +138,15 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             lambda: ingest.state,
             ingest.located,
             fetches_anywhere=settings.keys_from_loopback and settings.keys_from_private,
+        )
+        readers = debug.Readers(settings.system_namespace, _namespaces(opened.client, clock))
+        monitoring = await stack.enter_async_context(
+            http.serve(
+                settings.listen_address,
+                settings.monitoring_port,
+                debug.routes(feed, problems, analyst=analyst, readers=readers),
+                readiness=lambda: _waiting(readiness, opened),
+            )
         )
         await stack.enter_async_context(
             background(
@@ -226,7 +227,9 @@ def _waiting(readiness: Readiness, opened: Opened) -> Sequence[str]:
 def _config_pushes(settings: Settings, mesh: Mesh) -> frozenset[str]:
     """Return where config-push is: as settings say, or everywhere where a cluster has it."""
     told = settings.config_push_address
-    return frozenset({told}) if told else addresses(mesh, settings.system_namespace)
+    return (
+        frozenset({told}) if told else addresses(mesh, settings.system_namespace, settings.revision)
+    )
 
 
 def _to_config_push(settings: Settings, svid: Svid) -> Connect:
@@ -248,7 +251,11 @@ def _statuses(
     if opened.client is None or opened.tell is None:
         return None
     statuses = Statuses(
-        opened.client, clock, system_namespace=settings.system_namespace, connect=connect
+        opened.client,
+        clock,
+        system_namespace=settings.system_namespace,
+        connect=connect,
+        revision=settings.revision,
     )
     opened.tell(statuses.subjects.take)
     return statuses
@@ -287,6 +294,18 @@ async def _with_answers(
         for one in asked:
             group.create_task(one.tried(ANSWER_SECONDS))
     return source.drained()
+
+
+def _namespaces(client: Client | None, clock: Clock) -> debug.NamespaceOf | None:
+    """Return who says whose a token is; for a folder of manifests nobody does."""
+    if client is None:
+        return None
+    reviewer = Reviewer(client, clock=clock)
+
+    async def namespace_of(token: str) -> str:
+        return (await reviewer.review(token)).namespace
+
+    return namespace_of
 
 
 def _may_read(client: Client | None, clock: Clock) -> May:

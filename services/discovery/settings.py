@@ -60,7 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How long a machine that nobody has any more keeps its WorkloadEntry."""
     revision: str = "default"
     """Revision of this control plane: if it is not default, the ConfigMap is `istio-<revision>`.
-    Objects that are labelled `istio.io/rev` for another one are left alone."""
+    Objects that are labelled `istio.io/rev` for another one are left alone. Statuses of those
+    without the label are the default revision's to write."""
     shared_mesh_config: str = ""
     """ConfigMap of the root namespace that lies beneath that one, for what revisions share."""
     keys_from_loopback: bool = False

@@ -20,7 +20,6 @@ from libs.runtime.clock import SystemClock
 from libs.runtime.tasks import background
 from services.ca.secrets import IN_USE, PLUGGED_IN, USE_NOW
 from tests.support import kube_accounts as kube
-from tests.support.envoy import free_ports
 from tests.support.kube_apiserver import ApiServer, running
 from tests.support.kube_ca import (
     SECRETS,
@@ -39,6 +38,7 @@ from tests.support.kube_ca import (
 )
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pki import cert_manager_files, intermediate
+from tests.support.ports import free_ports
 
 CLOCK = SystemClock()
 MERGE = "application/merge-patch+json"
@@ -282,7 +282,10 @@ async def _replaced(
 
 @asynccontextmanager
 async def starting(
-    client: Client, config: str, folder: Path, **changes: Any  # noqa: ANN401
+    client: Client,
+    config: str,
+    folder: Path,
+    **changes: Any,  # noqa: ANN401
 ) -> AsyncIterator[asyncio.Future[ClusterCa]]:
     """Start a CA; yields what will be it once it has begun."""
     begun: asyncio.Future[ClusterCa] = asyncio.get_running_loop().create_future()

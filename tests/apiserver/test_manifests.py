@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,15 @@ from tests.support.kube_apiserver import ApiServer
 from tests.support.kubeconfig import write_kubeconfig
 
 ROOT = Path(__file__).parents[2]
-OVERLAYS = sorted(path.name for path in (ROOT / "deploy/overlays").iterdir())
+CANARY = "canary"
+"""What goes beside another."""
+OVERLAYS = sorted({path.name for path in (ROOT / "deploy/overlays").iterdir()} - {CANARY})
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 CACHE = "/api/v1/namespaces/istio-system/secrets/seine-cache"
+
+
+Objects = dict[tuple[str, str], Any]
+"""By plural and name."""
 
 
 class Kubectl:
@@ -40,6 +47,10 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_is_accepted_without_a_warning(kubectl: Kubectl, overlay: str) -> None:
+    install(kubectl, overlay)
+
+
+def install(kubectl: Kubectl, overlay: str) -> None:
     done = kubectl(
         "apply", "--server-side", "--force-conflicts", "-k", f"deploy/overlays/{overlay}"
     )
@@ -77,3 +88,96 @@ def test_the_secret_of_the_cache_is_made_once(kubectl: Kubectl) -> None:
     assert kubectl.run("deploy/cache-secret").returncode == 0
     _, second = kubectl.server.get(CACHE)
     assert second["data"] == first["data"]
+
+
+@pytest.fixture(name="revisions", scope="module")
+def two_revisions(kubectl: Kubectl) -> tuple[Objects, Objects]:
+    """Return what there is of the first alone, and of both."""
+    install(kubectl, OVERLAYS[0])
+    before = everything(kubectl)
+    install(kubectl, CANARY)
+    return before, everything(kubectl)
+
+
+def test_a_second_revision_stands_beside_the_first(revisions: tuple[Objects, Objects]) -> None:
+    """Nothing of the first is touched, and no pod of one serves what asks for the other."""
+    before, after = revisions
+    assert {key: after[key] for key in before} == before
+    assert {name for kind, name in after.keys() - before.keys() if kind == "deployments"} == {
+        f"seine-{part}-{CANARY}" for part in ("ca", "config-push", "discovery", "redis", "webhook")
+    }
+    pods = {
+        name: it["spec"]["template"]["metadata"]["labels"]
+        for (kind, name), it in after.items()
+        if kind == "deployments"
+    }
+    shared = {"seine-config-push-replicas"}
+    for (kind, name), it in after.items():
+        if kind == "services" and name not in shared and it["spec"].get("selector"):
+            chosen = {pod for pod, labels in pods.items() if fits(it["spec"]["selector"], labels)}
+            assert chosen, name
+            assert all(pod.endswith(CANARY) is name.endswith(CANARY) for pod in chosen), name
+    everywhere = after["services", "seine-config-push-replicas"]["spec"]["selector"]
+    assert {pod for pod, labels in pods.items() if fits(everywhere, labels)} == {
+        "seine-config-push",
+        f"seine-config-push-{CANARY}",
+    }
+
+
+def fits(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    return selector.items() <= labels.items()
+
+
+def everything(kubectl: Kubectl) -> Objects:
+    """Return what is there of the control plane, as it is wanted, by kind and name."""
+    apps = "/apis/apps/v1/namespaces/istio-system"
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    of_namespace = "/api/v1/namespaces/istio-system"
+    found = {}
+    for folder, plurals in (
+        (apps, ("deployments",)),
+        (of_namespace, ("services", "configmaps", "serviceaccounts")),
+        (f"{rbac}/namespaces/istio-system", ("roles", "rolebindings")),
+        (rbac, ("clusterroles", "clusterrolebindings")),
+    ):
+        for plural in plurals:
+            status, answer = kubectl.server.get(f"{folder}/{plural}")
+            assert status == 200
+            for it in answer["items"]:
+                it["metadata"].pop("managedFields", None)
+                found[plural, it["metadata"]["name"]] = it
+    return found
+
+
+@pytest.mark.usefixtures("revisions")
+@pytest.mark.parametrize(
+    ("labels", "pod_labels", "asked"),
+    [
+        ({"istio.io/rev": CANARY}, {}, f"seine-webhook-{CANARY}"),
+        ({}, {"istio.io/rev": CANARY}, f"seine-webhook-{CANARY}"),
+        ({"istio.io/rev": "default"}, {}, "seine-webhook"),
+        ({"istio-injection": "enabled"}, {}, "seine-webhook"),
+        ({"istio-injection": "enabled", "istio.io/rev": CANARY}, {}, "seine-webhook"),
+        ({"istio.io/rev": "another"}, {}, None),
+        ({}, {}, None),
+    ],
+)
+def test_each_revision_is_asked_about_the_pods_that_ask_for_it(
+    kubectl: Kubectl, labels: dict[str, str], pod_labels: dict[str, str], asked: str | None
+) -> None:
+    """Nobody answers here: whom an API server has asked it says when it turns the pod away."""
+    metadata = {"generateName": "asks-", "labels": labels}
+    status, made = kubectl.server.create("/api/v1/namespaces", {"metadata": metadata})
+    assert status == 201
+    pod = {
+        "metadata": {"name": "a", "labels": pod_labels},
+        "spec": {"serviceAccountName": "default", "containers": [{"name": "a", "image": "a"}]},
+    }
+    path = f"/api/v1/namespaces/{made['metadata']['name']}/pods"
+    status, answer = kubectl.server.create(path, pod)
+    if asked is None:
+        assert status == 201, answer
+        return
+    assert status == 500
+    assert "failed calling webhook" in answer["message"]
+    assert f"https://{asked}.istio-system.svc:443/inject" in answer["message"]

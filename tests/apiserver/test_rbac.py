@@ -152,6 +152,7 @@ async def test_discovery_uses_what_it_may(watched: Watched, tmp_path: Path) -> N
             await _ask_for_a_key(apps.ca, apps.discovery.feed)
             await _one_of_each(admin)
             await _a_machine_comes_and_goes(apps, admin)
+            await _read_a_debug_page(apps.discovery.monitoring, admin)
             await _used(watched, "seine-discovery")
     compare(watched, "seine-discovery")
 
@@ -169,6 +170,16 @@ async def _ask_for_a_key(ca: ClusterCa, port: int) -> None:
         await call.write(Wanted(names=[name]))
         assert not (await call.read()).private_key
         call.cancel()
+
+
+async def _read_a_debug_page(port: int, admin: Client) -> None:
+    token = await kube.pod_token(admin, SYSTEM, "reader-1", by="reader")
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        ClientSession(headers=headers) as session,
+        session.get(f"http://127.0.0.1:{port}/debug/problems") as answer,
+    ):
+        assert answer.status == 200
 
 
 async def _one_of_each(admin: Client) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import admission, crds, protos, rbac, reference
+from tests.tools import admission, crds, protos, rbac, reference, revision
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +33,11 @@ def test_custom_resource_definitions_are_current() -> None:
 
 def test_roles_are_current() -> None:
     assert (ROOT / rbac.FILE).read_text() == rbac.text(), "stale: run make rbac"
+
+
+def test_the_overlay_of_a_revision_is_current() -> None:
+    for name, text in revision.files(revision.EXAMPLE).items():
+        assert (ROOT / name).read_text() == text, f"{name} is stale: run make revision"
 
 
 def test_webhook_configurations_are_current() -> None:

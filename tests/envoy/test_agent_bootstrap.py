@@ -29,6 +29,9 @@ def patched(text: str | None) -> Snapshot:
     return Snapshot({**snapshot([], []).sets, BOOTSTRAP: resource_set(BOOTSTRAP, found)})
 
 
+PATIENT = {"SEINE_BOOTSTRAP_SECONDS": "60"}  # a busy control plane is not one that is away
+
+
 async def config(agent: Agent) -> dict[str, Any]:
     """Return the bootstrap as Envoy has it."""
     body = await agent.until(15000, "/config_dump?resource=&mask=bootstrap", 200)
@@ -51,7 +54,10 @@ def test_agent_and_control_plane_mean_the_same_type() -> None:
 
 async def test_a_patch_is_in_force_before_anything_else_is(tmp_path: Path) -> None:
     text = json.dumps({"stats_flush_interval": "7s", "static_resources": {"clusters": [CLUSTER]}})
-    async with agents.mesh(tmp_path, patched(text)) as mesh, agents.agent(mesh) as agent:
+    async with (
+        agents.mesh(tmp_path, patched(text)) as mesh,
+        agents.agent(mesh, environ=PATIENT) as agent,
+    ):
         await agent.ready()
         found = await config(agent)
         assert found["stats_flush_interval"] == "7s"
@@ -80,7 +86,10 @@ CLUSTER = {
 async def test_a_bad_patch_keeps_no_proxy_from_starting(
     tmp_path: Path, text: str, words: str
 ) -> None:
-    async with agents.mesh(tmp_path, patched(text)) as mesh, agents.agent(mesh) as agent:
+    async with (
+        agents.mesh(tmp_path, patched(text)) as mesh,
+        agents.agent(mesh, environ=PATIENT) as agent,
+    ):
         await agent.ready()
         told = (await config(agent))["node"]["metadata"]
         assert told["SEINE_BOOTSTRAP"] == ""
@@ -108,7 +117,7 @@ async def test_a_patch_that_envoy_only_trips_over_when_it_runs_is_left_out(
     try:
         async with (
             agents.mesh(tmp_path, patched(text)) as mesh,
-            agents.agent(mesh, address=address) as agent,
+            agents.agent(mesh, environ=PATIENT, address=address) as agent,
         ):
             await agent.until_log("the patches of the bootstrap are left out")
             await agent.ready()

@@ -23,7 +23,8 @@ from libs.xds.types import CLUSTER, LISTENER, Snapshot, resource, resource_set
 from tests.support import mesh as rows
 from tests.support import traffic
 from tests.support.certificates import Certificate, TestAuthority
-from tests.support.envoy import free_ports, running
+from tests.support.envoy import running
+from tests.support.ports import free_ports
 
 KEPT = ["own"]
 OFFERS = ["istio-http/1.1", "istio-h2", "istio", "own"]

@@ -18,7 +18,7 @@ from libs.model.settings import MeshSettings
 from tests.support import mesh as rows
 from tests.support import traffic
 from tests.support.certificates import TestAuthority
-from tests.support.envoy import free_ports
+from tests.support.ports import free_ports
 from tests.support.workload import Server, Workload, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -16,7 +16,7 @@ from libs.protos.feed.v1.feed_pb2_grpc import MeshFeedStub
 from tests.support import agent as agents
 from tests.support.agent import Agent
 from tests.support.control_plane_apps import SYSTEM, Apps, running_apps
-from tests.support.envoy import free_ports
+from tests.support.ports import free_ports
 
 REF = "EnvoyFilter/shop/p"
 FILTER = """
@@ -76,7 +76,8 @@ def save(apps: Apps, value: str) -> None:
 async def agent(apps: Apps, folder: Path) -> AsyncIterator[Agent]:
     """Run an agent in a folder of its own."""
     meeting = cast("agents.Mesh", Meeting(apps, folder))
-    async with agents.agent(meeting) as found:
+    patient = {"SEINE_BOOTSTRAP_SECONDS": "60"}  # a busy control plane is not one that is away
+    async with agents.agent(meeting, environ=patient) as found:
         await found.until(15000, "/server_info", 200)
         yield found
 

@@ -20,9 +20,10 @@ from services.agent.modules.rewrite import FileOf, rewritten
 from services.agent.modules.source import Source
 from tests.support import mesh, traffic, wasm_module
 from tests.support.certificates import TestAuthority
-from tests.support.envoy import Envoy, free_ports, running
+from tests.support.envoy import Envoy, running
 from tests.support.mesh import extension
 from tests.support.patches import patch_set
+from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

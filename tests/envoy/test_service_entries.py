@@ -18,7 +18,8 @@ from libs.xds import generate
 from libs.xds.types import Snapshot
 from tests.support import mesh, traffic
 from tests.support.certificates import TestAuthority
-from tests.support.envoy import Envoy, free_ports, running
+from tests.support.envoy import Envoy, running
+from tests.support.ports import free_ports
 from tests.support.resources import mesh_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

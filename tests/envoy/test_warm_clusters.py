@@ -33,7 +33,8 @@ from google.protobuf.message import Message
 
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Snapshot, resource, resource_set
 from tests.support.certificates import TestAuthority
-from tests.support.envoy import Envoy, free_ports, running
+from tests.support.envoy import Envoy, running
+from tests.support.ports import free_ports
 from tests.support.traffic import application, http
 
 PUSHES = 50

@@ -31,7 +31,7 @@ SLACK = 0.1  # Envoy begins somewhere in the order of endpoints
 SECONDS = 60
 POLICIES = {
     "in-turn": "{simple: ROUND_ROBIN, warmup: {duration: 8s}}",
-    "least-busy": "{simple: LEAST_REQUEST, warmup: {duration: 8s, minimumPercent: 10}}",
+    "least-busy": "{warmup: {duration: 8s, minimumPercent: 10}}",  # the least busy is the default
     "old-words": "{simple: ROUND_ROBIN, warmupDurationSecs: 8s}",
     "cold": "{simple: ROUND_ROBIN}",  # the negative control
 }

@@ -16,7 +16,7 @@ from services.ca import app
 from services.ca.settings import Settings
 from tests.faults.figures import CLOCK, Figure, Length, Note, seconds_until
 from tests.support.control_plane_apps import SYSTEM, Apps
-from tests.support.envoy import free_ports
+from tests.support.ports import free_ports
 
 RECIPE = "an expiry"
 LIFE = 10

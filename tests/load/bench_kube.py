@@ -24,10 +24,10 @@ from libs.protos.feed.v1 import feed_pb2_grpc
 from libs.runtime.tasks import background
 from tests.support import kube_accounts as kube
 from tests.support.control_plane_apps import SYSTEM, Apps, running_apps
-from tests.support.envoy import free_ports
 from tests.support.kube_apiserver import ApiServer, running
 from tests.support.kube_discovery import Subscriber, until_ready_says
 from tests.support.kubeconfig import write_kubeconfig
+from tests.support.ports import free_ports
 
 AT_ONCE = 48
 MERGE = "application/merge-patch+json"

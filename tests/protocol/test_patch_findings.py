@@ -14,7 +14,7 @@ from libs.protos.findings.v1.findings_pb2 import WatchRequest
 from libs.protos.findings.v1.findings_pb2_grpc import FindingsStub
 from libs.xds.types import CLUSTER, ENDPOINT
 from tests.support.control_plane_apps import SYSTEM, Apps, running_apps
-from tests.support.envoy import free_ports
+from tests.support.ports import free_ports
 from tests.support.push_plane import ConnectedProxy
 
 CLUSTER_NAME = "outbound|80||web.shop.svc.cluster.local"

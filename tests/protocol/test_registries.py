@@ -22,7 +22,7 @@ from services.agent.modules.door import Door
 from services.agent.modules.errors import ModuleError
 from services.agent.modules.fetch import fetch_module
 from tests.support import registry, wasm_module
-from tests.support.envoy import free_ports
+from tests.support.ports import free_ports
 from tests.support.registry import Registry
 
 MODULE = wasm_module.module()

@@ -31,6 +31,7 @@ from services.ca import app as ca
 from services.ca.settings import Settings as CaSettings
 from tests.support.certificates import TestAuthority
 from tests.support.control_plane import ControlPlane
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "istio-system"
@@ -53,7 +54,7 @@ class Mesh:
         self.ca_address = f"{host}:{ca_port}"
         self.plane = ControlPlane(TestAuthority().issue("unused"))
         self.tokens_seen: list[str] = []
-        self.port = 0
+        (self.port,) = free_ports(1, host)
         self._key = keys.load((folder / "token-key.pem").read_bytes())
         self.options: list[tuple[str, int]] = [("grpc.so_reuseport", 0)]
         self._svid: Svid | None = None
@@ -73,7 +74,7 @@ class Mesh:
         )
 
     async def start_xds(self) -> None:
-        """Serve xDS, on the port of the time before if there was one."""
+        """Serve xDS, each time on the same port."""
         if self._svid is None:
             raise RuntimeError
         self._server = grpc.aio.server(options=self.options)

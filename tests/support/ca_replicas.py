@@ -22,10 +22,10 @@ from services.ca.cluster import LEASE
 from services.ca.root_maps import NAME
 from tests.support import kube_accounts as kube
 from tests.support import kube_apiserver
-from tests.support.envoy import free_ports
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_ca import RESOLV, SYSTEM
 from tests.support.kubeconfig import write_kubeconfig
+from tests.support.ports import free_ports
 from tests.tools.reference import ROOT
 
 CLOCK = SystemClock()

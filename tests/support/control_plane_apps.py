@@ -24,7 +24,7 @@ from services.config_push import app as push_app
 from services.config_push.settings import Settings as PushSettings
 from services.discovery import app as discovery_app
 from services.discovery.settings import Settings as DiscoverySettings
-from tests.support.envoy import free_ports
+from tests.support.ports import free_ports
 from tests.support.push_plane import ConnectedProxy, node
 from tests.support.xds_client import DeltaClient
 

@@ -6,7 +6,6 @@ Everything stays on loopback; ports are free ones; the process ends with the tes
 import asyncio
 import json
 import re
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from services.agent import bootstrap
 from services.agent.envoy import binary
 from tests.support.certificates import Certificate
 from tests.support.control_plane import ControlPlane, serving
+from tests.support.ports import free_ports
 
 _START_SECONDS = 90
 Series = tuple[Mapping[str, str], float]
@@ -59,7 +59,7 @@ class Envoy:
 
     async def series(self, name: str, **wanted: str) -> list[Series]:
         """Return the series of a metric, as `envoy_` names it, that carry all of `wanted`."""
-        found = []
+        found: list[Series] = []
         for line in await self.prometheus():
             metric, _, rest = line.partition("{")
             if metric == f"envoy_{name}":
@@ -220,15 +220,3 @@ def _error_states(node: Any) -> Iterable[str]:  # noqa: ANN401
     elif isinstance(node, list):
         for value in node:
             yield from _error_states(value)
-
-
-def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
-    """Return ports that nothing listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((address, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

@@ -6,7 +6,6 @@
 import contextlib
 import json
 import secrets
-import socket
 import ssl
 import subprocess
 import time
@@ -19,6 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.support.ports import free_ports
 from tests.tools.kubernetes import build
 
 START_SECONDS = 60
@@ -82,7 +82,7 @@ def running(folder: Path, audit_policy: str = "") -> Iterator[ApiServer]:
     With a policy it writes its audit log to `audit.log`.
     """
     etcd, apiserver = binary("etcd"), binary("kube-apiserver")
-    client, peer, port = _free_ports(3)
+    client, peer, port = free_ports(3)
     token = secrets.token_hex(16)
     (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
     _write_key(folder / "accounts.key")
@@ -155,14 +155,6 @@ def _wait(server: ApiServer, process: subprocess.Popen[bytes], log: Path) -> Non
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
             raise AssertionError(f"kube-apiserver did not become ready:\n{tail}")
         time.sleep(0.1)  # nothing in an API server tells when it is ready, so it is asked
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for found in sockets:
-            found.bind(("127.0.0.1", 0))
-        return [found.getsockname()[1] for found in sockets]
 
 
 def _write_key(path: Path) -> None:

@@ -16,10 +16,10 @@ from services.config_push.settings import Settings as PushSettings
 from services.discovery import app as discovery_app
 from services.discovery.settings import Settings as DiscoverySettings
 from tests.support import kube_accounts as kube
-from tests.support.envoy import free_ports
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_ca import SYSTEM, ClusterCa, cluster_ca
 from tests.support.kubeconfig import write_kubeconfig
+from tests.support.ports import free_ports
 
 ISTIOD = f"istiod.{SYSTEM}.svc"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.support import kube_apiserver
 from tests.support.kube_apiserver import ApiServer, binary
+from tests.support.ports import free_ports
 
 
 class Machine:
@@ -19,7 +20,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._client, self._peer, self._port = kube_apiserver._free_ports(3)
+        self._client, self._peer, self._port = free_ports(3)
         self._stack = {"etcd": contextlib.ExitStack(), "kube-apiserver": contextlib.ExitStack()}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         token = secrets.token_hex(16)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +31,9 @@ _SETRESUID, _SETRESGID = 117, 119  # x86-64; the raw calls change one thread onl
 _SO_ORIGINAL_DST = 80
 PATIENCE = 30.0
 """Seconds for what happens at once on a machine that has time; no test waits them out."""
-_numbers = count(1)
+_NETWORKS = range(100, 200)
+"""Which of them is ours: two runs on one machine shall not have the same addresses."""
+_numbers = cycle(range(1, 255))
 
 
 BACKENDS = ("iptables", "nftables")
@@ -60,10 +62,9 @@ class Pod:
         self.holder = holder
         self.nftables = nftables
         """Whether `init` lays its rules by nft."""
-        self.address = f"10.213.{number}.2"
-        self.host = f"10.213.{number}.1"
-        self.address6 = f"fd00:5e1e:{number:x}::2"
-        self.host6 = f"fd00:5e1e:{number:x}::1"
+        place = _NETWORKS[os.getpid() % len(_NETWORKS)], number
+        self.address, self.host = ("10.{}.{}.{}".format(*place, last) for last in (2, 1))
+        self.address6, self.host6 = ("fd00:{}:{}::{}".format(*place, last) for last in (2, 1))
         self._link = f"snt{os.getpid() % 100000}-{number}"
 
     @property

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from libs.pki import keys
 from libs.rpc import ca_client
 from libs.runtime.clock import SystemClock
 from tests.support.pki_ca import BOB
+from tests.support.ports import free_ports
 from tests.support.tokens import honest
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ class Process:
         (folder / "issuer-public.pem").write_bytes(keys.public_pem(self.issuer))
         now = SystemClock().now()
         (folder / "token").write_text(honest(BOB, self.issuer, now))  # type: ignore[arg-type]
-        self.ports = [_free_port() for _ in range(3)]
+        self.ports = free_ports(3)
         self.process: asyncio.subprocess.Process
 
     @property
@@ -85,12 +85,6 @@ class Process:
         except aiohttp.ClientError:
             return False
         return response.status == 200
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @asynccontextmanager

@@ -11,12 +11,35 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from libs.api.networking.workload_group import WorkloadGroup
+from libs.model import revisions
 from libs.translate import machine_groups
 from libs.translate.machine_groups import CONNECTED_AT, CONTROLLER, DISCONNECTED_AT
 from services.discovery.machines.place import Entry, Health, Present
 
-OURS = "seine-config-push@"
-"""Begins the names that `istio.io/workloadController` has for replicas of ours."""
+CONTROLLER_NAME = "seine-config-push"
+"""Begins the names that `istio.io/workloadController` has for replicas of ours, of any revision."""
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """What holds for all entries."""
+
+    grace: float
+    """Seconds for which an entry stays when its machine is gone."""
+    revision: str = revisions.DEFAULT
+    """Of this control plane: machines that another one had are left to that."""
+
+    @property
+    def ours(self) -> str:
+        """What the names of this control plane's replicas begin with."""
+        return f"{revisions.named(CONTROLLER_NAME, self.revision)}@"
+
+    def controller(self, replica: str) -> str:
+        """Return the name of a replica in an entry."""
+        return f"{self.ours}{replica}"
+
+    def is_ours(self, entry: Entry) -> bool:
+        """Tell whether one of our replicas had the machine last."""
+        return entry.controller.startswith(self.ours)
 
 
 class Create(Struct, frozen=True):
@@ -62,7 +85,7 @@ def decide(
     *,
     heard: bool,
     now: float,
-    grace: float,
+    terms: Terms,
 ) -> Step:
     """Return what to do next with an entry.
 
@@ -72,20 +95,20 @@ def decide(
         group: the group that the machine names, or without one that of the entry.
         heard: whether it is known who is not connected.
         now: wall seconds.
-        grace: seconds for which an entry stays when its machine is gone.
+        terms: what holds for all entries.
 
     """
     if present is not None and not _permitted(present, group):
         present = None
     if entry is None:
-        return _new(present, group, now)
+        return _new(present, group, now, terms=terms)
     if not entry.group or (present and present.machine.group != entry.group):
         return Taken() if present else None
-    if _is_ours(entry) and (group is None or machine_groups.account(group) != entry.account):
+    if terms.is_ours(entry) and (group is None or machine_groups.account(group) != entry.account):
         return Delete()
     if present is not None:
-        return _kept(entry, present)
-    return _left(entry, now, grace) if heard and _is_ours(entry) else None
+        return _kept(entry, present, terms)
+    return _left(entry, now, terms.grace) if heard and terms.is_ours(entry) else None
 
 
 def _permitted(present: Present, group: WorkloadGroup | None) -> bool:
@@ -98,15 +121,15 @@ def _permitted(present: Present, group: WorkloadGroup | None) -> bool:
     )
 
 
-def _new(present: Present | None, group: WorkloadGroup | None, now: float) -> Step:
+def _new(present: Present | None, group: WorkloadGroup | None, now: float, *, terms: Terms) -> Step:
     if present is None or group is None:
         return None
-    annotations = {CONTROLLER: controller(present.replica), CONNECTED_AT: timestamp(now)}
+    annotations = {CONTROLLER: terms.controller(present.replica), CONNECTED_AT: timestamp(now)}
     return Create(machine_groups.document(group, present.machine, annotations))
 
 
-def _kept(entry: Entry, present: Present) -> Step:
-    name = controller(present.replica)
+def _kept(entry: Entry, present: Present, terms: Terms) -> Step:
+    name = terms.controller(present.replica)
     if entry.controller != name or entry.disconnected_at or not entry.connected_at:
         since = timestamp(present.since)
         return Annotate({CONTROLLER: name, CONNECTED_AT: since, DISCONNECTED_AT: None})
@@ -122,15 +145,6 @@ def _left(entry: Entry, now: float, grace: float) -> Step:
         return Annotate({CONNECTED_AT: None, DISCONNECTED_AT: timestamp(now)}, lost=True)
     left = since + grace - now
     return Look(min(left, grace)) if left > 0 else Delete()
-
-
-def _is_ours(entry: Entry) -> bool:
-    return entry.controller.startswith(OURS)
-
-
-def controller(replica: str) -> str:
-    """Return the name of a replica in an entry."""
-    return f"{OURS}{replica}"
 
 
 def timestamp(now: float) -> str:

@@ -24,6 +24,7 @@ from services.discovery import metrics
 from services.discovery.machines import plan
 from services.discovery.machines.entries import Entries, Outcome
 from services.discovery.machines.place import Place
+from services.discovery.machines.plan import Terms
 from services.discovery.machines.roster import Roster
 
 logger = logging.getLogger(__name__)
@@ -43,12 +44,12 @@ class Registrar:
     """Knows what has moved; `run` writes."""
 
     def __init__(
-        self, entries: Entries, clock: Clock, *, grace: float, check: Callable[[], None]
+        self, entries: Entries, clock: Clock, *, terms: Terms, check: Callable[[], None]
     ) -> None:
         """`check` raises if this process may not write (any more)."""
         self._entries = entries
         self._clock = clock
-        self._grace = grace
+        self._terms = terms
         self._check = check
         self.roster = Roster(self.note, self.note_all)
         self._groups: Mapping[Ref, Resource] = {}
@@ -157,7 +158,7 @@ class Registrar:
             found if isinstance(found, WorkloadGroup) else None,
             heard=self.roster.heard,
             now=self._clock.now(),
-            grace=self._grace,
+            terms=self._terms,
         )
 
     async def _write(self, place: Place, step: plan.Step) -> Outcome | None:

@@ -9,6 +9,7 @@ from libs.translate.apply import State
 from services.discovery.machines.cluster import ClusterEntries
 from services.discovery.machines.folder import FolderEntries
 from services.discovery.machines.following import Following
+from services.discovery.machines.plan import Terms
 from services.discovery.machines.registrar import Registrar
 from services.discovery.settings import Settings
 from services.discovery.sources import Opened
@@ -60,14 +61,14 @@ def registration(
     where: Where,
 ) -> Machines:
     """Return who registers machines: in a cluster the leader, who also writes statuses."""
-    grace = settings.machines_grace_seconds
+    terms = Terms(grace=settings.machines_grace_seconds, revision=settings.revision)
     if opened.client is None or opened.tell is None or statuses is None:
         folder = FolderEntries(opened.source.put, clock)
-        registrar = Registrar(folder, clock, grace=grace, check=lambda: None)
+        registrar = Registrar(folder, clock, terms=terms, check=lambda: None)
         following = Following(connect, registrar.roster, clock)
         return Machines(folder, registrar, following, where=where)
     entries = ClusterEntries(opened.client)
-    registrar = Registrar(entries, clock, grace=grace, check=statuses.check)
+    registrar = Registrar(entries, clock, terms=terms, check=statuses.check)
     following = Following(connect, registrar.roster, clock)
     machines = Machines(entries, registrar, following, where=where)
     statuses.duties.append(machines.run)

@@ -18,6 +18,7 @@ from typing import Protocol
 import grpc
 import grpc.aio
 
+from libs.model import revisions
 from libs.model.endpoint import Endpoint
 from libs.model.ids import Ref
 from libs.model.mesh import Mesh
@@ -46,12 +47,15 @@ Connect = Callable[[str], AbstractAsyncContextManager[grpc.aio.Channel]]
 """Opens a channel to `host:port` with this service's certificate."""
 
 
-def addresses(mesh: Mesh, system_namespace: str) -> frozenset[str]:
-    """Return `host:port` of every config-push that the mesh knows."""
+def addresses(
+    mesh: Mesh, system_namespace: str, revision: str = revisions.DEFAULT
+) -> frozenset[str]:
+    """Return `host:port` of every config-push of a revision that the mesh knows."""
+    service = f"{system_namespace}/{revisions.named(SERVICE, revision)}."
     found = (
         _address(endpoint)
         for key, row in mesh.endpoints.items()
-        if key.startswith(f"{system_namespace}/{SERVICE}.")
+        if key.startswith(service)
         for endpoint in row.endpoints
         if endpoint.port_name == PORT
     )

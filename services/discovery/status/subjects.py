@@ -1,7 +1,8 @@
 """Subjects: the objects whose status is written, as the API server has them now.
 
 Of each object only what a status needs is kept: where it is, which generation it is of, and the
-conditions that it has. Conditions of other writers are kept as they are.
+conditions that it has. Conditions of other writers are kept as they are. Objects of other revisions
+are no subjects; those of nobody are the default revision's.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,10 @@ from msgspec import Raw, Struct
 
 from libs.api.registry import Kind
 from libs.kube.follow import Change
+from libs.model import revisions
 from libs.model.ids import Ref, ref
 from libs.runtime.clock import Clock
+from services.discovery.revisions import LABEL
 
 _GROUPS = ".istio.io"
 
@@ -32,6 +35,7 @@ class Subject(Struct, frozen=True):
 
 
 class _Metadata(Struct, frozen=True, rename="camel"):
+    labels: dict[str, str] | None = None
     generation: int = 0
     resource_version: str = ""
 
@@ -51,9 +55,12 @@ _DECODER = msgspec.json.Decoder(_Object)
 class Subjects:
     """All subjects; `note` is called with each that comes or moves."""
 
-    def __init__(self, clock: Clock, note: Callable[[Ref], None]) -> None:
+    def __init__(
+        self, clock: Clock, note: Callable[[Ref], None], revision: str = revisions.DEFAULT
+    ) -> None:
         self._clock = clock
         self._note = note
+        self._revision = revision
         self._known: dict[Ref, Subject] = {}
         self.others: list[Callable[[Kind, Sequence[Change]], None]] = []
         """Who else is told of all objects."""
@@ -82,7 +89,7 @@ class Subjects:
 
     def _read(self, kind: Kind, change: Change, place: Ref) -> Subject | None:
         found = _decoded(change.raw)
-        if found is None:
+        if found is None or not self._may_judge(found.metadata):
             return None
         before = self._known.get(place)
         same = before is not None and before.generation == found.metadata.generation
@@ -96,6 +103,11 @@ class Subjects:
             conditions=(found.status and found.status.conditions) or (),
             seen=before.seen if same and before is not None else self._clock.now(),
         )
+
+    def _may_judge(self, metadata: _Metadata) -> bool:
+        """What is given to no revision has its status from the default one, or two would fight."""
+        given = (metadata.labels or {}).get(LABEL)
+        return bool(given) or revisions.is_default(self._revision)
 
 
 def _decoded(raw: Raw | None) -> _Object | None:

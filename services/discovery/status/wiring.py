@@ -9,6 +9,7 @@ from typing import Any
 from libs.api.problem import Problem
 from libs.kube.client import Client
 from libs.kube.lease import Lease
+from libs.model import revisions
 from libs.model.mesh import Mesh
 from libs.runtime.clock import Clock
 from services.discovery.status.replicas import Connect, Replicas, addresses
@@ -22,19 +23,26 @@ class Statuses:
     """The statuses of one cluster."""
 
     def __init__(
-        self, client: Client, clock: Clock, *, system_namespace: str, connect: Connect
+        self,
+        client: Client,
+        clock: Clock,
+        *,
+        system_namespace: str,
+        connect: Connect,
+        revision: str = revisions.DEFAULT,
     ) -> None:
         self._system_namespace = system_namespace
+        self._revision = revision
         self._lease = Lease(
             client,
             system_namespace,
-            LEASE,
+            revisions.named(LEASE, revision),
             holder=f"{socket.gethostname()}_{uuid.uuid4()}",
             clock=clock,
         )
         self.duties: list[Callable[[], Coroutine[Any, Any, None]]] = []
         """What else the leader does."""
-        self._writer = StatusWriter(client, clock, self._lease.check)
+        self._writer = StatusWriter(client, clock, self._lease.check, revision=revision)
         self._replicas = Replicas(connect, self._writer.progress, clock, interest=self._writer)
 
     def check(self) -> None:
@@ -48,7 +56,7 @@ class Statuses:
 
     def publish(self, mesh: Mesh, problems: tuple[Problem, ...]) -> None:
         """Take the latest mesh and all problems that there are now."""
-        self._replicas.want(addresses(mesh, self._system_namespace))
+        self._replicas.want(addresses(mesh, self._system_namespace, self._revision))
         self._writer.publish(problems)
 
     async def run(self) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from libs.api.problem import Problem
 from libs.kube.client import Client
 from libs.kube.errors import ConflictError, ForbiddenError, InvalidError, KubeError, NotFoundError
+from libs.model import revisions
 from libs.model.ids import Ref
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
@@ -38,12 +39,19 @@ MERGE_PATCH = "application/merge-patch+json"
 class StatusWriter:
     """Knows what has moved; `run` writes while this process leads."""
 
-    def __init__(self, client: Client, clock: Clock, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        check: Callable[[], None],
+        *,
+        revision: str = revisions.DEFAULT,
+    ) -> None:
         """`check` raises if this process does not lead (any more)."""
         self._client = client
         self._clock = clock
         self._check = check
-        self.subjects = Subjects(clock, self.note)
+        self.subjects = Subjects(clock, self.note, revision)
         self.progress = ProgressBook(self.note, lambda it: self.subjects.get(it) is not None)
         self._problems: dict[Ref, list[Problem]] = {}
         self._moved: dict[Ref, None] = {}

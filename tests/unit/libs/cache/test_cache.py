@@ -16,7 +16,8 @@ from tests.support.sealer import TAG_BYTES, TaggingSealer, TrustingSealer
 
 OURS = key("class", "type", "digest-a")
 THEIRS = key("class", "type", "digest-b")
-SMALL = CacheOptions(max_value=1000, operation=1.0)
+PATIENT = CacheOptions(operation=60.0)
+SMALL = CacheOptions(max_value=1000, operation=60.0)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -25,7 +26,7 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield MemoryBackend()
         return
     async with running(tmp_path) as server:
-        redis = RedisBackend(server.url, timeout=1.0)
+        redis = RedisBackend(server.url, timeout=60.0)
         yield redis
         await redis.close()
 
@@ -136,10 +137,10 @@ async def test_memory_forgets_the_oldest_when_it_is_full() -> None:
 
 async def test_a_value_of_another_redis_type_is_a_miss(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        backend = RedisBackend(server.url, timeout=1.0)
+        backend = RedisBackend(server.url, timeout=60.0)
         await backend._redis.lpush(OURS.text, b"x")
         outcomes: list[Outcome] = []
-        cache = Cache(backend, TaggingSealer(), observe=outcomes.append)
+        cache = Cache(backend, TaggingSealer(), observe=outcomes.append, options=PATIENT)
 
         assert await cache.get(OURS) is None
         assert outcomes == [Outcome.FAILED]
@@ -155,9 +156,15 @@ async def test_a_redis_that_hangs_costs_three_timeouts_and_then_nothing(tmp_path
     async with running(tmp_path) as server:
         clock = VirtualClock()
         outcomes: list[Outcome] = []
-        backend = RedisBackend(server.url, timeout=0.05)
-        cache = Cache(backend, TaggingSealer(), observe=outcomes.append, clock=clock)
-        await cache.put(OURS, b"value")
+        patient = Cache(RedisBackend(server.url, timeout=60.0), TaggingSealer(), options=PATIENT)
+        cache = Cache(
+            RedisBackend(server.url, timeout=1.0),
+            TaggingSealer(),
+            observe=outcomes.append,
+            clock=clock,
+            options=CacheOptions(operation=1.0),
+        )
+        await patient.put(OURS, b"value")
         server.hang()
         try:
             answers = [await _asked(cache, outcomes) for _ in range(5)]
@@ -166,8 +173,10 @@ async def test_a_redis_that_hangs_costs_three_timeouts_and_then_nothing(tmp_path
         assert answers == [Outcome.FAILED] * 3 + [Outcome.SKIPPED] * 2
 
         await clock.advance(2.0)
+        assert await patient.get(OURS) == b"value"
         assert await cache.get(OURS) == b"value"
         await cache.close()
+        await patient.close()
 
 
 async def test_a_redis_that_dies_and_returns_costs_only_time(tmp_path: Path) -> None:
@@ -176,10 +185,11 @@ async def test_a_redis_that_dies_and_returns_costs_only_time(tmp_path: Path) -> 
     clock = VirtualClock()
     outcomes: list[Outcome] = []
     cache = Cache(
-        RedisBackend(server.url, timeout=0.05),
+        RedisBackend(server.url, timeout=60.0),
         TaggingSealer(),
         observe=outcomes.append,
         clock=clock,
+        options=PATIENT,
     )
     await cache.put(OURS, b"value")
     await server.stop()

@@ -18,13 +18,13 @@ WORLD = mesh(WEB, endpoints(WEB, "10.0.0.1"), workload("p"))
 
 
 def _warm(backend: MemoryBackend, clock: VirtualClock) -> WarmMesh:
-    cache = Cache(backend, TaggingSealer(), options=CacheOptions(operation=5.0))
+    cache = Cache(backend, TaggingSealer(), options=CacheOptions(operation=60.0))
     return WarmMesh(cache, clock=clock, owner="test")
 
 
 async def _keep(backend: MemoryBackend, clock: VirtualClock, *meshes: Mesh) -> None:
     kept = _warm(backend, clock)
-    async with background(kept.run()), asyncio.timeout(5):
+    async with background(kept.run()), asyncio.timeout(60):
         for one in meshes:
             kept.keep(one)
             await clock.until_asleep()
@@ -89,7 +89,7 @@ class _Forgetful(MemoryBackend):
 async def test_a_mesh_that_was_not_taken_is_kept_later() -> None:
     backend, clock = _Forgetful(), VirtualClock()
     kept = _warm(backend, clock)
-    async with background(kept.run()), asyncio.timeout(5):
+    async with background(kept.run()), asyncio.timeout(60):
         kept.keep(WORLD)
         await clock.until_asleep()
         assert await _warm(backend, clock).load() is None

@@ -60,3 +60,11 @@ def test_a_revision_s_own_configuration_is_found_and_no_tag_s() -> None:
     other = {"metadata": {"name": "x", "labels": {"istio.io/rev": "canary"}}, "webhooks": []}
     assert tags.own_configuration([other, made, OWN], "canary") == OWN
     assert tags.own_configuration([other, made, OWN], "prod") is None
+
+
+def test_all_revisions_have_one_account() -> None:
+    service = {"name": "seine-webhook-canary", "namespace": "istio-system"}
+    tag = Tag(name="prod", revision="canary", client={"service": service})
+    _, binding, made = tags.objects(tag)
+    assert [one["name"] for one in binding["subjects"]] == ["seine-webhook"]
+    assert made["webhooks"][0]["clientConfig"]["service"] == service

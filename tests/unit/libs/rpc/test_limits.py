@@ -3,7 +3,8 @@
 import asyncio
 import ssl
 import struct
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import grpc
 import grpc.aio
@@ -43,45 +44,54 @@ def frame(kind: int, payload: bytes = b"", flags: int = 0, stream: int = 0) -> b
     )
 
 
-async def raw(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def tcp(port: int, context: ssl.SSLContext | None = None) -> AsyncIterator[Streams]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def raw(port: int) -> AbstractAsyncContextManager[Streams]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
-    return await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    return tcp(port, context)
 
 
 async def test_handshakes_that_never_end_are_ended_and_honest_peers_served() -> None:
-    async with serving(Limits(handshake_seconds=0.5)) as port:
-        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
-        no_preface = [await raw(port) for _ in range(20)]
-        async with connected(port) as honest:
-            async with asyncio.timeout(2):
-                assert await call(honest, b"x") == b"x"
-            async with asyncio.timeout(10):
-                for reader, writer in silent + no_preface:
-                    await reader.read()
-                    writer.close()
+    async with serving(Limits(handshake_seconds=5)) as port, AsyncExitStack() as held:
+        silent = [await held.enter_async_context(tcp(port)) for _ in range(100)]
+        no_preface = [await held.enter_async_context(raw(port)) for _ in range(20)]
+        async with connected(port) as honest, asyncio.timeout(60):
+            assert await call(honest, b"x") == b"x"
+            for reader, _ in silent + no_preface:
+                await reader.read()
             assert await call(honest, b"x") == b"x"
 
 
 async def test_connections_are_capped() -> None:
-    async with serving(Limits(connections=5, handshake_seconds=30)) as port:
-        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        async with asyncio.timeout(5):
-            assert await reader.read() == b""
-        writer.close()
-        for _, other in held:
-            other.close()
+    async with (
+        serving(Limits(connections=5, handshake_seconds=100)) as port,
+        AsyncExitStack() as held,
+        asyncio.timeout(60),
+    ):
+        for _ in range(5):
+            await held.enter_async_context(tcp(port))
+        reader, _ = await held.enter_async_context(tcp(port))
+        assert await reader.read() == b""
 
 
 async def test_pings_without_data_end_the_connection() -> None:
     async with serving(Limits(ping_interval_seconds=10.0, ping_strikes=2)) as port:
-        reader, writer = await raw(port)
-        writer.write(PREFACE + frame(SETTINGS))
         answer = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60), raw(port) as (reader, writer):
+            writer.write(PREFACE + frame(SETTINGS))
             for count in range(10_000):
                 writer.write(frame(PING, count.to_bytes(8)))
                 try:
@@ -93,7 +103,6 @@ async def test_pings_without_data_end_the_connection() -> None:
                     break
                 if b"too_many_pings" in answer or reader.at_eof():
                     break
-        writer.close()
         assert b"too_many_pings" in answer
         async with connected(port) as honest:
             assert await call(honest, b"x") == b"x"
@@ -138,13 +147,9 @@ async def test_streams_of_one_connection_are_capped() -> None:
 
 async def test_old_connections_are_asked_to_leave() -> None:
     limits = Limits(age_seconds=0.2, age_grace_seconds=0.1)
-    async with serving(limits) as port:
-        reader, writer = await raw(port)
+    async with serving(limits) as port, asyncio.timeout(60), raw(port) as (reader, writer):
         writer.write(PREFACE + frame(SETTINGS))
-        async with asyncio.timeout(10):
-            answer = await reader.read()
-        writer.close()
-        assert b"max_age" in answer
+        assert b"max_age" in await reader.read()
 
 
 async def test_two_processes_do_not_share_a_port() -> None:

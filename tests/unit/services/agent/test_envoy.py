@@ -24,7 +24,7 @@ asyncio.run(Envoy(["sleep", "1000"], on_start=lambda: None).run())
 
 
 async def started(supervised: Envoy, other_than: int = 0) -> int:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while supervised.pid in {0, other_than}:  # noqa: ASYNC110 - a process has no event
             await asyncio.sleep(0.005)
     return supervised.pid
@@ -68,11 +68,13 @@ async def test_one_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatc
 
 async def test_it_dies_with_its_agent() -> None:
     agent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT)
-    async with asyncio.timeout(5):
-        while not (found := agents.children(agent.pid)):  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.01)
-        agent.kill()
-        await agent.wait()
+    async with asyncio.timeout(60):
+        try:
+            while not (found := agents.children(agent.pid)):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.01)
+        finally:
+            agent.kill()
+            await agent.wait()
         while not agents.gone(found[0]):  # noqa: ASYNC110 - not our child
             await asyncio.sleep(0.01)
 

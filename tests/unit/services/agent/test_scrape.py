@@ -37,7 +37,7 @@ async def page(application: Target | None = None, admin_port: int | None = None)
             application = Target(port, application.path)
         admin = Admin("127.0.0.1", admin_port or port)
         scraper = Scraper(admin, application, "127.0.0.1")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return b"".join([piece async for piece in scraper.page()]).decode()
 
 

@@ -30,3 +30,15 @@ def test_only_the_control_planes_own_accounts_have_names(
     namespace: str, account: str, names: tuple[str, ...]
 ) -> None:
     assert dns_names(SpiffeId("cluster.local", namespace, account), SYSTEM) == names
+
+
+def test_services_of_a_revision_have_its_names_too_and_nobody_else_does() -> None:
+    push = SpiffeId("cluster.local", SYSTEM, "seine-config-push")
+    assert dns_names(push, SYSTEM, "canary") == (
+        "seine-config-push.istio-system.svc",
+        "istiod.istio-system.svc",
+        "seine-config-push-canary.istio-system.svc",
+        "istiod-canary.istio-system.svc",
+    )
+    assert dns_names(SpiffeId("cluster.local", SYSTEM, "default"), SYSTEM, "canary") == ()
+    assert dns_names(SpiffeId("cluster.local", "shop", "seine-ca"), SYSTEM, "canary") == ()

@@ -77,7 +77,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 @pytest.fixture
 def from_afar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(debug, "_is_loopback", lambda _: False)
+    monkeypatch.setattr(debug, "is_loopback", lambda _: False)
 
 
 async def test_syncz_has_a_row_for_each_proxy_with_what_was_sent_and_acknowledged(

@@ -55,16 +55,16 @@ async def test_a_machine_is_here_while_any_stream_of_it_is() -> None:
     clock = VirtualClock()
     book = MachineBook(clock)
     async with following(book) as rolls:
-        assert await asyncio.wait_for(rolls.get(), 10) == Roll()
+        assert await asyncio.wait_for(rolls.get(), 60) == Roll()
         with book.connected(machine(locality="eu/a")):
             with book.connected(machine()), book.connected(None):
                 await clock.advance(PACE_SECONDS)
-                (here,) = (await asyncio.wait_for(rolls.get(), 10)).connected
+                (here,) = (await asyncio.wait_for(rolls.get(), 60)).connected
                 assert here.locality == "eu/a"
             await clock.advance(PACE_SECONDS)
             assert rolls.empty()
         await clock.advance(PACE_SECONDS)
-        (gone,) = (await asyncio.wait_for(rolls.get(), 10)).gone
+        (gone,) = (await asyncio.wait_for(rolls.get(), 60)).gone
         assert (gone.namespace, gone.entry) == ("shop", "vm-1")
 
 
@@ -74,8 +74,8 @@ async def test_whoever_comes_later_gets_everything_first_in_pieces() -> None:
         for number in range(CHUNK + 1):
             stack.enter_context(book.connected(machine(number)))
         async with following(book) as rolls:
-            first = await asyncio.wait_for(rolls.get(), 10)
-            rest = await asyncio.wait_for(rolls.get(), 10)
+            first = await asyncio.wait_for(rolls.get(), 60)
+            rest = await asyncio.wait_for(rolls.get(), 60)
             assert (len(first.connected), first.more) == (CHUNK, True)
             assert (len(rest.connected), rest.more) == (1, False)
 
@@ -84,11 +84,11 @@ async def test_health_is_told_once_and_forgotten_with_the_machine() -> None:
     clock = VirtualClock()
     book, one = MachineBook(clock), machine()
     async with following(book) as rolls:
-        await asyncio.wait_for(rolls.get(), 10)
+        await asyncio.wait_for(rolls.get(), 60)
         with book.connected(one):
             book.hear(one, says("status 500"))
             await clock.advance(PACE_SECONDS)
-            (here,) = (await asyncio.wait_for(rolls.get(), 10)).connected
+            (here,) = (await asyncio.wait_for(rolls.get(), 60)).connected
             assert (here.health.healthy, here.health.message) == (False, "status 500")
             book.hear(one, says("status 500"))
             await clock.advance(PACE_SECONDS)
@@ -96,12 +96,12 @@ async def test_health_is_told_once_and_forgotten_with_the_machine() -> None:
             book.hear(one, says(None))
             with book.connected(machine()):
                 await clock.advance(PACE_SECONDS)
-                (here,) = (await asyncio.wait_for(rolls.get(), 10)).connected
+                (here,) = (await asyncio.wait_for(rolls.get(), 60)).connected
                 assert here.health.healthy
         book.hear(one, says(None))
         with book.connected(one):
             await clock.advance(PACE_SECONDS)
-            (here,) = (await asyncio.wait_for(rolls.get(), 10)).connected
+            (here,) = (await asyncio.wait_for(rolls.get(), 60)).connected
             assert not here.HasField("health")
 
 

@@ -47,7 +47,7 @@ async def test_the_folder_is_read_first_and_then_followed(tmp_path: Path) -> Non
         assert complete(POD, WRITTEN)["status"] == {"podIP": "10.0.0.1"}
         assert complete(Ref("Pod/shop/other"), WRITTEN) is WRITTEN
         file.write_text(_document("10.0.0.2"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while complete(POD, WRITTEN)["status"] != {"podIP": "10.0.0.2"}:
                 await changed.wait()
                 changed.clear()

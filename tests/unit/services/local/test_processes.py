@@ -42,7 +42,7 @@ async def test_lines_are_heard_and_logged(tmp_path: Path) -> None:
         supervisor.next_tier()
         script = "echo one; echo two; echo oops >&2; exec sleep 60"
         supervisor.start(_program(tmp_path, script, on_line=hear))
-        await asyncio.wait_for(complete.wait(), 10)
+        await asyncio.wait_for(complete.wait(), 60)
     assert heard == ["one", "two"]
     assert "oops" in (tmp_path / "child.log").read_text()
     directory.close()
@@ -57,7 +57,7 @@ async def test_a_child_that_dies_is_told_of_and_started_again(tmp_path: Path) ->
         await _until(lambda: child.pid)
         first = child.pid
         os.kill(first, signal.SIGKILL)
-        died = await asyncio.wait_for(deaths.get(), 10)
+        died = await asyncio.wait_for(deaths.get(), 60)
         assert died.how == "killed by SIGKILL"
         await _until(lambda: child.pid not in {0, first})
         second = child.pid
@@ -72,7 +72,7 @@ async def test_nothing_of_a_session_outlives_the_end(tmp_path: Path) -> None:
         supervisor.next_tier()
         script = "trap '' TERM; sleep 600 & echo ready; wait; sleep 600"
         child = supervisor.start(_program(tmp_path, script, on_line=lambda _: heard.set()))
-        await asyncio.wait_for(heard.wait(), 10)
+        await asyncio.wait_for(heard.wait(), 60)
         session = child.pid
         child.stop = _hurried(child)  # type: ignore[method-assign]
     assert list(rundir.members(session)) == []
@@ -121,6 +121,6 @@ def _hurried(child: processes.Child) -> object:
 
 async def _until(condition: Callable[[], object]) -> None:
     """Wait for something that only the kernel knows: it tells nobody."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -38,7 +38,7 @@ class Following:
         )
 
     async def table(self) -> list[str]:
-        return await asyncio.wait_for(self.tables.get(), 10)
+        return await asyncio.wait_for(self.tables.get(), 60)
 
 
 class Serving:
@@ -70,10 +70,10 @@ class Serving:
                     self.said.put_nowait(body)
 
     async def hear(self) -> relay_pb2.DeltaRequest:
-        return relay_pb2.DeltaRequest.FromString(await asyncio.wait_for(self.said.get(), 10))
+        return relay_pb2.DeltaRequest.FromString(await asyncio.wait_for(self.said.get(), 60))
 
     async def hear_first(self) -> relay_pb2.Introduction:
-        return relay_pb2.Introduction.FromString(await asyncio.wait_for(self.said.get(), 10))
+        return relay_pb2.Introduction.FromString(await asyncio.wait_for(self.said.get(), 60))
 
 
 def table(*hosts: str) -> bytes:

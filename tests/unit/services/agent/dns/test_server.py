@@ -43,11 +43,17 @@ def mesh_names() -> Names:
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[Port]:
+def attempt_seconds() -> float:
+    """Longer than a busy machine takes; where a server is silent it is short."""
+    return 20.0
+
+
+@pytest.fixture
+async def port(attempt_seconds: float) -> AsyncIterator[Port]:
     made = Port()
     async with made.outside.serving():
         made.servers.append(("127.0.0.1", made.outside.port))
-        asking = Upstream(made.servers, clock=SystemClock(), attempt_seconds=0.3)
+        asking = Upstream(made.servers, clock=SystemClock(), attempt_seconds=attempt_seconds)
         answers = Answers(lambda: made.names, asking)
         async with server.serve(["127.0.0.1"], 0, answers) as number:
             made.address = ("127.0.0.1", number)
@@ -95,12 +101,14 @@ async def test_every_query_begins_with_another_address(port: Port) -> None:
     assert len(first) == 3
 
 
+@pytest.mark.parametrize("attempt_seconds", [0.3])
 async def test_a_server_that_is_silent_is_asked_again(port: Port) -> None:
     port.outside.silent = 1
     assert (await port.udp("outside.example")).addresses == ["192.0.2.1"]
-    assert len(port.outside.asked) == 2
+    assert len(port.outside.asked) >= 2
 
 
+@pytest.mark.parametrize("attempt_seconds", [0.3])
 async def test_the_mesh_is_known_while_no_server_answers(port: Port) -> None:
     port.outside.silent = 1000
     async with asyncio.TaskGroup() as group:
@@ -110,6 +118,7 @@ async def test_the_mesh_is_known_while_no_server_answers(port: Port) -> None:
     assert (await port.udp(WEB)).addresses == ["10.0.0.1"]
 
 
+@pytest.mark.parametrize("attempt_seconds", [0.3])
 async def test_another_server_answers_for_one_that_is_away(port: Port) -> None:
     port.servers.insert(0, ("127.0.0.1", 9))
     assert (await port.udp("outside.example")).addresses == ["192.0.2.1"]
@@ -125,14 +134,15 @@ async def test_before_the_first_table_nothing_is_claimed(port: Port) -> None:
 
 async def test_queries_that_come_back_are_refused(port: Port) -> None:
     port.servers[:] = [port.address]
-    found = await asyncio.wait_for(port.udp("outside.example"), 5)
+    found = await asyncio.wait_for(port.udp("outside.example"), 60)
     assert found.code == 5
 
 
+@pytest.mark.parametrize("attempt_seconds", [1.0])
 async def test_too_many_queries_fail_at_once(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream, "MAX_IN_FLIGHT", 1)
     port.outside.silent = 1
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         first = group.create_task(port.udp("outside.example"))
         while not port.outside.asked:  # noqa: ASYNC110 - the server is a socket
             await asyncio.sleep(0)
@@ -144,10 +154,12 @@ async def test_rude_peers_do_not_matter(port: Port, monkeypatch: pytest.MonkeyPa
     assert dns.read(await dns.by_udp(port.address, dns.query(WEB)[:-1])).code == 1
     assert await dns.by_tcp(port.address, b"nonsense") == b""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
-    monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(server, "IDLE_SECONDS", 3.0)  # the second comes before the first ends
     reader, writer = await asyncio.open_connection(*port.address)
-    writer.write(b"\0")
-    assert await dns.by_tcp(port.address, dns.query(WEB)) == b""
-    assert await asyncio.wait_for(reader.read(), 5) == b""
-    writer.close()
+    try:
+        writer.write(b"\0")
+        assert await dns.by_tcp(port.address, dns.query(WEB)) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
+    finally:
+        writer.close()
     assert (await port.tcp(WEB)).addresses == ["10.0.0.1"]

@@ -14,7 +14,7 @@ from msgspec import structs
 from services.agent import proxy_config
 from services.agent.health.probe import ReadinessProbe, failure
 from services.agent.probes import Prober
-from tests.support.envoy import free_ports
+from tests.support.ports import free_ports
 
 
 def probe(text: str) -> ReadinessProbe:

@@ -17,6 +17,7 @@ from services.discovery.machines.plan import (
     Step,
     Taken,
     Tell,
+    Terms,
     decide,
     seconds,
     timestamp,
@@ -51,7 +52,7 @@ def step(
     *,
     heard: bool = True,
 ) -> Step:
-    return decide(entry, present, of, heard=heard, now=NOW, grace=GRACE)
+    return decide(entry, present, of, heard=heard, now=NOW, terms=Terms(grace=GRACE))
 
 
 def test_a_machine_gets_an_entry() -> None:
@@ -150,3 +151,14 @@ def test_times_are_read_as_istio_writes_them() -> None:
     assert seconds(timestamp(NOW)) == NOW
     assert seconds("2023-11-14T22:13:20.123456789Z") == pytest.approx(NOW + 0.123456, abs=1e-5)
     assert seconds("soon") is None
+
+
+def test_a_machine_that_another_revision_had_is_left_to_it_and_taken_over_when_it_comes() -> None:
+    canary = Terms(grace=GRACE, revision="canary")
+    gone = decide(CONNECTED, None, group(), heard=True, now=NOW, terms=canary)
+    assert gone is None
+    here = decide(CONNECTED, HERE, group(), heard=True, now=NOW, terms=canary)
+    assert isinstance(here, Annotate)
+    assert here.annotations[CONTROLLER] == f"seine-config-push-canary@{HERE.replica}"
+    theirs = structs.replace(CONNECTED, controller="seine-config-push-canary@a:1")
+    assert step(theirs, None) is None

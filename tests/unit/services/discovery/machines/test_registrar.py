@@ -18,6 +18,7 @@ from services.discovery.machines import registrar
 from services.discovery.machines.entries import Outcome
 from services.discovery.machines.folder import FolderEntries
 from services.discovery.machines.place import Entry, Health, Place
+from services.discovery.machines.plan import Terms
 from services.discovery.machines.registrar import Registrar
 from tests.support.clock import VirtualClock
 
@@ -69,7 +70,7 @@ class World:
     def __init__(self, check: Callable[[], None] = lambda: None) -> None:
         self.clock = VirtualClock()
         self.writes = Writes(self.clock)
-        self.registrar = Registrar(self.writes, self.clock, grace=GRACE, check=check)
+        self.registrar = Registrar(self.writes, self.clock, terms=Terms(grace=GRACE), check=check)
         self.writes.kept.seen = self.registrar.seen
         self.registrar.use({GROUP_OF_VMS.ref: GROUP_OF_VMS})
         self.roster = self.registrar.roster

@@ -22,13 +22,19 @@ MANY = 200
 class Server:
     """Takes note of writes, and tells them like a watch."""
 
-    def __init__(self) -> None:
+    def __init__(self, revision: str = "default") -> None:
         self.clock = VirtualClock()
-        self.writer = StatusWriter(cast("Client", self), self.clock, lambda: None)
+        self.writer = StatusWriter(
+            cast("Client", self), self.clock, lambda: None, revision=revision
+        )
         self.written: list[tuple[float, str]] = []
 
-    def has(self, name: str, status: object = None) -> None:
-        metadata = {"generation": 1, "resourceVersion": str(len(self.written))}
+    def has(self, name: str, status: object = None, **labels: str) -> None:
+        metadata = {
+            "generation": 1,
+            "resourceVersion": str(len(self.written)),
+            "labels": {f"istio.io/{key}": value for key, value in labels.items()},
+        }
         raw = msgspec.Raw(msgspec.json.encode({"metadata": metadata, "status": status or {}}))
         self.writer.subjects.take(KIND, [Change(Name("shop", name), raw)])
 
@@ -101,3 +107,14 @@ async def test_news_do_not_wait_behind_numbers() -> None:
         assert written[0] == f"r{MANY - 1}"
         assert len(written) == MANY
         assert len(written) > REFRESHED
+
+
+async def test_what_is_given_to_no_revision_has_its_status_from_the_default_one() -> None:
+    """Two that write the conditions of one object would never be done."""
+    for revision, expected in (("default", ["all", "mine"]), ("canary", ["mine"])):
+        server = Server(revision)
+        server.has("all")
+        server.has("mine", rev=revision)
+        async with background(server.writer.run()):
+            server.writer.publish(())
+            assert sorted({name for _, name in await server.settle()}) == expected

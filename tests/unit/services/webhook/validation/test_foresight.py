@@ -51,6 +51,11 @@ async def _answering(folder: Path, discovery: Discovery) -> AsyncIterator[Foresi
         await server.stop(None)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foresight, "SECONDS", 60.0)
+
+
 async def test_problems_are_those_that_discovery_foresees(tmp_path: Path) -> None:
     discovery = Discovery()
     async with _answering(tmp_path, discovery) as asking:
