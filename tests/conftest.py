@@ -5,10 +5,13 @@ import gc
 import io
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 from tests.support import examples
+
+_TESTS = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,6 +27,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     fixed = os.environ.get("CI") == "true"  # noqa: TID251 - set by whoever runs the tests
     examples.configure(config.getoption("--explore"), fixed=fixed)
+
+
+_REAL = {"apiserver", "demo", "envoy", "netns", "protocol"}
+_REAL_SECONDS = 400
+"""For a test with real programs: what they need to start on a busy machine counts, too."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _is_real(item) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_REAL_SECONDS))
+
+
+def _is_real(item: pytest.Item) -> bool:
+    place = item.path.relative_to(_TESTS).parts if item.path.is_relative_to(_TESTS) else ()
+    return bool(place) and place[0] in _REAL
 
 
 @pytest.hookimpl(wrapper=True)

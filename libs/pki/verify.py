@@ -7,7 +7,7 @@ anything.
 
 import datetime
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from cryptography import x509
@@ -110,6 +110,15 @@ def held(key: bytes, certificates: bytes, roots: bytes, *, now: float) -> None:
     chain(own, bundle.parse(roots), now=now)
     if keys.spki(keys.of_certificate(own[0])) != keys.spki(keys.of_private(key)):
         _refuse("it is for another key")
+
+
+def holding(now: Callable[[], float]) -> Callable[[bytes, bytes, bytes], None]:
+    """Return `held` as of the moment in which it is called; `now` tells wall seconds."""
+
+    def check(key: bytes, certificates: bytes, roots: bytes) -> None:
+        held(key, certificates, roots, now=now())
+
+    return check
 
 
 def may_sign(certificate: x509.Certificate) -> None:

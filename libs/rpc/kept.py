@@ -40,6 +40,11 @@ class Kept:
         self._path = folder / NAME
         self._handling = handling
 
+    @classmethod
+    def within(cls, folder: Path | None, handling: Handling) -> "Kept | None":
+        """Return what is kept in a folder, or None without one."""
+        return None if folder is None else cls(folder, handling)
+
     def load(self) -> Material | None:
         """Return the certificate of the process before, if there is one that is good."""
         try:

@@ -7,13 +7,12 @@ then its supervisor should see.
 """
 
 import asyncio
-import ctypes
 import importlib.util
 import logging
 import os
 import shutil
-import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,7 +27,15 @@ QUICK_DEATHS = 8
 DOUBTED_DEATHS = 2
 """Quick deaths after which another command is tried, if there is one."""
 KILL_AFTER_SECONDS = 3.0
-_PR_SET_PDEATHSIG = 1
+_DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it stays through exec
+if os.getppid() != int(sys.argv[1]):  # it died before the kernel knew
+    sys.exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes Envoy, in a program of its own: in a fork of this one no Python may run, because gRPC's
+threads are not there any more, and what then waits for them waits, or dies, before Envoy starts."""
 
 
 class EnvoyError(Exception):
@@ -117,27 +124,19 @@ class Envoy:
         return process.returncode or 0
 
     def _start(self) -> subprocess.Popen[bytes]:
+        if shutil.which(self._command[0]) is None:
+            message = f"cannot start envoy: no program {self._command[0]}"
+            raise EnvoyError(message)
+        first = [sys.executable, "-ISc", _DIE_WITH_PARENT, str(os.getpid())]
         try:
             return subprocess.Popen(  # noqa: S603  # our own command
-                self._command,
+                [*first, *self._command],
                 stdin=subprocess.DEVNULL,
                 process_group=0,  # a Ctrl-C on the terminal is for the agent, which drains
-                preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509  # there is one thread
             )
         except OSError as error:
             message = f"cannot start envoy: {error}"
             raise EnvoyError(message) from error
-
-
-def _die_with_parent(parent: int) -> Callable[[], None]:
-    libc = ctypes.CDLL(None)
-
-    def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel knew
-            os._exit(1)
-
-    return prepare
 
 
 async def _ended(process: subprocess.Popen[bytes]) -> None:

@@ -255,20 +255,12 @@ def _own_certificate(settings: Settings, clock: Clock) -> Svid:
         make_request=csr.make_with_key,
         validity=bundle.validity,
         sign=partial(ca_client.sign, ca),
-        kept=_kept(settings, clock),
+        kept=Kept.within(
+            settings.certificate_dir,
+            Handling(files.write_private, verify.holding(clock.now), PkiError),
+        ),
     )
     return Svid(functions, clock=clock)
-
-
-def _kept(settings: Settings, clock: Clock) -> Kept | None:
-    """Return where the certificate outlives this process."""
-    if settings.certificate_dir is None:
-        return None
-
-    def check(key: bytes, chain: bytes, roots: bytes) -> None:
-        verify.held(key, chain, roots, now=clock.now())
-
-    return Kept(settings.certificate_dir, Handling(files.write_private, check, PkiError))
 
 
 async def _subscribe(settings: Settings, svid: Svid) -> AsyncIterator[MeshUpdate]:

@@ -1,8 +1,6 @@
 """`seinectl analyze`: manifests judged together, or the running mesh's problems, with codes."""
 
-import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +10,7 @@ from libs.api.problem import Problem, Severity
 from libs.model.ids import Ref
 from services.ctl import output, validate
 from services.ctl.output import Format
+from services.ctl.where import Where
 
 if TYPE_CHECKING:
     from services.ctl.analysis import Message
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
-def run(paths: Sequence[str], suppressed: Sequence[str], *, mesh: Path | None, form: Format) -> int:
+def run(paths: Sequence[str], suppressed: Sequence[str], *, where: Where, form: Format) -> int:
     """Print what is wrong; return 1 if there is an error that is not suppressed."""
     from services.ctl import analysis  # noqa: PLC0415 - it loads what Envoy's types need
 
@@ -30,7 +29,7 @@ def run(paths: Sequence[str], suppressed: Sequence[str], *, mesh: Path | None, f
     if paths:
         found = analysis.analyze(dict(validate.texts(paths)), suppressions)
     else:
-        every = (analysis.message(it, codes.of(it)) for it in asyncio.run(_running(mesh)))
+        every = (analysis.message(it, codes.of(it)) for it in _running(where))
         found = analysis.without(every, suppressions)
     if form is Format.JSON:
         output.print_json([described(message) for message in found])
@@ -46,15 +45,21 @@ def described(message: "Message") -> dict[str, object]:
     return {name: fields[name] for name in order}
 
 
-async def _running(mesh: Path | None) -> list[Problem]:
+def _running(where: Where) -> list[Problem]:
     """Return what is wrong with the running mesh."""
-    from services.ctl import mesh as meshes  # noqa: PLC0415 - gRPC is loaded if there is a mesh
-    from services.ctl import problems  # noqa: PLC0415
+    from services.ctl import problems  # noqa: PLC0415 - files need no mesh
+    from services.ctl.mesh import RequestError  # noqa: PLC0415
+    from services.ctl.opening import opened  # noqa: PLC0415
 
-    found = await problems.analyzed(meshes.find(mesh))
+    with opened(where) as plane:
+        try:
+            found = plane.analyzed()
+        except RequestError as error:
+            output.fail(str(error), hint="`seinectl check` says more.")
     return [
         Problem(Ref(it.ref), it.path, it.reason, it.text, Severity(it.severity), it.file, it.line)
         for it in found
+        if problems.is_of(where.namespace, it)
     ]
 
 

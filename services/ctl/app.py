@@ -4,12 +4,15 @@ Modules are imported when their command is called, so that `validate` does not w
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.ctl import tag_commands, workload_commands
 from services.ctl.output import Format
+
+if TYPE_CHECKING:
+    from services.ctl.where import Where
 
 app = typer.Typer(
     name="seinectl",
@@ -27,6 +30,41 @@ Mesh = Annotated[
     Path | None, typer.Option("--mesh", help="State file of the mesh (default: found upwards).")
 ]
 Proxy = Annotated[str, typer.Argument(help="The proxy, as POD.NAMESPACE.")]
+Kubeconfig = Annotated[
+    str,
+    typer.Option("-c", "--kubeconfig", envvar="KUBECONFIG", help="Ask the mesh of a cluster."),
+]
+Context = Annotated[str, typer.Option("--context", help="Of the kubeconfig (default: current).")]
+System = Annotated[
+    str,
+    typer.Option("-i", "--istio-namespace", "--istioNamespace", help="Of the control plane."),
+]
+Namespace = Annotated[
+    str, typer.Option("-n", "--namespace", help="Of proxies and resources (default: all).")
+]
+_SYSTEM = "istio-system"
+
+
+def _where(  # noqa: PLR0917 - what the options are
+    context: typer.Context,
+    mesh: Path | None,
+    kubeconfig: str,
+    kube_context: str,
+    system: str,
+    namespace: str,
+) -> "Where":
+    """Return which mesh is meant; a variable of the environment alone means no cluster."""
+    from services.ctl.where import Where  # noqa: PLC0415
+
+    source = context.get_parameter_source("kubeconfig")
+    return Where(
+        mesh=mesh,
+        kubeconfig=kubeconfig,
+        context=kube_context,
+        in_cluster=bool(kube_context) or (source is not None and source.name == "COMMANDLINE"),
+        system_namespace=system,
+        namespace=namespace,
+    )
 
 
 @app.command()
@@ -51,7 +89,8 @@ def validate(
 
 
 @app.command()
-def analyze(  # noqa: PLR0917 - typer passes them by name
+def analyze(  # noqa: PLR0913, PLR0917 - typer passes them by name
+    ctx: typer.Context,
     file: Annotated[
         list[str] | None,
         typer.Option("-f", "--filename", help="File or folder of manifests; - for standard input."),
@@ -61,35 +100,63 @@ def analyze(  # noqa: PLR0917 - typer passes them by name
         typer.Option("-S", "--suppress", metavar="CODE=KIND NS/NAME", help="Leave these out."),
     ] = None,
     mesh: Mesh = None,
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    system: System = _SYSTEM,
+    namespace: Namespace = "",
     output: Output = Format.TABLE,
 ) -> None:
     """Say all that is wrong with manifests together, or with the running mesh, by Istio's codes."""
     from services.ctl import analyze as command  # noqa: PLC0415
 
-    raise typer.Exit(command.run(file or (), suppress or (), mesh=mesh, form=output))
+    where = _where(ctx, mesh, kubeconfig, context, system, namespace)
+    raise typer.Exit(command.run(file or (), suppress or (), where=where, form=output))
 
 
 @app.command()
-def check(mesh: Mesh = None, output: Output = Format.TABLE) -> None:
+def check(  # noqa: PLR0913, PLR0917 - typer passes them by name
+    ctx: typer.Context,
+    mesh: Mesh = None,
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    system: System = _SYSTEM,
+    namespace: Namespace = "",
+    output: Output = Format.TABLE,
+) -> None:
     """Look whether the mesh is well; say what is wrong and what to do."""
     from services.ctl import check as command  # noqa: PLC0415
 
-    raise typer.Exit(command.run(mesh, output))
+    where = _where(ctx, mesh, kubeconfig, context, system, namespace)
+    raise typer.Exit(command.run(where, output))
 
 
 @app.command("proxy-status")
-def proxy_status(mesh: Mesh = None, output: Output = Format.TABLE) -> None:
+def proxy_status(  # noqa: PLR0913, PLR0917 - typer passes them by name
+    ctx: typer.Context,
+    mesh: Mesh = None,
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    system: System = _SYSTEM,
+    namespace: Namespace = "",
+    output: Output = Format.TABLE,
+) -> None:
     """Show whether each proxy has what it should: SYNCED, STALE, NOT SENT or ERROR."""
     from services.ctl import status as command  # noqa: PLC0415
 
-    raise typer.Exit(command.run(mesh, output))
+    where = _where(ctx, mesh, kubeconfig, context, system, namespace)
+    raise typer.Exit(command.run(where, output))
 
 
 @app.command("proxy-config")
-def proxy_config(  # noqa: PLR0917 - typer passes them by name
+def proxy_config(  # noqa: PLR0913, PLR0917 - typer passes them by name
+    ctx: typer.Context,
     kind: Annotated[str, typer.Argument(help="cluster, listener, route, endpoint or secret.")],
     proxy: Proxy,
     mesh: Mesh = None,
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    system: System = _SYSTEM,
+    namespace: Namespace = "",
     output: Output = Format.TABLE,
 ) -> None:
     """Show what a proxy was told, and which resource each piece came from."""
@@ -100,28 +167,43 @@ def proxy_config(  # noqa: PLR0917 - typer passes them by name
         wanted = command.Kind(kind)
     except ValueError:
         fail(f"{kind!r} is none of {', '.join(command.Kind)}")
-    raise typer.Exit(command.run(mesh, wanted, proxy, output))
+    where = _where(ctx, mesh, kubeconfig, context, system, namespace)
+    raise typer.Exit(command.run(where, wanted, proxy, form=output))
 
 
 @app.command()
-def receipts(  # noqa: PLR0917 - typer passes them by name
+def receipts(  # noqa: PLR0913, PLR0917 - typer passes them by name
+    ctx: typer.Context,
     ref: Annotated[str, typer.Argument(help="Only changes of this KIND/NAMESPACE/NAME.")] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Print each as it settles.")] = False,
     mesh: Mesh = None,
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    system: System = _SYSTEM,
     output: Output = Format.TABLE,
 ) -> None:
     """Show what became of changes: sent, acknowledged, rejected, milliseconds."""
     from services.ctl import receipts as command  # noqa: PLC0415
 
-    raise typer.Exit(command.run(mesh, ref, output, watch=watch))
+    where = _where(ctx, mesh, kubeconfig, context, system, "")
+    raise typer.Exit(command.run(where, ref, output, watch=watch))
 
 
 @app.command()
-def problems(mesh: Mesh = None, output: Output = Format.TABLE) -> None:
+def problems(  # noqa: PLR0913, PLR0917 - typer passes them by name
+    ctx: typer.Context,
+    mesh: Mesh = None,
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    system: System = _SYSTEM,
+    namespace: Namespace = "",
+    output: Output = Format.TABLE,
+) -> None:
     """Show what is wrong with the configuration that the mesh was given."""
     from services.ctl import problems as command  # noqa: PLC0415
 
-    raise typer.Exit(command.run(mesh, output))
+    where = _where(ctx, mesh, kubeconfig, context, system, namespace)
+    raise typer.Exit(command.run(where, output))
 
 
 @app.command()
@@ -200,21 +282,20 @@ def check_inject(  # noqa: PLR0917 - typer passes them by name
 
 
 @app.command()
-def wait(  # noqa: PLR0917 - typer passes them by name
+def wait(  # noqa: PLR0913, PLR0917 - typer passes them by name
+    ctx: typer.Context,
     resource: Annotated[str, typer.Argument(metavar="KIND/NAME", help="Or KIND/NAMESPACE/NAME.")],
     namespace: Annotated[str, typer.Option("-n", "--namespace")] = "default",
     timeout: Annotated[float, typer.Option(help="Seconds.", min=0.1)] = 60.0,
     mesh: Mesh = None,
-    kubeconfig: Annotated[
-        str, typer.Option(envvar="KUBECONFIG", help="The cluster (default: ~/.kube/config).")
-    ] = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
 ) -> None:
     """Return when the last proxy has acknowledged a resource, or when one refuses it."""
     from services.ctl import wait as command  # noqa: PLC0415
 
-    raise typer.Exit(
-        command.run(resource, namespace, state=mesh, kubeconfig=kubeconfig, seconds=timeout)
-    )
+    where = _where(ctx, mesh, kubeconfig, context, _SYSTEM, "")
+    raise typer.Exit(command.run(resource, namespace, where=where, seconds=timeout))
 
 
 @app.command()
@@ -235,12 +316,18 @@ def render(
 @app.command(
     "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
 )
-def exec_inside(
+def exec_inside(  # noqa: PLR0913, PLR0917 - typer passes them by name
+    ctx: typer.Context,
     proxy: Proxy,
     command: Annotated[list[str], typer.Argument(help="The command, after --.")],
     mesh: Mesh = None,
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    system: System = _SYSTEM,
+    namespace: Namespace = "",
 ) -> None:
     """Run a command where a workload runs: its calls go through that workload's proxy."""
     from services.ctl import inside  # noqa: PLC0415
 
-    inside.run(mesh, proxy, command)
+    where = _where(ctx, mesh, kubeconfig, context, system, namespace)
+    raise typer.Exit(inside.run(where, proxy, command))

@@ -8,14 +8,20 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from libs.runtime.localmesh import LocalMesh, Server
 from services.ctl import mesh, output, status
 from services.ctl.mesh import RequestError
+from services.ctl.opening import opened
 from services.ctl.output import Format
+from services.ctl.plane import Plane
+from services.ctl.where import Where
+
+if TYPE_CHECKING:
+    from services.ctl.local_plane import LocalPlane
 
 _SOON_SECONDS = 3600.0
 
@@ -29,10 +35,10 @@ class Finding(Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
-def run(state: Path | None, form: Format) -> int:
+def run(where: Where, form: Format) -> int:
     """Print all findings; return 1 if one is bad."""
-    local = mesh.find(state)
-    found = list(findings(local))
+    with opened(where) as plane:
+        title, found = _looked(plane)
     if form is Format.JSON:
         output.print_json(
             [
@@ -41,18 +47,38 @@ def run(state: Path | None, form: Format) -> int:
             ]
         )
     else:
-        _print(local, found)
+        _print(title, found)
     return output.OK if all(finding.good for finding in found) else output.FAILED
 
 
-def findings(local: LocalMesh) -> Iterator[Finding]:
-    """Look at everything, the most basic first."""
+def _looked(plane: Plane) -> tuple[str, list[Finding]]:
+    """Return what was looked at, and what was found."""
+    from services.ctl.cluster_plane import ClusterPlane  # noqa: PLC0415 - the one that is meant
+    from services.ctl.local_plane import LocalPlane  # noqa: PLC0415
+
+    if isinstance(plane, LocalPlane):
+        local = plane.local
+        title = f"[bold]Mesh on this machine[/], {local.mode}, process {local.pid}"
+        return title, list(findings(plane))
+    from services.ctl import check_cluster  # noqa: PLC0415
+
+    if not isinstance(plane, ClusterPlane):
+        raise TypeError(plane)
+    of = f"{plane.cluster.context or 'current context'} of {plane.cluster.kubeconfig}"
+    title = f"[bold]Mesh in a cluster[/], {output.clean(of)}, {plane.system_namespace}"
+    return title, list(check_cluster.findings(plane))
+
+
+def findings(plane: "LocalPlane") -> Iterator[Finding]:
+    """Look at everything on this machine, the most basic first."""
+    local = plane.local
     for name, server in local.servers.items():
         yield _process(name, server, local.version)
         yield _certificate(name, server)
     yield _redis(local.redis)
     yield from _proxies(local)
-    yield _configuration(local)
+    yield connected(plane)
+    yield configuration(plane)
 
 
 def _process(name: str, server: Server, version: str) -> Finding:
@@ -129,12 +155,12 @@ def _proxies(local: LocalMesh) -> Iterator[Finding]:
         except RequestError as error:
             hint = f"Its log is {workload.log}"
             yield Finding(subject=f"proxy {name}", good=False, text=str(error), hint=hint)
-    yield _connected(local)
 
 
-def _connected(local: LocalMesh) -> Finding:
+def connected(plane: Plane) -> Finding:
+    """Look whether proxies are connected, and took what they were sent."""
     try:
-        rows = status.rows(local)
+        rows = status.rows(plane)
     except RequestError as error:
         return Finding(subject="proxies", good=False, text=str(error))
     states = {str(row["proxy"]): {str(row[name]) for name in status.TYPES} for row in rows}
@@ -150,20 +176,20 @@ def _connected(local: LocalMesh) -> Finding:
     return Finding(subject="proxies", good=True, text=f"{len(rows)} connected and ready")
 
 
-def _configuration(local: LocalMesh) -> Finding:
-    import asyncio  # noqa: PLC0415 - gRPC is loaded last, and only if there is a mesh
-
-    from services.ctl import problems  # noqa: PLC0415
-
-    found = asyncio.run(problems.latest(local))
+def configuration(plane: Plane) -> Finding:
+    """Look whether something is wrong with the configuration."""
+    try:
+        found = plane.problems()
+    except RequestError as error:
+        return Finding(subject="configuration", good=False, text=str(error))
     errors = [problem for problem in found if problem.severity == "error"]
     text = f"{len(errors)} errors, {len(found) - len(errors)} warnings"
     hint = "`seinectl problems` lists them with file and line." if found else ""
     return Finding(subject="configuration", good=not errors, text=text, hint=hint)
 
 
-def _print(local: LocalMesh, found: list[Finding]) -> None:
-    output.say(f"[bold]Mesh on this machine[/], {local.mode}, process {local.pid}")
+def _print(title: str, found: list[Finding]) -> None:
+    output.say(title)
     for finding in found:
         sign = "[green]✓[/]" if finding.good else "[bold red]✗[/]"
         output.say(f"{sign} {finding.subject:<24} {output.clean(finding.text)}")

@@ -1,24 +1,36 @@
 """`seinectl exec`: run a command where a workload runs, so that its calls are that workload's.
 
-With namespaces the command enters the pod's; on loopback it is given the pod's proxy and addresses
-by the environment, as the pod's own program is.
+In a cluster that is the pod's own container, without input or a terminal. On this machine the
+command enters the pod's namespace; on loopback it is given the pod's proxy and addresses by the
+environment, as the pod's own program is.
 """
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
+from libs.runtime.localmesh import LocalMesh
 from services.ctl import mesh, output
+from services.ctl.mesh import RequestError
+from services.ctl.opening import opened
+from services.ctl.where import Where
 
 
-def run(state: Path | None, proxy: str, command: Sequence[str]) -> NoReturn:
-    """Become the command; only an error returns."""
-    local = mesh.find(state)
-    workload = mesh.workload(local, mesh.full_name(local, proxy))
+def run(where: Where, proxy: str, command: Sequence[str]) -> int:
+    """Run the command, and return its exit status."""
     words = list(command[1:] if command[0] == "--" else command)
     if not words:
         output.fail("no command", hint="seinectl exec POD.NAMESPACE -- COMMAND …")
+    with opened(where) as plane:
+        try:
+            return plane.execute(plane.full_name(proxy), words)
+        except RequestError as error:
+            output.fail(str(error))
+
+
+def become(local: LocalMesh, proxy: str, words: list[str]) -> NoReturn:
+    """Become a command on this machine; only an error returns."""
+    workload = mesh.workload(local, proxy)
     environment = dict(os.environ)  # noqa: TID251 - handed on to the command
     if workload.namespace_pid:
         if os.geteuid() != 0:

@@ -9,7 +9,7 @@ import ctypes
 import http.client
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +24,8 @@ _CLONE_NEWNET = 0x40000000
 NO_HEADERS: Mapping[str, str] = {}
 _HOW_TO_START = (
     "Start one with `make demo`, or `python -m services.local --manifests DIR`.\n"
-    "A mesh in another directory: seinectl --mesh PATH/.run/local/state.json …"
+    "A mesh in another directory: seinectl COMMAND --mesh PATH/.run/local/state.json\n"
+    "A mesh in a cluster: seinectl COMMAND --kubeconfig FILE [--context NAME]"
 )
 
 
@@ -44,23 +45,28 @@ def find(given: Path | None) -> LocalMesh:
 
 
 def workload(mesh: LocalMesh, name: str) -> LocalWorkload:
-    """Return a workload by `<pod>.<namespace>`, or end the command and name the nearest ones."""
-    found = mesh.workloads.get(name) or mesh.workloads.get(_only_match(mesh, name))
+    """Return a workload by `<pod>.<namespace>`, or end the command and name those there are."""
+    found = mesh.workloads.get(name) or mesh.workloads.get(_only_match(mesh.workloads, name))
     if found is None:
         output.fail(f"no proxy {name!r}", hint="There are: " + " ".join(sorted(mesh.workloads)))
     return found
 
 
-def full_name(mesh: LocalMesh, name: str) -> str:
-    """Return `<pod>.<namespace>` for a name that leaves out the namespace or the version."""
-    return name if name in mesh.workloads else _only_match(mesh, name) or name
+def full_name(names: Collection[str], name: str, namespace: str = "") -> str:
+    """Return `<pod>.<namespace>` for a name that leaves out the namespace or the version.
+
+    `namespace` is that of a name without one.
+    """
+    if namespace and "." not in name:
+        name = f"{name}.{namespace}"
+    return name if name in names else _only_match(names, name) or name
 
 
-def _only_match(mesh: LocalMesh, name: str) -> str:
+def _only_match(names: Collection[str], name: str) -> str:
     pod, _, namespace = name.partition(".")
     matches = [
         key
-        for key in mesh.workloads
+        for key in names
         if key.partition(".")[0].startswith(pod)
         and (not namespace or key.partition(".")[2] == namespace)
     ]

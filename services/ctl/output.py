@@ -59,6 +59,11 @@ def clean_lines(texts: Iterable[str]) -> str:
     return "\n".join(map(clean, texts))
 
 
+def note(text: str) -> None:
+    """Tell on standard error what is no part of the answer."""
+    sys.stderr.write(f"seinectl: {text}\n")
+
+
 def fail(text: str, *, hint: str = "", status: int = MISUSED) -> NoReturn:
     """End the command with an error and, if there is one, what to do about it."""
     sys.stderr.write(f"seinectl: {text}\n")

@@ -1,41 +1,33 @@
 """`seinectl problems`: what is wrong with the configuration that the mesh was given."""
 
-import asyncio
-from pathlib import Path
-
 from google.protobuf.json_format import MessageToDict
 
-from libs.protos.feed.v1.feed_pb2 import AnalyzeRequest, Problem, WatchProblemsRequest
-from libs.protos.feed.v1.feed_pb2_grpc import MeshFeedStub
-from libs.runtime.localmesh import LocalMesh
-from services.ctl import channel, mesh, output
+from libs.protos.feed.v1.feed_pb2 import Problem
+from services.ctl import output
+from services.ctl.mesh import RequestError
+from services.ctl.opening import opened
 from services.ctl.output import Format
+from services.ctl.where import Where
 
 
-def run(state: Path | None, form: Format) -> int:
+def run(where: Where, form: Format) -> int:
     """Print the problems; return 1 if one of them is an error."""
-    found = asyncio.run(latest(mesh.find(state)))
-    if form is Format.JSON:
-        output.print_json([described(problem) for problem in found])
-    else:
-        _print(found)
-    return output.FAILED if any(problem.severity == "error" for problem in found) else output.OK
+    with opened(where) as plane:
+        try:
+            found = [it for it in plane.problems() if is_of(where.namespace, it)]
+        except RequestError as error:
+            output.fail(str(error), hint="`seinectl check` says more.")
+        if form is Format.JSON:
+            output.print_json([described(problem) for problem in found])
+        else:
+            _print(found)
+        bad = any(problem.severity == "error" for problem in found)
+        return output.FAILED if bad or plane.missing else output.OK
 
 
-async def latest(local: LocalMesh) -> list[Problem]:
-    """Return the problems of this moment."""
-    async with channel.connect(local, "discovery") as opened:
-        stream = MeshFeedStub(opened).WatchProblems(WatchProblemsRequest())
-        async for update in stream:
-            return list(update.problems)
-    return []
-
-
-async def analyzed(local: LocalMesh) -> list[Problem]:
-    """Return the problems of this moment, and what the analysis of the whole mesh notices."""
-    async with channel.connect(local, "discovery") as opened:
-        noticed = await MeshFeedStub(opened).Analyze(AnalyzeRequest())
-    return [*await latest(local), *noticed.problems]
+def is_of(namespace: str, problem: Problem) -> bool:
+    """Tell whether a problem is one of a namespace's resources; every one is of ""."""
+    return not namespace or problem.ref.split("/")[1:2] == [namespace]
 
 
 def described(problem: Problem) -> dict[str, object]:

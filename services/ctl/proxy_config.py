@@ -4,18 +4,17 @@ Clusters, listeners, routes and endpoints are what config-push sent; secrets are
 as its admin page shows them: keys never leave it.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from libs.runtime.localmesh import LocalMesh
 from libs.xds.names import parse_cluster
-from services.ctl import mesh, output
+from services.ctl import output
 from services.ctl.mesh import RequestError
+from services.ctl.opening import opened
 from services.ctl.output import Format
+from services.ctl.plane import Plane
+from services.ctl.where import Where
 
 
 class Kind(StrEnum):
@@ -46,15 +45,15 @@ _COLUMNS = {
 }
 
 
-def run(state: Path | None, kind: Kind, proxy: str, form: Format) -> int:  # noqa: PLR0917
+def run(where: Where, kind: Kind, proxy: str, *, form: Format) -> int:
     """Print one kind of a proxy's configuration."""
-    local = mesh.find(state)
-    name = mesh.full_name(local, proxy)
-    try:
-        items, sources = _secrets(local, name) if kind is Kind.SECRET else _sent(local, name, kind)
-    except RequestError as error:
-        known = " ".join(sorted(local.workloads))
-        output.fail(str(error), hint=f"Proxies are: {known}")
+    with opened(where) as plane:
+        try:
+            name = plane.full_name(proxy)
+            secrets = kind is Kind.SECRET
+            items, sources = _secrets(plane, name) if secrets else _sent(plane, name, kind)
+        except RequestError as error:
+            output.fail(str(error), hint=f"Proxies are: {' '.join(_known(plane))}")
     if form is Format.JSON:
         output.print_json([_with_sources(item, sources) for item in items])
     else:
@@ -63,10 +62,16 @@ def run(state: Path | None, kind: Kind, proxy: str, form: Format) -> int:  # noq
     return output.OK
 
 
-def _sent(local: LocalMesh, proxy: str, kind: Kind) -> tuple[list[Json], Json]:
+def _known(plane: Plane) -> Sequence[str]:
+    try:
+        return plane.expected or [str(row["proxy"]) for row in plane.statuses()]
+    except RequestError:
+        return ("not known",)
+
+
+def _sent(plane: Plane, proxy: str, kind: Kind) -> tuple[list[Json], Json]:
     """Return the resources of a kind, and `sources` by name."""
-    path = f"/debug/config_dump?proxyID={quote(proxy)}"
-    dump = json.loads(mesh.get_debug(local, "config-push", path))
+    dump = plane.dump(proxy)
     key, field = _LISTS[kind]
     items: list[Json] = []
     for part in dump["configs"]:
@@ -76,12 +81,10 @@ def _sent(local: LocalMesh, proxy: str, kind: Kind) -> tuple[list[Json], Json]:
     return items, dump.get("sources", {})
 
 
-def _secrets(local: LocalMesh, proxy: str) -> tuple[list[Json], Json]:
+def _secrets(plane: Plane, proxy: str) -> tuple[list[Json], Json]:
     """Return the certificates that a proxy's Envoy holds, each once."""
-    workload = mesh.workload(local, proxy)
-    body = mesh.get(workload.admin, "/certs", namespace_pid=workload.namespace_pid)
     found: dict[str, Json] = {}
-    for entry in json.loads(body).get("certificates", ()):
+    for entry in plane.certificates(proxy).get("certificates", ()):
         for key, kind in (("cert_chain", "certificate"), ("ca_cert", "root")):
             for certificate in entry.get(key, ()):
                 serial = certificate.get("serial_number", "")

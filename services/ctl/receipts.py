@@ -1,35 +1,39 @@
 """`seinectl receipts`: what became of each change: who took it, who refused it, and why."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from google.protobuf.json_format import MessageToDict
 
 from libs.model import changes
-from libs.protos.receipts.v1.receipts_pb2 import ListRequest, Receipt, WatchRequest
-from libs.protos.receipts.v1.receipts_pb2_grpc import ReceiptsStub
-from libs.runtime.localmesh import LocalMesh
-from services.ctl import channel, mesh, output
+from libs.protos.receipts.v1.receipts_pb2 import Receipt
+from services.ctl import output
+from services.ctl.mesh import RequestError
+from services.ctl.opening import opened
 from services.ctl.output import Format
+from services.ctl.where import Where
 
 COLUMNS = ("CHANGE", "WHEN", "CAUSES", "SENT", "ACKNOWLEDGED", "REJECTED", "PENDING", "MS")
 
 
-def run(state: Path | None, ref: str, form: Format, *, watch: bool) -> int:
+def run(where: Where, ref: str, form: Format, *, watch: bool) -> int:
     """Print the receipts that are held, or each one as it is settled until interrupted."""
-    local = mesh.find(state)
-    if watch:
-        return asyncio.run(_watch(local, ref, form))
-    found = asyncio.run(_list(local, ref))
-    if form is Format.JSON:
-        output.print_json([described(receipt) for receipt in found])
-    else:
-        _print(found)
-    return output.FAILED if any(receipt.rejected for receipt in found[-1:]) else output.OK
+    with opened(where) as plane:
+        try:
+            if watch:
+                plane.watch(ref, _print_json_line if form is Format.JSON else _print_line)
+                return output.OK
+            found = plane.receipts(ref)
+        except RequestError as error:
+            output.fail(str(error), hint="`seinectl check` says more.")
+        if form is Format.JSON:
+            output.print_json([described(receipt) for receipt in found])
+        else:
+            _print(found)
+        refused = any(receipt.rejected for receipt in found[-1:])
+        return output.FAILED if refused or plane.missing else output.OK
 
 
 def described(receipt: Receipt) -> dict[str, object]:
@@ -40,24 +44,15 @@ def described(receipt: Receipt) -> dict[str, object]:
     return {**found, "change": changes.name(receipt.change)}
 
 
-async def _list(local: LocalMesh, ref: str) -> Sequence[Receipt]:
-    async with channel.connect(local, "config-push") as opened:
-        return list((await ReceiptsStub(opened).List(ListRequest(ref=ref))).receipts)
+def _print_json_line(receipt: Receipt) -> None:
+    sys.stdout.write(json.dumps(described(receipt)) + "\n")
+    sys.stdout.flush()
 
 
-async def _watch(local: LocalMesh, ref: str, form: Format) -> int:
-    async with channel.connect(local, "config-push") as opened:
-        async for receipt in ReceiptsStub(opened).Watch(WatchRequest(ref=ref)):
-            if not receipt.settled:
-                continue
-            if form is Format.JSON:
-                sys.stdout.write(json.dumps(described(receipt)) + "\n")
-                sys.stdout.flush()
-            else:
-                output.say("  ".join(_row(receipt)))
-                _print_rejections([receipt])
-                _print_patches([receipt])
-    return output.OK
+def _print_line(receipt: Receipt) -> None:
+    output.say("  ".join(_row(receipt)))
+    _print_rejections([receipt])
+    _print_patches([receipt])
 
 
 def _print(found: Sequence[Receipt]) -> None:

@@ -1,13 +1,13 @@
 """`seinectl proxy-status`: whether each proxy has what it should, type by type."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from libs.runtime.localmesh import LocalMesh
-from services.ctl import mesh, output
+from services.ctl import output
 from services.ctl.mesh import RequestError
+from services.ctl.opening import opened
 from services.ctl.output import Format
+from services.ctl.plane import Plane
+from services.ctl.where import Where
 
 TYPES = {"CDS": "cluster", "LDS": "listener", "EDS": "endpoint", "RDS": "route"}
 NOT_SENT, SYNCED, ERROR = "NOT SENT", "SYNCED", "ERROR"
@@ -17,33 +17,35 @@ _COLOURS = {SYNCED: "green", ERROR: "bold red", NOT_CONNECTED: "bold red", "STAL
 Row = Mapping[str, object]
 
 
-def run(state: Path | None, form: Format) -> int:
-    """Print the status; return 1 if a proxy is missing or has rejected something."""
-    local = mesh.find(state)
-    try:
-        found = rows(local)
-    except RequestError as error:
-        output.fail(str(error), hint="`seinectl check` says more.")
-    if form is Format.JSON:
-        output.print_json(found)
-    else:
-        _print(found)
-    bad = {ERROR, NOT_CONNECTED}
-    return output.FAILED if any(bad & {row[name] for name in TYPES} for row in found) else output.OK
+def run(where: Where, form: Format) -> int:
+    """Print the status; return 1 if a proxy or a replica is missing, or something was rejected."""
+    with opened(where) as plane:
+        try:
+            found = [row for row in rows(plane) if _is_of(where.namespace, row)]
+        except RequestError as error:
+            output.fail(str(error), hint="`seinectl check` says more.")
+        if form is Format.JSON:
+            output.print_json(found)
+        else:
+            _print(found)
+        bad = any({ERROR, NOT_CONNECTED} & {row[name] for name in TYPES} for row in found)
+        return output.FAILED if bad or plane.missing else output.OK
 
 
-def rows(local: LocalMesh) -> list[Row]:
+def _is_of(namespace: str, row: "Row") -> bool:
+    return not namespace or str(row["proxy"]).rpartition(".")[2] == namespace
+
+
+def rows(plane: Plane) -> list[Row]:
     """Return one row a proxy, also for those that should be connected and are not.
 
     Raises:
         RequestError: config-push does not answer.
 
     """
-    body = mesh.get_debug(local, "config-push", "/debug/syncz")
-    statuses: Sequence[Row] = json.loads(body)
-    found = [_row(status) for status in statuses]
+    found = [_row(status) for status in plane.statuses()]
     connected = {row["proxy"] for row in found}
-    missing = [_missing(name) for name in local.workloads if name not in connected]
+    missing = [_missing(name) for name in plane.expected if name not in connected]
     return sorted([*found, *missing], key=lambda row: str(row["proxy"]))
 
 
@@ -54,6 +56,7 @@ def _row(status: Row) -> Row:
         "version": status.get("istio_version", ""),
         "identity": status.get("identity", ""),
         "class": status.get("class", ""),
+        "replica": status.get("replica", ""),
         "errors": {
             name: {
                 "text": status[f"{key}_error"],
@@ -68,19 +71,22 @@ def _row(status: Row) -> Row:
 
 def _missing(name: str) -> Row:
     statuses = dict.fromkeys(TYPES, NOT_CONNECTED)
-    return {"proxy": name, **statuses, "version": "", "identity": "", "class": "", "errors": {}}
+    unknown = dict.fromkeys(("version", "identity", "class", "replica"), "")
+    return {"proxy": name, **statuses, **unknown, "errors": {}}
 
 
 def _print(found: Sequence[Row]) -> None:
+    in_cluster = any(row["replica"] for row in found)
     cells = [
         [
             output.clean(str(row["proxy"])),
             *(_status(row[name]) for name in TYPES),
             str(row["class"]),
+            *([str(row["replica"])] if in_cluster else []),
         ]
         for row in found
     ]
-    output.print_table(["PROXY", *TYPES, "CLASS"], cells)
+    output.print_table(["PROXY", *TYPES, "CLASS", *(["REPLICA"] if in_cluster else [])], cells)
     for row in found:
         errors = row["errors"]
         for name, error in errors.items() if isinstance(errors, dict) else ():

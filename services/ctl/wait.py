@@ -8,7 +8,6 @@ the start is in effect where proxies have acknowledged all that they were sent.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,11 +20,10 @@ from libs.kube.collection import of_kind
 from libs.kube.errors import KubeError
 from libs.kube.follow import Change, Follower
 from libs.model.ids import Ref, ref
-from libs.runtime import localmesh
 from libs.runtime.localmesh import LocalMesh
 from libs.runtime.tasks import background
-from services.ctl import mesh, output
-from services.ctl.check_inject import DEFAULT_KUBECONFIG
+from services.ctl import output
+from services.ctl.where import Cluster, Where, find
 
 _GROUPS = ".istio.io"
 
@@ -50,13 +48,11 @@ class Verdict(Struct, frozen=True):
     text: str
 
 
-def run(
-    written: str, namespace: str, *, state: Path | None, kubeconfig: str, seconds: float
-) -> int:
+def run(written: str, namespace: str, *, where: Where, seconds: float) -> int:
     """Wait, and print how it ended; return 0 once all proxies have acknowledged."""
     target = parse(written, namespace)
-    local = state or (None if kubeconfig else localmesh.find(Path.cwd()))
-    told = _local(mesh.find(local), target) if local else _cluster(kubeconfig, target)
+    found = find(where)
+    told = _local(found, target) if isinstance(found, LocalMesh) else _cluster(found, target)
     verdict = asyncio.run(_in_time(told, seconds))
     sign = "[green]✓[/]" if verdict.done else "[red]✗[/]"
     output.say(f"{sign} {output.clean(target.ref)}: {output.clean(verdict.text)}")
@@ -140,12 +136,10 @@ def judged(raw: bytes, latest: Latest) -> Verdict | None:
     return Verdict(done=programmed.status == "True", text=programmed.message)
 
 
-def _cluster(kubeconfig: str, target: Target) -> Told:
-    path = kubeconfig or str(DEFAULT_KUBECONFIG.expanduser())
-
+def _cluster(cluster: Cluster, target: Target) -> Told:
     async def told(latest: Latest) -> Verdict:
         try:
-            async with Client(access.load(path)) as client:
+            async with Client(access.load(cluster.kubeconfig, cluster.context)) as client:
                 await client.get(_path(target))  # says what is wrong with it, or with the cluster
                 async with _changes(client, target) as changes:
                     while True:
@@ -156,7 +150,7 @@ def _cluster(kubeconfig: str, target: Target) -> Told:
                         if verdict is not None:
                             return verdict
         except KubeError as error:
-            output.fail(str(error), hint=f"kubeconfig: {path}")
+            output.fail(str(error), hint=f"kubeconfig: {cluster.kubeconfig}")
 
     return told
 

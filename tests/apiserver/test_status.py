@@ -33,6 +33,7 @@ from libs.rpc import channel
 from libs.runtime.clock import SystemClock
 from libs.runtime.tasks import background
 from services.ctl import wait
+from services.ctl.where import Where
 from services.discovery.status import replicas
 from services.discovery.status.wiring import Statuses
 from tests.support import kube_accounts as kube
@@ -250,11 +251,10 @@ async def test_a_wait_ends_when_the_last_proxy_has_acknowledged(
     client: Client, server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = str(write_kubeconfig(server, tmp_path / "kubeconfig-of-a-person"))
+    where = Where(kubeconfig=config, in_cluster=True)
 
     async def waited(seconds: float) -> int:
-        return await asyncio.to_thread(
-            wait.run, "vs/routes", "shop", state=None, kubeconfig=config, seconds=seconds
-        )
+        return await asyncio.to_thread(wait.run, "vs/routes", "shop", where=where, seconds=seconds)
 
     async with (
         _replica(tmp_path, "10.0.0.1:1") as one,

@@ -7,6 +7,7 @@ itself. Whatever the attacker claims, it gets what its own identity gets, or its
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.support.xds_client import DeltaClient
 GATEWAYS = "/apis/networking.istio.io/v1/namespaces/istio-system/gateways"
 TYPES = (CLUSTER, LISTENER, ROUTE, SECRET)
 KEY = b"KEY OF THE EDGE"
+_numbers = count(1)
 
 
 @pytest.fixture(name="server", scope="module")
@@ -141,22 +143,28 @@ SPOOFS: dict[str, base_pb2.Node] = {
 
 
 async def received(apps: KubeApps, claimed: base_pb2.Node, token: str) -> bytes:
-    """Return all that a proxy is sent on one stream, until it is told nothing new."""
+    """Return all that a proxy is sent on one stream until it has every answer, or is sent away.
+
+    Then a service appears that is everybody's: what was asked for before was answered before it.
+    """
     found = bytearray()
     client = DeltaClient(claimed, follow_clusters=True)
     async with apps.agent() as over:
         proxy = ConnectedProxy(client, over, metadata=[("authorization", f"Bearer {token}")])
-        with suppress(EndedError, TimeoutError):
+        with suppress(EndedError):
             await proxy.send(client.subscribe(CLUSTER), client.subscribe(LISTENER))
             await proxy.send(
                 client.subscribe(SECRET, ["kubernetes://edge-cert", "kubernetes://theirs/x"]),
                 client.subscribe(ROUTE, ["80", "https.8443.https.edge.istio-system"]),
                 client.subscribe(ENDPOINT, ["outbound|80||secret-of-theirs.theirs.svc"]),
             )
-            while True:
-                body = await proxy.read(seconds=0.5)
-                found += body
-                await proxy.send(*client.on_response(body))
+            while not client.nonces.keys() >= {*TYPES, ENDPOINT}:
+                found += await proxy.receive()
+            last = f"everybodys-{next(_numbers)}"
+            body = {"metadata": {"name": last}, "spec": {"ports": [{"name": "http", "port": 80}]}}
+            await kube.ensure(apps.client, "/api/v1/namespaces/mine/services", body)
+            while last.encode() not in found:
+                found += await proxy.receive()
         proxy.call.cancel()
     return bytes(found)
 

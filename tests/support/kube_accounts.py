@@ -34,8 +34,9 @@ async def define(client: Client, definition: Any) -> None:  # noqa: ANN401  # YA
     spec = definition["spec"]
     for version in spec["versions"]:
         served = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
-        while not await _is_there(client, served):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            while not await _is_there(client, served):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
 
 
 async def _is_there(client: Client, path: str) -> bool:

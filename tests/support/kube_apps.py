@@ -129,7 +129,7 @@ async def _tokens(client: Client, folder: Path, accounts: Sequence[str]) -> list
 
 
 async def _ready(port: int) -> None:
-    async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         while True:
             async with session.get(f"http://127.0.0.1:{port}/ready") as answer:
                 if answer.status == 200:

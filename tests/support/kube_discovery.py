@@ -9,7 +9,7 @@ import aiohttp
 import yaml
 
 from libs.kube.client import Client
-from libs.kube.errors import NotFoundError
+from libs.kube.errors import BusyError, NotFoundError
 from libs.model import wire
 from libs.model.mesh import Mesh
 from libs.protos.feed.v1 import feed_pb2, feed_pb2_grpc
@@ -100,7 +100,7 @@ async def define(client: Client, *plurals: str) -> None:
 
 async def _define(client: Client, definition: Definition) -> None:
     """Install a CRD, unless a test before has; one that is being removed first has to go."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 found = await client.get(f"{DEFINITIONS}/{definition['metadata']['name']}")
@@ -113,11 +113,11 @@ async def _define(client: Client, definition: Definition) -> None:
 
 
 async def _served(client: Client, path: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await client.get(path, {"limit": 1})
-            except NotFoundError:
+            except (BusyError, NotFoundError):  # a storage that is made anew says it is busy
                 await asyncio.sleep(0.05)  # nothing tells when a path is served
             else:
                 return
@@ -172,7 +172,7 @@ async def until_ready_says(
     text: str = "",
     *,
     without: str | None = None,
-    seconds: float = 30,
+    seconds: float = 60,
 ) -> str:
     """Return what /ready says once it has `text`, and not `without`, in it.
 

@@ -205,10 +205,12 @@ async def running_plane(
     plane = Plane(generators, clock=clock, worker=worker, shared=shared)
     ads = AdsService(plane, authenticate, limits=limits, clock=clock)
     socket = folder / "xds.sock"
-    async with (
-        background(plane.pusher.run(), plane.findings.run()),
-        server.running([ads.register], Port(f"unix:{socket}"), limits=server_limits),
-    ):
-        yield RunningPlane(plane, socket)
-    if isinstance(worker, ThreadWorker):
-        worker.close()
+    try:
+        async with (
+            background(plane.pusher.run(), plane.findings.run()),
+            server.running([ads.register], Port(f"unix:{socket}"), limits=server_limits),
+        ):
+            yield RunningPlane(plane, socket)
+    finally:
+        if isinstance(worker, ThreadWorker):
+            worker.close()

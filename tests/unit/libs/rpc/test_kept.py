@@ -36,10 +36,11 @@ def issued(clock: VirtualClock) -> Material:
 
 
 def kept(folder: Path, clock: VirtualClock) -> Kept:
-    def check(key: bytes, chain: bytes, roots: bytes) -> None:
-        verify.held(key, chain, roots, now=clock.now())
-
-    return Kept(folder, Handling(files.write_private, check, PkiError))
+    handling = Handling(files.write_private, verify.holding(clock.now), PkiError)
+    assert Kept.within(None, handling) is None
+    found = Kept.within(folder, handling)
+    assert found is not None
+    return found
 
 
 def test_it_is_found_again_and_nobody_else_reads_it(tmp_path: Path, clock: VirtualClock) -> None:

@@ -8,28 +8,9 @@ from pathlib import Path
 import pytest
 
 from libs.runtime import localmesh
-from libs.runtime.localmesh import LocalMesh, LocalWorkload
 from services.ctl import mesh
 
 ROOT = Path(__file__).parents[4]
-
-
-def _mesh(*names: str) -> LocalMesh:
-    workload = LocalWorkload(address="", admin="", status="")
-    return LocalMesh(
-        pid=os.getpid(),
-        version="",
-        mode="loopback",
-        run_directory="",
-        manifests="",
-        trust_domain="",
-        system_namespace="",
-        redis="",
-        credentials="",
-        token_file="",
-        servers={},
-        workloads=dict.fromkeys(names, workload),
-    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +21,7 @@ def test_without_a_mesh_a_command_says_how_to_start_one(tmp_path: Path, words: l
     done = subprocess.run(
         [sys.executable, "-m", "services.ctl", *words],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},  # noqa: TID251
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "KUBECONFIG": ""},  # noqa: TID251
         capture_output=True,
         text=True,
         check=False,
@@ -59,10 +40,12 @@ def test_a_mesh_that_has_ended_is_said_to_have_ended(tmp_path: Path) -> None:
 
 
 def test_a_proxy_is_found_by_the_beginning_of_its_name() -> None:
-    found = _mesh("web-1.shop", "web-2.shop", "api-1.shop", "api-1.other", "db.shop", "db-2.shop")
+    found = ("web-1.shop", "web-2.shop", "api-1.shop", "api-1.other", "db.shop", "db-2.shop")
     assert mesh.full_name(found, "web-1.shop") == "web-1.shop"
     assert mesh.full_name(found, "web-1") == "web-1.shop"
     assert mesh.full_name(found, "api.other") == "api-1.other"
     assert mesh.full_name(found, "db") == "db.shop"
     assert mesh.full_name(found, "web") == "web"  # two begin so
     assert mesh.full_name(found, "none") == "none"
+    assert mesh.full_name(found, "api", "other") == "api-1.other"
+    assert mesh.full_name(found, "api.shop", "other") == "api-1.shop"
