@@ -14,8 +14,23 @@ class Namespace(Resource, frozen=True):
     """A namespace; only its labels and annotations are of interest."""
 
 
+class NodeAddress(Part, frozen=True):
+    """One address of a machine; `type` says who can use it, such as ExternalIP."""
+
+    type: str = ""
+    address: str = ""
+
+
+class NodeStatus(Part, frozen=True):
+    """What is known of a machine."""
+
+    addresses: tuple[NodeAddress, ...] = ()
+
+
 class Node(Resource, frozen=True):
     """A machine; its labels name its region and zone."""
+
+    status: NodeStatus = NodeStatus()
 
 
 class ServiceAccount(Resource, frozen=True):
@@ -64,6 +79,7 @@ class ServicePort(Part, frozen=True):
     protocol: Transport = Transport.TCP
     app_protocol: str = ""
     target_port: int | str = 0
+    node_port: int = 0
 
 
 class ServiceSpec(Part, frozen=True):
@@ -73,6 +89,7 @@ class ServiceSpec(Part, frozen=True):
     cluster_ip: str = field(default="", name="clusterIP")
     cluster_ips: tuple[str, ...] = field(default=(), name="clusterIPs")
     external_name: str = ""
+    external_ips: tuple[str, ...] = field(default=(), name="externalIPs")
     ports: tuple[ServicePort, ...] = ()
     selector: dict[str, str] = {}
     publish_not_ready_addresses: bool = False
@@ -80,10 +97,30 @@ class ServiceSpec(Part, frozen=True):
     traffic_distribution: str = ""
 
 
+class LoadBalancerIngress(Part, frozen=True):
+    """Where a load balancer is entered: an IP address, or else a name."""
+
+    ip: str = ""
+    hostname: str = ""
+
+
+class LoadBalancerStatus(Part, frozen=True):
+    """What is known of a load balancer."""
+
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(Part, frozen=True):
+    """What has been made for a service."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
 class Service(Resource, frozen=True):
     """A name with ports in front of pods, or of somewhere else (ExternalName)."""
 
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
 
 class AddressType(StrEnum):

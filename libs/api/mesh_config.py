@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from msgspec import field
 
-from libs.api import documents, reasons
+from libs.api import documents, mesh_networks, reasons
 from libs.api.documents import Raw
 from libs.api.extension_providers import ExtensionProvider, check_providers
 from libs.api.kubernetes import ConfigMap
@@ -66,8 +66,8 @@ NAME = "istio"
 KEY = "mesh"
 """The key of its data that holds the text."""
 
-NETWORKS_KEY = "meshNetworks"
-"""The key of its data that says how networks reach each other: read, and without effect."""
+NETWORKS_KEY = mesh_networks.KEY
+"""The key of its data that says how networks reach each other."""
 
 
 class OutboundMode(StrEnum):
@@ -192,16 +192,18 @@ NOT_READ = {
 """Fields of MeshConfig that have no effect here, and why."""
 
 _PLACE = ((None, "data"), KEY)
-_NETWORKS = ((None, "data"), NETWORKS_KEY)
 
 
 def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
-    """Return what the ConfigMap says, or None and why. No text at all says nothing."""
+    """Return what the ConfigMap says, or None and why. No text at all says nothing.
+
+    What it says of networks is judged with it, as the two are taken or refused together.
+    """
     report = Report(resource.ref)
-    _warn_of_networks(resource.data.get(NETWORKS_KEY, ""), report)
+    mesh_networks.read(resource, report)
     found = documents.read(resource.data.get(KEY, ""), "")
     if not found:
-        return MeshConfig(), report.problems
+        return (None if _failed(report) else MeshConfig()), report.problems
     raw = found[0].raw
     if raw is None:
         for problem in found[0].problems:
@@ -212,17 +214,13 @@ def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
     config = reader_of(MeshConfig)(raw, _PLACE, report)
     if isinstance(config, MeshConfig):
         _check(config, report)
-    failed = any(problem.severity is Severity.ERROR for problem in report.problems)
-    return (config if isinstance(config, MeshConfig) and not failed else None), report.problems
+    if not isinstance(config, MeshConfig) or _failed(report):
+        return None, report.problems
+    return config, report.problems
 
 
-def _warn_of_networks(text: str, report: Report) -> None:
-    """Warn of networks; charts write an empty map of them, which asks for nothing."""
-    found = documents.read(text, "")
-    raw = found[0].raw if found else None
-    if found and (raw is None or raw.get("networks")):
-        why = "endpoints of every network are called directly, never through gateways between them"
-        report.warning(_NETWORKS, reasons.UNSUPPORTED_FIELD, f"has no effect: {why}")
+def _failed(report: Report) -> bool:
+    return any(problem.severity is Severity.ERROR for problem in report.problems)
 
 
 def _warn(raw: Raw, report: Report) -> None:

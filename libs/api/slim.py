@@ -22,6 +22,7 @@ from libs.api.kubernetes import (
     EndpointSlice,
     Namespace,
     Node,
+    NodeStatus,
     ObjectReference,
     Pod,
     PodSpec,
@@ -29,6 +30,7 @@ from libs.api.kubernetes import (
     Service,
     ServiceAccount,
     ServiceSpec,
+    ServiceStatus,
     SliceEndpoint,
     SlicePort,
 )
@@ -48,7 +50,7 @@ _CREDENTIALS = frozenset(
 _READY = "Ready"
 
 
-METADATA_ONLY: frozenset[type[Resource]] = frozenset({Namespace, Node, ServiceAccount})
+METADATA_ONLY: frozenset[type[Resource]] = frozenset({Namespace, ServiceAccount})
 """Kinds of which no more than the metadata need be asked for."""
 
 
@@ -66,9 +68,15 @@ class _Bare(Part, frozen=True):
     metadata: _Metadata
 
 
+class _Node(Part, frozen=True):
+    metadata: _Metadata
+    status: NodeStatus = NodeStatus()
+
+
 class _Service(Part, frozen=True):
     metadata: _Metadata
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
 
 class _Pod(Part, frozen=True):
@@ -101,6 +109,7 @@ class Slim:
         self._labels: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         self._makers: Mapping[type[Resource], Callable[[bytes | Raw], Resource]] = {
             **{kind: partial(self._bare, kind) for kind in METADATA_ONLY},
+            Node: self._node,
             Service: self._service,
             Pod: self._pod,
             EndpointSlice: self._slice,
@@ -120,9 +129,13 @@ class Slim:
     def _bare(self, kind: type[Resource], raw: bytes | Raw) -> Resource:
         return kind(self._metadata(_BARE.decode(raw).metadata))
 
+    def _node(self, raw: bytes | Raw) -> Node:
+        found = _NODE.decode(raw)
+        return Node(self._metadata(found.metadata), found.status)
+
     def _service(self, raw: bytes | Raw) -> Service:
         found = _SERVICE.decode(raw)
-        return Service(self._metadata(found.metadata), found.spec)
+        return Service(self._metadata(found.metadata), found.spec, found.status)
 
     def _pod(self, raw: bytes | Raw) -> Pod:
         found = _POD.decode(raw)
@@ -210,6 +223,7 @@ def _seconds(written: datetime | None) -> Timestamp | None:
 
 
 _BARE = msgspec.json.Decoder(_Bare)
+_NODE = msgspec.json.Decoder(_Node)
 _SERVICE = msgspec.json.Decoder(_Service)
 _POD = msgspec.json.Decoder(_Pod)
 _SLICE = msgspec.json.Decoder(_EndpointSlice)

@@ -26,7 +26,7 @@ class Locality(Struct, frozen=True, gc=False, omit_defaults=True):
 class Endpoint(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One address and port that serves one port of a service."""
 
-    address: str  # an IP address, a DNS name, or unix:///path
+    address: str  # an IP address, a DNS name, or unix:///path; empty: only its network is known
     port: int
     port_name: str  # the name of the service's port
     health: Health = Health.HEALTHY
@@ -42,6 +42,13 @@ class Endpoint(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     weight: int = 1
     hostname: str = ""  # by which a headless service has a name for it alone
     others: tuple[str, ...] = ()  # the same workload's addresses in further families
+    gateway: bool = False  # stands for endpoints of `network`, of which it is a gateway
+
+    @property
+    def place(self) -> tuple[str, str, int, str]:
+        """What makes two endpoints of a service the same one; sorted by it, they are in order."""
+        somewhere = "" if self.address else f"{self.network}/{self.workload}"
+        return self.port_name, self.address, self.port, somewhere
 
 
 class EndpointSet(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

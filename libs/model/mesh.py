@@ -14,6 +14,7 @@ from libs.model.endpoint import EndpointSet
 from libs.model.extensions import Extension
 from libs.model.gateway import Gateway
 from libs.model.machine import MachineGroup
+from libs.model.networks import Networks
 from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Service
@@ -44,6 +45,7 @@ class Table(StrEnum):
     PATCHES = "patches"  # PatchSet, by Ref
     EXTENSION = "extension"  # Extension, by Ref
     MACHINE_GROUP = "machine_group"  # MachineGroup, by MachineGroupKey
+    NETWORKS = "networks"  # Networks, by Ref
 
 
 class Key(NamedTuple):
@@ -70,6 +72,7 @@ ROW_TYPES: Mapping[Table, type[Struct]] = {
     Table.PATCHES: PatchSet,
     Table.EXTENSION: Extension,
     Table.MACHINE_GROUP: MachineGroup,
+    Table.NETWORKS: Networks,
 }
 
 Rows = Mapping[str, Struct]
@@ -166,6 +169,11 @@ class Mesh(Struct, frozen=True, gc=True):
     def machine_groups(self) -> Mapping[str, MachineGroup]:
         """Groups of machines by MachineGroupKey."""
         return cast("Mapping[str, MachineGroup]", self.rows(Table.MACHINE_GROUP))
+
+    @property
+    def networks(self) -> Mapping[str, Networks]:
+        """What resources say of networks, by Ref."""
+        return cast("Mapping[str, Networks]", self.rows(Table.NETWORKS))
 
     def evolve(self, changes: Iterable[tuple[Key, Struct | None]]) -> "Mesh":
         """Return the mesh after `changes`; None removes a row. Untouched tables stay the same."""

@@ -16,7 +16,10 @@ _UNIX = "unix://"
 
 
 def reachable(row: EndpointSet, families: Families) -> EndpointSet:
-    """Return `row` with those endpoints that have an address; names have none."""
+    """Return `row` with those endpoints that have an address; names have none.
+
+    Endpoints of which only the network is known stay: their gateway has the address.
+    """
     if families is Families.DUAL:
         return structs.replace(row, endpoints=tuple(_folded(row.endpoints)))
     kept = tuple(endpoint for endpoint in row.endpoints if _is_of(endpoint, families))
@@ -37,14 +40,16 @@ def _version(endpoint: Endpoint) -> int:
 
 
 def _is_of(endpoint: Endpoint, families: Families) -> bool:
-    return endpoint.address.startswith(_UNIX) or str(_version(endpoint)) == families
+    if not endpoint.address or endpoint.address.startswith(_UNIX):
+        return True
+    return str(_version(endpoint)) == families
 
 
 def _folded(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
     """Yield each endpoint once; of a workload's two addresses that of IPv4 is the first."""
     by_place: dict[tuple[str, str, int, str], list[Endpoint]] = {}
     for endpoint in endpoints:
-        if endpoint.address.startswith(_UNIX) or _version(endpoint):
+        if not endpoint.address or endpoint.address.startswith(_UNIX) or _version(endpoint):
             alone = "" if endpoint.workload else endpoint.address
             place = (endpoint.port_name, endpoint.workload, endpoint.port, alone)
             by_place.setdefault(place, []).append(endpoint)

@@ -5,21 +5,24 @@ object. A client's locality, node and labels enter only where the balancing asks
 endpoints move, only the scopes of their own services are made anew.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from msgspec import structs
 
 from libs.model.endpoint import Endpoint, EndpointSet, Health, Locality
-from libs.model.ids import ServiceKey
+from libs.model.ids import Ref, ServiceKey
 from libs.model.mesh import Mesh
+from libs.model.networks import Networks
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.traffic import LocalityBalancing, Simple, TlsMode, TrafficPolicy
-from libs.proxy import locality
+from libs.proxy import locality, networks
 from libs.proxy.address_families import reachable
 from libs.proxy.cluster_name import ClusterName, parse_cluster
+from libs.proxy.crossing import NO_CROSSING, Crossing, crossing
 from libs.proxy.gateways import passed_by_name
 from libs.proxy.memo import Memo, WeakMemo, same
 from libs.proxy.node import Families, Interception, Proxy, ProxyType
@@ -42,11 +45,18 @@ _NO_ENDPOINTS = EndpointSet(key=ServiceKey(""))
 
 
 def whereabouts(mesh: Mesh, proxy: Proxy) -> Whereabouts:
-    """Return where `proxy` is."""
+    """Return where `proxy` is; its network only if any has gateways."""
     workload = mesh.workloads.get(proxy.workload)
     node = workload.node if workload else ""
     labels = {**proxy.labels, **locality.topology(proxy.locality, proxy.network, node)}
-    return Whereabouts(proxy.locality, node, tuple(sorted(labels.items())))
+    matters = any(row.gateways for row in mesh.networks.values())
+    return Whereabouts(
+        locality=proxy.locality,
+        node=node,
+        labels=tuple(sorted(labels.items())),
+        network=proxy.network if matters else "",
+        views=networks.views(proxy.metadata.get("REQUESTED_NETWORK_VIEW", "")),
+    )
 
 
 class _Needs(NamedTuple):
@@ -57,12 +67,14 @@ class _Needs(NamedTuple):
     labels: frozenset[str]
 
     def of(self, client: Whereabouts) -> Whereabouts:
-        if self == _NOTHING:
+        if self == _NOTHING and not client.network and not client.views:
             return ANYWHERE
         return Whereabouts(
             locality=client.locality if self.locality else _NOWHERE,
             node=client.node if self.node else "",
             labels=tuple(item for item in client.labels if item[0] in self.labels),
+            network=client.network,
+            views=client.views,
         )
 
 
@@ -98,9 +110,30 @@ class _Kept:
 
     def __init__(self) -> None:
         self.inputs: tuple[object, ...] = ()
+        self.row = _NO_ENDPOINTS
+        self.networks: frozenset[str] = frozenset()
+        self.ways = NO_CROSSING
         self.by_place: dict[tuple[Whereabouts, Families], tuple[EndpointScope, ...]] = {}
         self.settings: MeshSettings | None = None
         self.needs = _NOTHING
+
+    def take(self, row: EndpointSet, ways: Crossing, *rest: object) -> None:
+        """Look at endpoints and what leads to them; forget what was made of others."""
+        if row is not self.row:
+            self.row, self.networks = row, frozenset(it.network for it in row.endpoints)
+        ways = ways.into(self.networks)
+        inputs = (row, *rest)
+        if ways != self.ways or not same(self.inputs, inputs):
+            self.inputs, self.ways, self.by_place = inputs, ways, {}
+
+    def place(
+        self, scoped: ScopedService, settings: MeshSettings, client: Whereabouts
+    ) -> Whereabouts:
+        """Return what of a client's whereabouts decides: without networks, they do not."""
+        network = client.network if self.ways else ""
+        views = client.views if self.networks - {""} else ()
+        needs = self.needs_of(scoped, settings)
+        return needs.of(client._replace(network=network, views=views))
 
     def needs_of(self, scoped: ScopedService, settings: MeshSettings) -> _Needs:
         """Return what of a client's whereabouts decides the endpoints of `scoped`."""
@@ -117,6 +150,10 @@ class EndpointScoper:
         self._rows: Mapping[str, EndpointSet] = {}
         self._peers: PeerPolicies | None = None  # None while no policy forbids mesh TLS
         self._moved: frozenset[str] = frozenset()
+        self._networks: Mapping[str, Networks] = {}
+        self._ways = NO_CROSSING
+        self.by_name = NO_CROSSING
+        """What leads into networks by names that proxies resolve themselves."""
         self._kept: WeakMemo[_Kept] = WeakMemo()
         self._needs: Memo[_Needs] = Memo()
         self._views: dict[tuple[object, ...], _View] = {}
@@ -128,12 +165,23 @@ class EndpointScoper:
         self._needs.turn()
         forbids = peers if _forbids(mesh) else None
         rows = mesh.endpoints
+        entered = self._entered(mesh)
         if forbids is not self._peers:
             self._epoch += 2  # a view that is two epochs old is made anew
-        elif rows is not self._rows:
+        elif rows is not self._rows or entered:
             self._epoch += 1
-        self._moved = frozenset(_moved(self._rows, rows))
+        self._moved = frozenset(_moved(self._rows, rows)) | frozenset(_within(rows, entered))
         self._rows, self._peers = rows, forbids
+
+    def _entered(self, mesh: Mesh) -> frozenset[str]:
+        """Take the gateways of networks in; return the networks that have others now."""
+        if mesh.networks is self._networks:
+            return frozenset()
+        before, self._networks = self._ways, mesh.networks
+        self._ways = crossing(mesh.networks.values())
+        by_name = crossing(mesh.networks.values(), names=True)
+        self.by_name = self.by_name if by_name == self.by_name else by_name
+        return self._ways.moved(before)
 
     def scopes(self, outbound: OutboundScope, client: Whereabouts) -> EndpointScopes:
         """Return the endpoint scopes by cluster; the same object if none of them changed."""
@@ -181,16 +229,15 @@ class EndpointScoper:
         if not has_endpoints(outbound, scoped):
             return ()
         row = self._rows.get(scoped.service.key, _NO_ENDPOINTS)
-        inputs = (row, self._peers, outbound.settings)
         kept = self._kept.get(scoped, (), _Kept)
-        if not same(kept.inputs, inputs):
-            kept.inputs, kept.by_place = inputs, {}
-        place = kept.needs_of(scoped, outbound.settings).of(client)
+        kept.take(row, self._ways, self._peers, outbound.settings)
+        place = kept.place(scoped, outbound.settings, client)
         key = (place, outbound.families)
         scopes = kept.by_place.get(key)
         if scopes is None:
             reached = reachable(row, outbound.families)
-            scopes = tuple(_scopes(scoped, reached, self._peers, outbound.settings, place))
+            sight = _Sighted(scoped, reached, self._peers, outbound.settings, kept.ways)
+            scopes = tuple(_scopes(sight, place))
             kept.by_place[key] = scopes
         return scopes + _by_name(scopes) if passed_by_name(outbound, scoped) else scopes
 
@@ -260,6 +307,13 @@ def _moved(before: Mapping[str, EndpointSet], after: Mapping[str, EndpointSet]) 
     yield from (key for key in before if key not in after)
 
 
+def _within(rows: Mapping[str, EndpointSet], entered: frozenset[str]) -> Iterator[str]:
+    """Yield the services that have endpoints in one of the networks."""
+    for key, row in rows.items() if entered else ():
+        if any(endpoint.network in entered for endpoint in row.endpoints):
+            yield key
+
+
 def _needs_of(scoped: ScopedService, settings: MeshSettings) -> _Needs:
     policies = (policy for subset in scoped.subsets for policy in subset.policies.values())
     balancings = (locality.in_force(scoped.service, policy, settings) for policy in policies)
@@ -274,6 +328,8 @@ def _needs_of(scoped: ScopedService, settings: MeshSettings) -> _Needs:
 
 def named_place(outbound: OutboundScope, client: Whereabouts) -> Whereabouts:
     """Return what of a client's whereabouts decides the endpoints that stand in clusters."""
+    if not networks_of_names(outbound):
+        client = client._replace(network="", views=())
     named = (scoped for scoped in outbound.services if len(scoped.dns_endpoints) > 1)
     needs = [_needs_of(scoped, outbound.settings) for scoped in named]
     return _Needs(
@@ -281,6 +337,17 @@ def named_place(outbound: OutboundScope, client: Whereabouts) -> Whereabouts:
         locality=any(one.locality for one in needs),
         labels=frozenset[str]().union(*(one.labels for one in needs)),
     ).of(client)
+
+
+def networks_of_names(outbound: OutboundScope) -> frozenset[str]:
+    """Return the networks of the endpoints that stand in clusters."""
+    found = {it.network for scoped in outbound.services for it in scoped.dns_endpoints}
+    return frozenset(found - {""})
+
+
+def entered_by_name(outbound: OutboundScope, scoped: ScopedService) -> tuple[Ref, ...]:
+    """Return where the gateways are declared that stand in a service's clusters."""
+    return _declaring(scoped.dns_endpoints, outbound.place, outbound.ways)
 
 
 def of_names(  # noqa: PLR0917 - which cluster, for whom
@@ -293,11 +360,15 @@ def of_names(  # noqa: PLR0917 - which cluster, for whom
         if endpoint.port_name == port.name and subset.labels.items() <= endpoint.labels.items()
     ]
     policy, service = subset.policies[port.number], scoped.service
+    place, ways = outbound.place, outbound.ways
+    passes = partial(_passes, mesh_tls=speaks_mesh_tls(policy), peers=None)
+    reached = networks.reached(chosen, place, ways, passes)
+    single = service.resolution is Resolution.DNS_ROUND_ROBIN  # which Envoy takes literally
     found = EndpointScope(
         cluster=str(ClusterName(port.number, subset.name, service.host)),
         service=service.key,
-        endpoints=tuple(chosen),
-        refs=(),
+        endpoints=reached[:1] if single and len(chosen) == 1 else reached,
+        refs=_declaring(chosen, place, ways),
         cluster_id=outbound.settings.cluster_id,
     )
     balancing = locality.in_force(service, policy, outbound.settings)
@@ -307,8 +378,8 @@ def of_names(  # noqa: PLR0917 - which cluster, for whom
         found,
         balancing=balancing.setting,
         failover=balancing.failover,
-        locality=outbound.place.locality,
-        labels=_labels(balancing.setting, outbound.place),
+        locality=place.locality,
+        labels=_labels(balancing.setting, place),
     )
 
 
@@ -317,13 +388,18 @@ def _by_place(balancing: locality.InForce) -> bool:
     return setting is not None and bool(setting.distribute or balancing.failover)
 
 
-def _scopes(  # noqa: PLR0917 - the inputs of one memo entry
-    scoped: ScopedService,
-    row: EndpointSet,
-    peers: PeerPolicies | None,
-    settings: MeshSettings,
-    client: Whereabouts,
-) -> Iterator[EndpointScope]:
+class _Sighted(NamedTuple):
+    """A service with all that decides the endpoints of its clusters, but for who asks."""
+
+    scoped: ScopedService
+    row: EndpointSet
+    peers: PeerPolicies | None
+    settings: MeshSettings
+    ways: Crossing
+
+
+def _scopes(sighted: _Sighted, client: Whereabouts) -> Iterator[EndpointScope]:
+    scoped, row, peers, settings, ways = sighted
     service = scoped.service
     live = [e for e in row.endpoints if _near(scoped, e, client.node)]
     for port in service.ports:
@@ -337,19 +413,43 @@ def _scopes(  # noqa: PLR0917 - the inputs of one memo entry
                 continue
             balancing = locality.in_force(service, policy, settings)
             near = balancing if _by_place(balancing) else locality.InForce(None, failover=False)
+            mesh_tls = speaks_mesh_tls(policy)
+            chosen = list(_chosen(scoped, subset, policy, of_port))
             yield EndpointScope(
                 cluster=str(ClusterName(port.number, subset.name, service.host)),
                 service=service.key,
-                endpoints=tuple(_chosen(scoped, subset, policy, of_port)),
-                refs=(*scoped.refs, *row.refs),
+                endpoints=networks.reached(
+                    chosen, client, ways, partial(_passes, mesh_tls=mesh_tls, peers=peers)
+                ),
+                refs=(*scoped.refs, *row.refs, *_declaring(chosen, client, ways)),
                 mtls_disabled_ports=forbidden,
                 balancing=near.setting,
                 failover=near.failover,
                 locality=client.locality if near.setting else _NOWHERE,
                 labels=_labels(near.setting, client),
-                mesh_tls=policy.tls is None or policy.tls.mode is TlsMode.ISTIO_MUTUAL,
+                mesh_tls=mesh_tls,
                 cluster_id=settings.cluster_id,
             )
+
+
+def speaks_mesh_tls(policy: TrafficPolicy) -> bool:
+    """Tell whether a client calls those with mesh TLS who understand it."""
+    return policy.tls is None or policy.tls.mode is TlsMode.ISTIO_MUTUAL
+
+
+def _passes(endpoint: Endpoint, *, mesh_tls: bool, peers: PeerPolicies | None) -> bool:
+    """Tell whether a client calls an endpoint with mesh TLS, so that gateways pass it on."""
+    if not (mesh_tls and endpoint.mtls):
+        return False
+    return peers is None or not any(_forbidden([endpoint], peers))
+
+
+def _declaring(
+    endpoints: Iterable[Endpoint], client: Whereabouts, ways: Crossing
+) -> tuple[Ref, ...]:
+    """Return where the gateways are declared that stand for some of the endpoints."""
+    far = {it.network for it in endpoints if networks.is_far(it, client, ways)}
+    return tuple(dict.fromkeys(ref for network in sorted(far) for ref in ways.refs[network]))
 
 
 def _near(scoped: ScopedService, endpoint: Endpoint, node: str) -> bool:

@@ -2,8 +2,9 @@
 
 The identity comes from the verified credential and decides the namespace. What the node claims of
 namespace and service account must equal it. Labels come from the mesh's own workload whenever it is
-known; a proxy's word about itself only fills in before its pod was seen. A machine outside the
-cluster is the WorkloadEntry that it is registered as, or the one that has its name.
+known; a proxy's word about itself only fills in before its pod was seen. Its network is the one it
+was told of when it was injected, as with Istio: only its own way to others hangs on that. A machine
+outside the cluster is the WorkloadEntry that it is registered as, or the one that has its name.
 """
 
 from collections.abc import Mapping
@@ -115,7 +116,7 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
         dns_domain=domain or f"{namespace}.svc.{mesh.settings.cluster_domain}",
         labels=workload.labels if workload else _labels(metadata),
         locality=workload.locality if workload else _locality(_labels(metadata)),
-        network=workload.network if workload else _text(metadata, "NETWORK"),
+        network=_text(metadata, "NETWORK") or (workload.network if workload else ""),
         cluster_id=_text(metadata, "CLUSTER_ID"),
         version=_text(metadata, "ISTIO_VERSION"),
         metadata={key: value for key, value in metadata.items() if isinstance(value, str)},

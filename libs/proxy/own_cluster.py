@@ -76,7 +76,7 @@ def _scope(own: OwnCluster, row: EndpointSet, cluster_id: str) -> EndpointScope:
 
 def _peers(own: OwnCluster, endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
     for one in endpoints:
-        if one.port_name != own.port or one.health is Health.DRAINING:
+        if not one.address or one.port_name != own.port or one.health is Health.DRAINING:
             continue
         if one.locality.region != own.locality.region or one.workload_name != own.workload_name:
             continue

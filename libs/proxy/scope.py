@@ -28,6 +28,7 @@ from libs.model.traffic import (
     Routing,
     TrafficPolicy,
 )
+from libs.proxy.crossing import NO_CROSSING, Crossing
 from libs.proxy.node import Families, Interception, ProxyType
 
 
@@ -97,6 +98,8 @@ class Whereabouts(NamedTuple):
     locality: Locality = Locality()
     node: str = ""
     labels: tuple[tuple[str, str], ...] = ()  # topology included
+    network: str = ""  # only where networks have gateways
+    views: tuple[str, ...] = ()  # the networks that it wants to see, if not all
 
 
 ANYWHERE = Whereabouts()
@@ -128,6 +131,7 @@ class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     sidecar: Ref = Ref("")
     gateways: tuple[GatewayListener, ...] = ()  # of a router; its routings are bound to them
     place: Whereabouts = ANYWHERE  # only where it decides who stands for names that DNS resolves
+    ways: Crossing = NO_CROSSING  # likewise: into networks, by names as they are written
 
 
 class InboundPort(Struct, frozen=True, gc=False, kw_only=True):

@@ -12,7 +12,8 @@ from msgspec import structs
 
 from libs.model import wire
 from libs.model.mesh import Mesh, Table
-from libs.proxy.endpoints import EndpointScoper, named_place, whereabouts
+from libs.proxy.crossing import NO_CROSSING
+from libs.proxy.endpoints import EndpointScoper, named_place, networks_of_names, whereabouts
 from libs.proxy.facts import FactTable
 from libs.proxy.inbound import InboundScoper
 from libs.proxy.memo import Memo, WeakMemo
@@ -123,7 +124,13 @@ class Scoper:
         place = self._named.get(scope, (repr(client),), partial(named_place, scope, client))
         if place == ANYWHERE:
             return scope
-        return self._placed.get((scope, repr(place)), lambda: structs.replace(scope, place=place))
+        by_name = self._endpoints.by_name if place.network else NO_CROSSING
+
+        def placed() -> OutboundScope:
+            ways = by_name.into(networks_of_names(scope))
+            return structs.replace(scope, place=place, ways=ways)
+
+        return self._placed.get((scope, repr(place), by_name), placed)
 
     def _digest(self, scope: OutboundScope) -> str:
         return self._digests.get(scope, (), lambda: self._outbound_digest(scope))

@@ -8,7 +8,7 @@ What becomes of unhealthy endpoints is not decided here.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, cast
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from libs.model.ids import service_key, workload_key
 from libs.model.mesh import Key, Table
 from libs.model.service import Resolution, Service
 from libs.model.workload import Workload
+from libs.translate import networks
 from libs.translate.entry_endpoints import of_workload
 from libs.translate.groups import Group
 from libs.translate.selection import selected, unresolved
@@ -32,12 +33,7 @@ PERSISTENT_SESSION = ("istio.io/persistent-session", "istio.io/persistent-sessio
 _PREFERENCE: Mapping[Health, int] = {Health.HEALTHY: 0, Health.DRAINING: 1, Health.UNHEALTHY: 2}
 
 
-class _Place(NamedTuple):
-    """What makes two endpoints the same one; sorted by it, equal sets are equal bytes."""
-
-    port_name: str
-    address: str
-    port: int
+_Found = dict[tuple[str, str, int, str], Endpoint]
 
 
 def derive(view: View, service: KubernetesService) -> Derived:
@@ -51,8 +47,8 @@ def derive(view: View, service: KubernetesService) -> Derived:
     machines = selected(view, row.namespace, row.selector, group=Group.ENTRIES)
     if not slices and not machines:
         return Derived()
-    found: dict[_Place, Endpoint] = {}
-    for endpoint in (*_endpoints(view, row, slices), *_machines(row, machines)):
+    found: _Found = {}
+    for endpoint in (*_endpoints(view, row, slices), *_machines(view, row, machines)):
         _keep_healthier(found, endpoint)
     merged = EndpointSet(
         key=key,
@@ -63,12 +59,11 @@ def derive(view: View, service: KubernetesService) -> Derived:
     return Derived(rows=((Key(Table.ENDPOINTS, key), merged),), problems=problems)
 
 
-def _keep_healthier(found: dict[_Place, Endpoint], endpoint: Endpoint) -> None:
+def _keep_healthier(found: _Found, endpoint: Endpoint) -> None:
     """An endpoint is in two slices while a controller moves it from one to the other."""
-    place = _Place(endpoint.port_name, endpoint.address, endpoint.port)
-    known = found.get(place)
+    known = found.get(endpoint.place)
     if known is None or _PREFERENCE[endpoint.health] < _PREFERENCE[known.health]:
-        found[place] = endpoint
+        found[endpoint.place] = endpoint
 
 
 def _endpoints(view: View, service: Service, slices: list[EndpointSlice]) -> Iterator[Endpoint]:
@@ -83,12 +78,12 @@ def _endpoints(view: View, service: Service, slices: list[EndpointSlice]) -> Ite
                     yield replace(base, port=number, port_name=name, health=health)
 
 
-def _machines(service: Service, machines: list[Workload]) -> Iterator[Endpoint]:
+def _machines(view: View, service: Service, machines: list[Workload]) -> Iterator[Endpoint]:
     """The machines that the selector covers beside pods; a WorkloadEntry names its own ports."""
     for workload in machines:
         for port in service.ports if workload.ready or service.publish_not_ready else ():
             numbers = (port.name, port.target, port.number)
-            yield from of_workload(workload, port, numbers)
+            yield from of_workload(view, workload, port, numbers)
 
 
 def _ports(service: Service, piece: EndpointSlice) -> list[tuple[str, int]]:
@@ -118,12 +113,12 @@ def _bases(view: View, service: Service, written: SliceEndpoint) -> Iterator[End
     target = written.target_ref
     for address in written.addresses:
         if target is None or target.kind != "Pod":
-            yield _base(address, written, _at_address(view, service, address))
+            yield _base(view, address, written, _at_address(view, service, address))
             continue
         key = workload_key(target.namespace or service.namespace, target.name)
         workload = cast("Workload | None", view.row(Table.WORKLOAD, key))
         if workload is not None and (workload.ready or service.publish_not_ready):
-            yield _base(address, written, workload)
+            yield _base(view, address, written, workload)
 
 
 def _at_address(view: View, service: Service, address: str) -> Workload | None:
@@ -133,13 +128,17 @@ def _at_address(view: View, service: Service, address: str) -> Workload | None:
     return next((workload for workload in found if workload.ready), None)
 
 
-def _base(address: str, written: SliceEndpoint, workload: Workload | None) -> Endpoint:
+def _base(  # noqa: PLR0917 - what is known of one address
+    view: View, address: str, written: SliceEndpoint, workload: Workload | None
+) -> Endpoint:
+    network = networks.of_endpoint(view, workload, address)
     if workload is None:
         return Endpoint(
             address=address,
             port=0,
             port_name="",
             node=written.node_name,
+            network=network,
             hostname=written.hostname,
         )
     return Endpoint(
@@ -154,6 +153,6 @@ def _base(address: str, written: SliceEndpoint, workload: Workload | None) -> En
         mtls=workload.mtls,
         locality=workload.locality,
         node=written.node_name or workload.node,
-        network=workload.network,
+        network=network,
         hostname=written.hostname,
     )

@@ -20,7 +20,7 @@ from libs.model.ids import Ref, service_key
 from libs.model.mesh import Key, Table
 from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.workload import Workload
-from libs.translate import workload_entries
+from libs.translate import networks, workload_entries
 from libs.translate.groups import Group
 from libs.translate.selection import selected, unresolved
 from libs.translate.service_entries import declarers, hosts_of
@@ -40,7 +40,7 @@ def derive(view: View, entry: ServiceEntry) -> Derived:
     found = (_merged(view, entry, row) for row in rows if row and row.resolution in _LISTED)
     return Derived(
         rows=tuple((Key(Table.ENDPOINTS, made.key), made) for made in found),
-        problems=(*_unreachable(entry), *_unresolved(view, entry)),
+        problems=(*_unreachable(view, entry), *_unresolved(view, entry)),
     )
 
 
@@ -52,27 +52,27 @@ def _unresolved(view: View, entry: ServiceEntry) -> Iterator[Problem]:
         yield from unresolved(machines, entry.spec.hosts[0])
 
 
-def _unreachable(entry: ServiceEntry) -> Iterator[Problem]:
+def _unreachable(view: View, entry: ServiceEntry) -> Iterator[Problem]:
     for index, written in enumerate(entry.spec.endpoints or ()):
-        text = workload_entries.without_address(written)
+        text = workload_entries.without_way(view, written)
         if text:
             path = f"spec.endpoints[{index}].address"
-            yield Problem(
-                entry.ref, path, reasons.UNSUPPORTED_FIELD, text, severity=Severity.WARNING
-            )
+            yield Problem(entry.ref, path, reasons.NO_EFFECT, text, severity=Severity.WARNING)
 
 
-def of_workload(
-    workload: Workload, port: ServicePort, numbers: Iterable[int | str]
+def of_workload(  # noqa: PLR0917 - who, behind what
+    view: View, workload: Workload, port: ServicePort, numbers: Iterable[int | str]
 ) -> Iterator[Endpoint]:
     """Yield a workload's endpoint behind a service's port.
 
-    `numbers` are its own ports in order of preference: names are looked up, 0 is left out.
+    `numbers` are its own ports in order of preference: names are looked up, 0 is left out. An entry
+    whose address nobody knows is somewhere in its network.
     """
     named = {one.name: one.number for one in workload.ports}
     known = (named.get(it, 0) if isinstance(it, str) else it for it in numbers)
     number = next(filter(None, known), 0)
-    for address in workload.addresses[:1] if number else ():
+    unknown = ("",) if workload.entry and workload.network else ()
+    for address in (workload.addresses[:1] or unknown) if number else ():
         yield Endpoint(
             address=address,
             port=0 if address.startswith(UNIX) else number,
@@ -85,7 +85,7 @@ def of_workload(
             mtls=workload.mtls,
             locality=workload.locality,
             node=workload.node,
-            network=workload.network,
+            network=networks.of_endpoint(view, workload, address),
             weight=workload.weight,
         )
 
@@ -95,16 +95,16 @@ def _merged(view: View, entry: ServiceEntry, service: Service) -> EndpointSet:
     entries = declarers(view, entry, service.host)
     if len(entries) < 2:
         return _set(view, entry, service)
-    found: dict[tuple[str, str, int], Endpoint] = {}
+    found: dict[tuple[str, str, int, str], Endpoint] = {}
     single, refs = service.resolution is Resolution.DNS_ROUND_ROBIN, list[Ref]()
     for one in entries:
         own = {port.number for port in one.spec.ports}
         ports = tuple(port for port in service.ports if port.number in own)
         made = _set(view, one, replace(service, ports=ports))
-        taken = {name for name, _, _ in found} if single else set[str]()
+        taken = {name for name, *_ in found} if single else set[str]()
         for it in made.endpoints:
             if it.port_name not in taken:
-                found.setdefault((it.port_name, it.address, it.port), it)
+                found.setdefault(it.place, it)
         refs += made.refs
     ordered = tuple(found[place] for place in sorted(found))
     others = (one.ref for one in entries[1:])
@@ -118,7 +118,7 @@ def _set(view: View, entry: ServiceEntry, service: Service) -> EndpointSet:
         members = selected(view, namespace, selector, group=Group.LABELLED)
         ready = [workload for workload in members if workload.ready]
         refs = tuple(workload.ref for workload in ready if workload.entry)
-        found = [it for port in service.ports for one in ready for it in _selected(one, port)]
+        found = [it for port in service.ports for one in ready for it in _selected(view, one, port)]
     elif entry.spec.endpoints:
         written = entry.spec.endpoints
         found = [
@@ -126,18 +126,18 @@ def _set(view: View, entry: ServiceEntry, service: Service) -> EndpointSet:
         ]
     else:
         found = list(_itself(service))
-    ordered = sorted(found, key=lambda it: (it.port_name, it.address, it.port))
+    ordered = sorted(found, key=lambda it: it.place)
     return EndpointSet(key=service.key, refs=refs, endpoints=tuple(ordered))
 
 
-def _selected(workload: Workload, port: ServicePort) -> Iterator[Endpoint]:
+def _selected(view: View, workload: Workload, port: ServicePort) -> Iterator[Endpoint]:
     # A pod's ports are not its own choice here: names of containers' ports do not count.
     own = (port.name,) if workload.entry else ()
-    yield from of_workload(workload, port, (*own, port.target, port.number))
+    yield from of_workload(view, workload, port, (*own, port.target, port.number))
 
 
 def _written(spec: WorkloadEntrySpec, port: ServicePort, service: Service) -> Iterator[Endpoint]:
-    if not spec.address or port.protocol is Protocol.UDP:
+    if port.protocol is Protocol.UDP or not (spec.address or spec.network):
         return
     number = spec.ports.get(port.name) or cast("int", port.target) or port.number
     yield Endpoint(
@@ -149,7 +149,7 @@ def _written(spec: WorkloadEntrySpec, port: ServicePort, service: Service) -> It
         namespace=service.namespace,
         mtls=workload_entries.has_sidecar(spec),
         locality=workload_entries.locality(spec),
-        network=workload_entries.network(spec),
+        network=spec.network,
         weight=spec.weight or 1,
     )
 

@@ -10,13 +10,14 @@ from typing import Any
 from msgspec import Struct
 
 from libs.api.ingress import Ingress
-from libs.api.kubernetes import EndpointSlice
+from libs.api.kubernetes import EndpointSlice, Node
 from libs.api.networking.proxy_config import ProxyConfig
 from libs.api.networking.service_entry import ServiceEntry
 from libs.api.resource import Resource
 from libs.api.secret import Secret
 from libs.model.gateway import Gateway
 from libs.model.mesh import Table
+from libs.model.networks import Networks
 from libs.model.security import AccessPolicy, Action, PeerPolicy
 from libs.model.service import Service
 from libs.model.traffic import MESH_GATEWAY, HostPolicy, Routing
@@ -49,11 +50,13 @@ class Group(StrEnum):
     GATEWAYS = "gateways"  # all Gateway rows, by ""
     INGRESSES = "ingresses by host"  # Ingresses, by host as written, `*` if there is none
     PROXY_CONFIGS = "proxy configs"  # ProxyConfigs, by namespace
+    NODES = "nodes"  # all Nodes, by ""
     SECRETS = "secrets by name"  # Secrets of all namespaces, by name
     CUSTOM_POLICIES = "policies with authorizers"  # AccessPolicy rows of them, by namespace
     HOST_POLICIES = "host policies by host"  # HostPolicy rows, by host as written, maybe a pattern
     WIDE_PEER_POLICIES = "peer policies by namespace"  # those without a selector, by namespace
     PEER_POLICIES = "all peer policies by namespace"  # PeerPolicy rows, by namespace
+    ENTERED = "gateways by network"  # Networks rows, by the networks of their gateways
 
 
 Membership = tuple[Group, str]
@@ -77,6 +80,10 @@ def _ingress(resource: Ingress) -> Iterator[Membership]:
         yield Group.INGRESSES, host
 
 
+def _node(_: Node) -> Iterator[Membership]:
+    yield Group.NODES, ""
+
+
 def _proxy_config(resource: ProxyConfig) -> Iterator[Membership]:
     yield Group.PROXY_CONFIGS, resource.metadata.namespace
 
@@ -97,6 +104,7 @@ def _service_entry(resource: ServiceEntry) -> Iterator[Membership]:
 _OF_RESOURCE: Mapping[type[Resource], Callable[[Any], Iterator[Membership]]] = {
     EndpointSlice: _endpoint_slice,
     Ingress: _ingress,
+    Node: _node,
     ProxyConfig: _proxy_config,
     Secret: _secret,
     ServiceEntry: _service_entry,
@@ -141,6 +149,11 @@ def _access_policy(row: AccessPolicy) -> Iterator[Membership]:
         yield Group.CUSTOM_POLICIES, row.namespace
 
 
+def _networks(row: Networks) -> Iterator[Membership]:
+    for network in {gateway.network for gateway in row.gateways if gateway.addresses}:
+        yield Group.ENTERED, network
+
+
 def _peer_policy(row: PeerPolicy) -> Iterator[Membership]:
     yield Group.PEER_POLICIES, row.namespace
     if not row.selector:
@@ -153,6 +166,7 @@ _OF_ROW: Mapping[Table, Callable[[Any], Iterator[Membership]]] = {
     Table.ROUTING: _routing,
     Table.GATEWAY: _gateway,
     Table.HOST_POLICY: _host_policy,
+    Table.NETWORKS: _networks,
     Table.PEER_POLICY: _peer_policy,
     Table.ACCESS_POLICY: _access_policy,
 }

@@ -37,6 +37,8 @@ from libs.translate import (
     ingress,
     machine_groups,
     namespaces,
+    network_gateways,
+    networks,
     patches,
     peers,
     proxy_settings,
@@ -67,7 +69,9 @@ class Rule(NamedTuple):
 RULES = (
     Rule("settings", kubernetes.ConfigMap, settings.derive),
     Rule("namespaces", kubernetes.Namespace, namespaces.derive),
+    Rule("networks", kubernetes.ConfigMap, networks.derive),
     Rule("services", kubernetes.Service, services.derive),
+    Rule("gateways of networks", kubernetes.Service, network_gateways.derive),
     Rule("service entries", ServiceEntry, service_entries.derive),
     Rule("workloads", kubernetes.Pod, workloads.derive),
     Rule("workload entries", WorkloadEntry, workload_entries.derive),

@@ -12,15 +12,16 @@ from libs.model.endpoint import Locality
 from libs.model.ids import entry_key
 from libs.model.mesh import Key, Table
 from libs.model.workload import Workload, WorkloadPort
+from libs.translate.groups import Group
 from libs.translate.machine_groups import GROUP, HEALTH_CHECKS, HEALTHY
 from libs.translate.state import Derived
 from libs.translate.view import View
-from libs.translate.workloads import LOCALITY, NETWORK, TLS_MODE
+from libs.translate.workloads import LOCALITY, TLS_MODE
 
 _TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 
 
-def derive(_: View, entry: WorkloadEntry) -> Derived:
+def derive(view: View, entry: WorkloadEntry) -> Derived:
     """Return the row of an entry."""
     metadata, spec = entry.metadata, entry.spec
     key = entry_key(metadata.namespace, metadata.name)
@@ -37,12 +38,12 @@ def derive(_: View, entry: WorkloadEntry) -> Derived:
         ready=is_healthy(entry),
         mtls=has_sidecar(spec),
         locality=locality(spec),
-        network=network(spec),
+        network=spec.network,
         workload_name=metadata.annotations.get(GROUP) or metadata.name,
         weight=spec.weight or 1,
         entry=True,
     )
-    return Derived(rows=((Key(Table.WORKLOAD, key), row),), problems=tuple(_problems(entry)))
+    return Derived(rows=((Key(Table.WORKLOAD, key), row),), problems=tuple(_problems(view, entry)))
 
 
 def is_healthy(entry: WorkloadEntry) -> bool:
@@ -65,20 +66,15 @@ def locality(spec: WorkloadEntrySpec) -> Locality:
     return Locality(*parts)
 
 
-def network(spec: WorkloadEntrySpec) -> str:
-    """Return the network that a workload is in."""
-    return spec.network or spec.labels.get(NETWORK, "")
-
-
-def without_address(spec: WorkloadEntrySpec) -> str:
-    """Return why a workload cannot be reached, or an empty text."""
-    if spec.address:
+def without_way(view: View, spec: WorkloadEntrySpec) -> str:
+    """Return why nobody can reach a workload, or an empty text."""
+    if spec.address or view.rows(Table.NETWORKS, Group.ENTERED, spec.network):
         return ""
-    return "gateways between networks are not done yet: without an address it gets no traffic"
+    return f"network {spec.network[:100]!r} has no gateway: without an address it gets no traffic"
 
 
-def _problems(entry: WorkloadEntry) -> list[Problem]:
-    text = without_address(entry.spec)
+def _problems(view: View, entry: WorkloadEntry) -> list[Problem]:
+    text = without_way(view, entry.spec)
     if not text:
         return []
-    return [Problem(entry.ref, "spec.address", reasons.UNSUPPORTED_FIELD, text, Severity.WARNING)]
+    return [Problem(entry.ref, "spec.address", reasons.NO_EFFECT, text, Severity.WARNING)]

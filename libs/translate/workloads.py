@@ -7,17 +7,17 @@ in `endpoints`.
 
 import re
 
-from libs.api.kubernetes import Namespace, Node, Phase, Pod, Transport
+from libs.api.kubernetes import Node, Phase, Pod, Transport
 from libs.model.endpoint import Locality
 from libs.model.ids import workload_key
 from libs.model.mesh import Key, Table
 from libs.model.workload import Workload, WorkloadPort
+from libs.translate import networks
 from libs.translate.state import Derived
 from libs.translate.view import View
 
 TLS_MODE = "security.istio.io/tlsMode"
 TEMPLATES = "inject.istio.io/templates"
-NETWORK = "topology.istio.io/network"
 LOCALITY = "istio-locality"
 SUBZONE = "topology.istio.io/subzone"
 REGIONS = ("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region")
@@ -53,7 +53,7 @@ def _row(view: View, pod: Pod) -> Workload:
         router="gateway" in re.split(r"\s*,\s*", metadata.annotations.get(TEMPLATES, "").strip()),
         node=spec.node_name,
         locality=_locality(view, pod),
-        network=metadata.labels.get(NETWORK) or _cluster_network(view),
+        network=metadata.labels.get(networks.LABEL) or networks.of_cluster(view),
         workload_name=workload_name(pod),
     )
 
@@ -107,11 +107,6 @@ def _locality(view: View, pod: Pod) -> Locality:
 
 def _first(labels: dict[str, str], names: tuple[str, ...]) -> str:
     return next((labels[name] for name in names if labels.get(name)), "")
-
-
-def _cluster_network(view: View) -> str:
-    system = view.resource(Namespace, "", view.settings.root_namespace)
-    return system.metadata.labels.get(NETWORK, "") if system else ""
 
 
 def workload_name(pod: Pod) -> str:

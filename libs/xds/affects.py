@@ -54,6 +54,8 @@ _BY_TABLE: Mapping[Table, frozenset[str]] = {
     Table.EXTENSION: frozenset({LISTENER, EXTENSION}),
     # Who may register by it; what a machine is told follows from its WorkloadEntry.
     Table.MACHINE_GROUP: frozenset(),
+    # Gateways stand for endpoints of other networks; those of names stand in clusters.
+    Table.NETWORKS: frozenset({CLUSTER, ENDPOINT}),
 }
 """The comment says why a type is in; tests prove that no other one can be altered."""
 

@@ -50,6 +50,7 @@ from services.discovery.findings import Findings
 from services.discovery.ingest import Ingest
 from services.discovery.key_fetcher import KeyFetcher
 from services.discovery.machines.wiring import registration
+from services.discovery.name_finder import NameFinder, look_up
 from services.discovery.numbering import Numbering
 from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
@@ -68,8 +69,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "/seine.feed.v1.MeshFeed/WatchProblems": SUBSCRIBERS | {"seine-local"},
 }
 
-KEYS_SECONDS = 5.0
-"""How long the first mesh waits for the keys of issuers."""
+ANSWER_SECONDS = 5.0
+"""How long the first mesh waits for the keys of issuers, and the addresses of names."""
 
 
 class Bound(Struct, frozen=True):
@@ -109,6 +110,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
         out = await stack.enter_async_context(outgoing.opened(reach))
         fetcher = KeyFetcher(out.get, clock, source.put)
+        names = NameFinder(look_up, clock, source.put)
         numbering = Numbering(clock)
         audience = _Audience(
             feed, problems, credentials, earlier=earlier, statuses=statuses, readiness=readiness
@@ -116,7 +118,9 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
 
         def publish(step: Step) -> None:
             machines.publish(step.state)
-            audience.publish(step, fetcher)
+            fetcher.want(step.state.mesh)
+            names.want(step.state.mesh)
+            audience.publish(step)
 
         findings = Findings(
             connect, clock, places=partial(_config_pushes, settings), moved=audience.look_again
@@ -126,7 +130,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
             publish,
             clock,
             complete=opened.complete,
-            prepare=partial(_with_keys, fetcher, source),
+            prepare=partial(_with_answers, (fetcher, names), source),
             numbering=numbering,
         )
         audience.found = lambda mesh: map(ingest.located, findings.about(mesh))
@@ -149,6 +153,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 ingest.run(source.batches()),
                 svid.run(),
                 fetcher.run(),
+                names.run(),
                 findings.run(),
                 *opened.work,
                 *_saving(earlier, opened, partial(audience.fall_back, numbering)),
@@ -187,9 +192,8 @@ class _Audience:
         self._statuses = statuses
         self._readiness = readiness
 
-    def publish(self, step: Step, fetcher: KeyFetcher) -> None:
+    def publish(self, step: Step) -> None:
         """Tell of a step."""
-        fetcher.want(step.state.mesh)
         step = self._earlier.settle(step) if self._earlier else step
         self._last = step
         self._feed.publish(step.state.mesh, step.delta)
@@ -276,10 +280,19 @@ def _earlier_life(settings: Settings, clock: Clock) -> EarlierLife | None:
     return EarlierLife(cache, clock)
 
 
-async def _with_keys(fetcher: KeyFetcher, source: Source, mesh: Mesh) -> Batch:
-    """Wait a little for the keys of issuers: a restart must not make good tokens bad."""
-    fetcher.want(mesh)
-    await fetcher.tried(KEYS_SECONDS)
+async def _with_answers(
+    asked: Sequence[KeyFetcher | NameFinder], source: Source, mesh: Mesh
+) -> Batch:
+    """Wait a little for what others have to say.
+
+    A restart must not make good tokens bad for want of keys, nor lead anybody past the gateways of
+    networks for want of their addresses.
+    """
+    for one in asked:
+        one.want(mesh)
+    async with asyncio.TaskGroup() as group:
+        for one in asked:
+            group.create_task(one.tried(ANSWER_SECONDS))
     return source.drained()
 
 

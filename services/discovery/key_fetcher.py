@@ -25,6 +25,7 @@ from libs.translate.apply import Event, Remove, Upsert
 from libs.translate.key_sets import KeySetError, public
 from services.discovery import metrics
 from services.discovery.outgoing import FetchError
+from services.discovery.wanted import Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -52,44 +53,25 @@ class KeyFetcher:
         self._get = get
         self._clock = clock
         self._emit = emit
-        self._wanted: Mapping[str, float] = {}  # seconds that a fetch may take, by name
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._tried: set[str] = set()
-        self._changed = asyncio.Event()
-        self._attempted = asyncio.Event()
+        self._seconds: Mapping[str, float] = {}  # that a fetch may take, by name
+        self._wanted = Wanted(self._keep, self._forget)
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def want(self, mesh: Mesh) -> None:
         """Fetch what `mesh` names, and nothing else."""
-        wanted = sources(mesh)
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._changed.set()
+        self._seconds = sources(mesh)
+        self._wanted.want(self._seconds.keys())
 
     async def tried(self, seconds: float) -> None:
         """Return once everything wanted was tried once, or after `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not self._wanted.keys() <= self._tried:
-                    self._attempted.clear()
-                    await self._attempted.wait()
-        except TimeoutError:
+        if not await self._wanted.every_one(seconds):
             logger.warning("keys of issuers are still missing", extra={"waited": seconds})
 
     async def run(self) -> None:
         """Fetch until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await self._changed.wait()
-                self._changed.clear()
-                for name in self._tasks.keys() - self._wanted.keys():
-                    self._drop(name)
-                for name in self._wanted.keys() - self._tasks.keys():
-                    self._tasks[name] = group.create_task(self._keep(name))
+        await self._wanted.run()
 
-    def _drop(self, name: str) -> None:
-        self._tasks.pop(name).cancel()
-        self._tried.discard(name)
+    def _forget(self, name: str) -> None:
         self._emit(Remove(key_set_ref(name), self._clock.now()))
 
     async def _keep(self, name: str) -> None:
@@ -111,11 +93,10 @@ class KeyFetcher:
         if fault:
             logger.warning("keys not fetched", extra={"source": name, "reason": fault})
         self._emit(Upsert(KeySet(Metadata(name=name), keys, fault), self._clock.now()))
-        self._tried.add(name)
-        self._attempted.set()
+        self._wanted.tried(name)
 
     async def _fetch(self, name: str) -> str:
-        seconds = self._wanted.get(name, MAX_TIMEOUT)
+        seconds = self._seconds.get(name, MAX_TIMEOUT)
         async with self._slots:
             if name.startswith(ISSUER):
                 url = await self._discover(name.removeprefix(ISSUER), seconds)

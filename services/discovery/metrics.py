@@ -25,6 +25,12 @@ KEY_FETCHES = Counter("seine_key_fetches", "Fetches of the keys of issuers of to
 KEY_SOURCES_OVER = Gauge(
     "seine_key_sources_over_limit", "Key sets that are not fetched because there are too many."
 )
+NAME_LOOKUPS = Counter(
+    "seine_name_lookups", "Lookups of the names of networks' gateways.", ("result",)
+)
+NAMES_OVER = Gauge(
+    "seine_names_over_limit", "Names of gateways that are not looked up: there are too many."
+)
 WATCH_EVENTS = Counter(
     "seine_watch_events",
     "What happened to the lists and watches of each kind.",

@@ -1,7 +1,7 @@
 """Mutants: a document with one of its fields taken out, or given another value.
 
-A spot is one place where a document sets a field. The text of MeshConfig inside of its ConfigMap is
-a document of its own, of kind MeshConfig.
+A spot is one place where a document sets a field. The texts of MeshConfig and MeshNetworks inside
+of their ConfigMap are documents of their own, of kinds of those names.
 """
 
 import copy
@@ -16,12 +16,17 @@ from msgspec.structs import fields
 
 from libs.api import mesh_config, registry
 from libs.api.mesh_config import MeshConfig
+from libs.api.mesh_networks import MeshNetworks
 from libs.api.registry import Kind
 from libs.api.scalars import Duration, JsonObject
 from tests.tools.field_paths import is_message, present, title
 
 Raw = dict[str, Any]
-MESH_CONFIG = "MeshConfig"
+TEXTS: Mapping[str, tuple[str, type[Struct]]] = {
+    "MeshConfig": (mesh_config.KEY, MeshConfig),
+    "MeshNetworks": (mesh_config.NETWORKS_KEY, MeshNetworks),
+}
+"""The key of the mesh's ConfigMap under which a text of a kind stands, and its type."""
 _SKIPPED = frozenset({"apiVersion", "kind", "metadata", "status"})
 _TEXTS = (
     "other",
@@ -57,19 +62,26 @@ def spots(document: Raw) -> list[Spot]:
     kind = registry.find(str(document.get("apiVersion")), str(document.get("kind")))
     if not isinstance(kind, Kind) or kind.struct is None:
         return []
-    if (config := config_of(document)) is not None:
-        return [Spot(MESH_CONFIG, *rest) for rest in _below(MeshConfig, config, "", ())]
+    if _is_of_mesh(document):
+        return [
+            Spot(named, *rest)
+            for named, (_, struct) in TEXTS.items()
+            for rest in _below(struct, text_of(document, named), "", ())
+            if rest[0]
+        ]
     found = _below(kind.struct, document, "", ())
     return [Spot(title(kind), *rest) for rest in found if rest[1][0] not in _SKIPPED]
 
 
-def config_of(document: Raw) -> Raw | None:
-    """Return the MeshConfig that a document holds, or None if it is none that does."""
+def _is_of_mesh(document: Raw) -> bool:
     named = document.get("kind"), document.get("metadata", {}).get("name")
-    if named != ("ConfigMap", mesh_config.NAME):
-        return None
-    config: Raw = yaml.safe_load(document["data"][mesh_config.KEY]) or {}
-    return config
+    return named == ("ConfigMap", mesh_config.NAME)
+
+
+def text_of(document: Raw, kind: str) -> Raw:
+    """Return what the mesh's ConfigMap says in the text of a kind; nothing if it has none."""
+    found: Raw = yaml.safe_load(document["data"].get(TEXTS[kind][0], "")) or {}
+    return found
 
 
 def mutants(document: Raw, spot: Spot) -> Iterator[Raw]:
@@ -93,18 +105,18 @@ def pairs(document: Raw, spot: Spot) -> Iterator[tuple[Raw, Iterator[Raw]]]:
 
 def _changed(document: Raw, spot: Spot, change: Callable[[Any, str | int], None]) -> Raw:
     made = copy.deepcopy(document)
-    root = config_of(made) if spot.kind == MESH_CONFIG else made
+    root = text_of(made, spot.kind) if spot.kind in TEXTS else made
     place: Any = root
     for step in spot.steps[:-1]:
         place = place[step]
     change(place, spot.steps[-1])
-    if spot.kind == MESH_CONFIG:
-        made["data"][mesh_config.KEY] = yaml.safe_dump(root)
+    if spot.kind in TEXTS:
+        made["data"][TEXTS[spot.kind][0]] = yaml.safe_dump(root)
     return made
 
 
 def _at(document: Raw, spot: Spot) -> Any:  # noqa: ANN401
-    place: Any = config_of(document) if spot.kind == MESH_CONFIG else document
+    place: Any = text_of(document, spot.kind) if spot.kind in TEXTS else document
     for step in spot.steps:
         place = place[step]
     return place

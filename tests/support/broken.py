@@ -17,7 +17,7 @@ from libs.api.decode import decode
 from libs.api.problem import Problem, Severity
 from libs.api.registry import KINDS, Kind, find
 from tests.golden import proofs
-from tests.golden.mutants import MESH_CONFIG, Raw, spots
+from tests.golden.mutants import TEXTS, Raw, spots
 from tests.tools.field_paths import present
 
 _ODD: tuple[object, ...] = (
@@ -112,7 +112,7 @@ def _odd(good: Raw) -> Iterator[Raw]:
     for spot in spots(good):
         for value in _ODD:
             bad = copy.deepcopy(good)
-            if spot.kind == MESH_CONFIG:
+            if spot.kind in TEXTS:
                 bad["data"]["mesh"] = "connectTimeout: -5s"
             else:
                 place: Any = bad
@@ -126,7 +126,7 @@ def _unknown(_: Kind, good: Raw) -> Iterator[Raw]:
     for spot in spots(good):
         annotation = present(spot.annotation)
         choice = isinstance(annotation, type) and issubclass(annotation, Enum)
-        if choice and spot.kind != MESH_CONFIG:
+        if choice and spot.kind not in TEXTS:
             bad = copy.deepcopy(good)
             place: Any = bad
             for step in spot.steps[:-1]:

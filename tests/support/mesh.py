@@ -8,6 +8,7 @@ from libs.model.gateway import ANY_NAMESPACE, Gateway, Server, ServerHost
 from libs.model.ids import Ref, SpiffeId, ref, service_key, workload_key
 from libs.model.machine import MachineGroup
 from libs.model.mesh import Key, Mesh, Table
+from libs.model.networks import Networks
 from libs.model.patches import PatchSet
 from libs.model.security import AccessPolicy, PeerPolicy
 from libs.model.service import Protocol, Resolution, Service, ServicePort
@@ -36,6 +37,7 @@ _TABLES: dict[type[Struct], tuple[Table, str]] = {
     PatchSet: (Table.PATCHES, "ref"),
     Extension: (Table.EXTENSION, "ref"),
     MachineGroup: (Table.MACHINE_GROUP, "key"),
+    Networks: (Table.NETWORKS, "ref"),
 }
 
 

@@ -1,7 +1,8 @@
 """Judging: what is said of a field when the least resource that sets it is judged.
 
 A probe is the least resource of a kind that sets one field. What is said of the field whatever else
-is set beside it is said of the field. MeshConfig is judged inside of its ConfigMap.
+is set beside it is said of the field. MeshConfig and MeshNetworks are judged inside of their
+ConfigMap.
 """
 
 import copy
@@ -17,6 +18,7 @@ from libs.api import mesh_config, reasons
 from libs.api.decode import decode
 from libs.api.kubernetes import ConfigMap
 from libs.api.mesh_config import MeshConfig
+from libs.api.mesh_networks import MeshNetworks
 from libs.api.problem import Problem, Severity
 from libs.api.registry import Kind
 from libs.api.validate import validate
@@ -36,10 +38,17 @@ class Subject(NamedTuple):
     title: str
     group: str
     struct: type[Struct]
-    kind: Kind | None = None  # None: MeshConfig
+    kind: Kind | None = None  # None: a text of the mesh's ConfigMap
+    key: str = ""  # of the ConfigMap's data, where the text is
 
 
-MESH = Subject("MeshConfig", "the ConfigMap `istio`", MeshConfig)
+MESH = Subject("MeshConfig", "the ConfigMap `istio`", MeshConfig, key=mesh_config.KEY)
+NETWORKS = Subject(
+    "MeshNetworks",
+    "the ConfigMap `istio`, `meshNetworks`",
+    MeshNetworks,
+    key=mesh_config.NETWORKS_KEY,
+)
 
 
 def subject(kind: Kind) -> Subject:
@@ -118,8 +127,9 @@ class Judge:
         """Return what is said of a probe, with paths inside of the subject."""
         if self._about.kind:
             return judged(raw)
-        found = judged(as_config_map(raw))
-        return [replace(it, path=it.path.removeprefix("data.mesh.")) for it in found]
+        found = judged(as_config_map(raw, self._about.key))
+        inside = f"data.{self._about.key}."
+        return [replace(it, path=it.path.removeprefix(inside)) for it in found]
 
 
 def is_about(problem_path: str, path: str, *, top: bool) -> bool:
@@ -129,13 +139,13 @@ def is_about(problem_path: str, path: str, *, top: bool) -> bool:
     return near and (top or at.count(".") > 0)
 
 
-def as_config_map(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the ConfigMap that holds a MeshConfig."""
+def as_config_map(text: dict[str, Any], key: str = mesh_config.KEY) -> dict[str, Any]:
+    """Return the ConfigMap that holds a MeshConfig, or another text under its own key."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": mesh_config.NAME, "namespace": "istio-system"},
-        "data": {mesh_config.KEY: yaml.safe_dump(config)},
+        "data": {key: yaml.safe_dump(text)},
     }
 
 

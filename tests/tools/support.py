@@ -21,7 +21,7 @@ from libs.api.problem import Severity
 from tests.golden.proofs import proofs
 from tests.tools import deviations
 from tests.tools.field_paths import Leaf, leaves
-from tests.tools.judging import MESH, Judge, Subject, Verdict, subject
+from tests.tools.judging import MESH, NETWORKS, Judge, Subject, Verdict, subject
 
 ROOT = Path(__file__).parents[2]
 SUPPORTED, FLAGGED, REFUSED = "supported", "flagged", "refused"
@@ -32,6 +32,7 @@ _ONE_CLUSTER = "a mesh of one cluster: every service is local to it"
 _NOTED: Mapping[tuple[str, str], str] = {
     ("MeshConfig", "serviceSettings[].settings.clusterLocal"): _ONE_CLUSTER,
     ("MeshConfig", "serviceSettings[].hosts"): _ONE_CLUSTER,
+    ("MeshNetworks", "networks[].gateways[].locality"): "warned of: nothing reads it, as in Istio",
     ("Sidecar", "spec.ingress[].port.name"): "a name for people, checked as in Istio",
     ("Sidecar", "spec.egress[].port.name"): "a name for people, checked as in Istio",
 }
@@ -71,8 +72,8 @@ def page(head: str) -> str:
 
 
 def subjects() -> list[Subject]:
-    """Return all that has a section: every kind that is read, and MeshConfig."""
-    return [*(subject(kind) for kind in registry.KINDS if kind.struct), MESH]
+    """Return all that has a section: every kind that is read, and what ConfigMaps hold."""
+    return [*(subject(kind) for kind in registry.KINDS if kind.struct), MESH, NETWORKS]
 
 
 def _deviations() -> Iterator[str]:

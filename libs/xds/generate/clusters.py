@@ -17,7 +17,7 @@ from libs.model.service import Protocol, Resolution, Service, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.traffic import TrafficPolicy
 from libs.proxy import locality
-from libs.proxy.endpoints import knows_original, of_names, passes_through
+from libs.proxy.endpoints import entered_by_name, knows_original, of_names, passes_through
 from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import OutboundScope, ScopedService, ScopedSubset
@@ -70,7 +70,7 @@ def _generate(scope: OutboundScope) -> list[NamedResource]:
         for scoped in scope.services
         for cluster in _memo.get(
             scoped,
-            (*context, repr(scope.place)) if scoped.dns_endpoints else context,
+            (*context, repr((scope.place, scope.ways))) if scoped.dns_endpoints else context,
             partial(_of_service, scope, scoped),
         )
     ]
@@ -88,7 +88,8 @@ def _of_service(scope: OutboundScope, scoped: ScopedService) -> tuple[NamedResou
     ports = (port for port in scoped.service.ports if port.protocol is not Protocol.UDP)
     pairs = ((port, subset) for port in ports for subset in scoped.subsets)
     made = (_cluster(_Target(scope, scoped, port, subset)) for port, subset in pairs)
-    return tuple(_resource(cluster, *scoped.refs) for cluster in made if cluster is not None)
+    refs = (*scoped.refs, *entered_by_name(scope, scoped))
+    return tuple(_resource(cluster, *refs) for cluster in made if cluster is not None)
 
 
 class _Target(NamedTuple):

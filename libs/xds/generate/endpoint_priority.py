@@ -126,15 +126,23 @@ def _by_labels(groups: Iterable[Group], scope: EndpointScope) -> list[Group]:
     for group in groups:
         by_priority: dict[int, list[Endpoint]] = {}
         for endpoint in group.endpoints:
-            labels = {
-                **endpoint.labels,
-                **topology(endpoint.locality, endpoint.network, endpoint.node),
-            }
-            by_priority.setdefault(_difference(scope.labels, labels), []).append(endpoint)
+            by_priority.setdefault(_difference(scope.labels, _labels(endpoint)), []).append(
+                endpoint
+            )
         for priority, members in sorted(by_priority.items()):
             weight = sum(member.weight for member in members)
             found.append(Group(group.locality, tuple(members), weight, priority))
     return found
+
+
+def _labels(endpoint: Endpoint) -> dict[str, str]:
+    """Return the labels of an endpoint; what its topology leaves open, they may say.
+
+    Of a gateway nothing is known but its network, wherever the endpoints are that it stands for.
+    """
+    place = Locality() if endpoint.gateway else endpoint.locality
+    known = topology(place, endpoint.network, endpoint.node).items()
+    return {**endpoint.labels, **{key: value for key, value in known if value}}
 
 
 def _difference(wanted: Mapping[str, str], labels: Mapping[str, str]) -> int:

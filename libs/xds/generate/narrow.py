@@ -17,6 +17,7 @@ from libs.model import wire
 from libs.model.ids import Ref
 from libs.model.settings import MeshSettings
 from libs.model.traffic import HttpMatch, HttpRoute, LoadBalancing, Routing, TrafficPolicy
+from libs.proxy.crossing import NO_CROSSING
 from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.policies import NOTHING_SAID
@@ -215,7 +216,7 @@ _UNHEARD = {"egress": (), "allow_any": True, "egress_proxy": None, "sidecar": Re
 _NOWHERE = {"dynamic_dns": False}
 _UNDIALLED = {"own_addresses": (), "http_proxy_port": 0, "outbound_address": ""}
 _NOBODYS = {"namespace": "", "dns_capture": False}
-_ANYWHERE = {"place": ANYWHERE}
+_ANYWHERE = {"place": ANYWHERE, "ways": NO_CROSSING}
 
 _clusters = _Narrowing(
     lambda scoped: scoped,

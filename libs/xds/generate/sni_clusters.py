@@ -17,7 +17,7 @@ from libs.model.gateway import Server
 from libs.model.service import Protocol, ServicePort
 from libs.model.traffic import TrafficPolicy
 from libs.proxy import locality
-from libs.proxy.endpoints import of_names
+from libs.proxy.endpoints import entered_by_name, of_names
 from libs.proxy.gateways import passed_by_name, passes_by_name
 from libs.proxy.scope import EndpointScope, OutboundScope, ScopedService, ScopedSubset
 from libs.xds import names
@@ -95,4 +95,5 @@ def _resource(
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
     load_balancing.balance(cluster, policy.load_balancing)
     body = cluster.SerializeToString(deterministic=True)
-    return resource(name, CLUSTER, body=body, sources=scoped.refs)
+    refs = (*scoped.refs, *entered_by_name(scope, scoped))
+    return resource(name, CLUSTER, body=body, sources=refs)

@@ -51,6 +51,7 @@ LOG = {
     "details": "%RESPONSE_CODE_DETAILS%",
     "route": "%ROUTE_NAME%",
     "cluster": "%UPSTREAM_CLUSTER%",
+    "upstream": "%UPSTREAM_HOST%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
     "termination": "%CONNECTION_TERMINATION_DETAILS%",

@@ -265,17 +265,8 @@ def test_providers_are_judged_by_their_kind(kind: str, found: list[str]) -> None
     assert said(kind) == [f".extensionProviders[0].{line}" for line in found]
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("", []),
-        ("networks: {}", []),
-        ("networks: {n1: {endpoints: [{fromRegistry: c1}]}}", ["data.meshNetworks"]),
-        ("networks: {", ["data.meshNetworks"]),
-    ],
-)
-def test_networks_are_not_dropped_in_silence(text: str, found: list[str]) -> None:
-    resource = ConfigMap(Metadata("istio", "istio-system"), {mesh_config.NETWORKS_KEY: text})
-    _, problems = read(resource)
-    assert [problem.path for problem in problems] == found
-    assert all(problem.severity is Severity.WARNING for problem in problems)
+def test_wrong_networks_are_refused_with_the_rest() -> None:
+    data = {mesh_config.KEY: "enableTracing: true", mesh_config.NETWORKS_KEY: "networks: {"}
+    config, problems = read(ConfigMap(Metadata("istio", "istio-system"), data))
+    assert config is None
+    assert [problem.path for problem in problems] == ["data.meshNetworks"]

@@ -33,7 +33,16 @@ METADATA: dict[str, Any] = {
 }
 OBJECTS: list[tuple[type[Resource], str, dict[str, Any]]] = [
     (kubernetes.Namespace, "v1", {"spec": {"finalizers": ["kubernetes"]}}),
-    (kubernetes.Node, "v1", {"status": {"images": [{"names": ["a"], "sizeBytes": 1}]}}),
+    (
+        kubernetes.Node,
+        "v1",
+        {
+            "status": {
+                "addresses": [{"type": "ExternalIP", "address": "192.0.2.1"}],
+                "images": [{"names": ["a"], "sizeBytes": 1}],
+            }
+        },
+    ),
     (kubernetes.ServiceAccount, "v1", {"secrets": [{"name": "x"}]}),
     (
         kubernetes.Service,
@@ -48,11 +57,12 @@ OBJECTS: list[tuple[type[Resource], str, dict[str, Any]]] = [
                 ],
                 "selector": {"app": "web"},
                 "type": "ClusterIP",
+                "externalIPs": ["192.0.2.2"],
                 "sessionAffinity": "None",
                 "internalTrafficPolicy": "Local",
                 "trafficDistribution": "PreferClose",
             },
-            "status": {"loadBalancer": {}},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ports": []}]}},
         },
     ),
     (

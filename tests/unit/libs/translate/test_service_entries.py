@@ -96,12 +96,13 @@ def test_written_endpoints() -> None:
   - {network: elsewhere}
 """
     (row,) = mesh_of(entry("e", spec=spec)).endpoints.values()
-    first, second, third, socket = row.endpoints
+    nowhere, first, second, third, socket = row.endpoints
     assert (first.port, first.weight, first.service_account, first.mtls) == (81, 3, "sa", True)
     assert (first.locality.region, first.locality.subzone, first.network) == ("r", "s", "net")
     assert (second.port, second.weight, second.mtls) == (82, 1, True)
     assert not third.mtls
     assert (socket.address, socket.port) == ("unix:///a.sock", 0)
+    assert (nowhere.address, nowhere.network) == ("", "elsewhere")
 
 
 SELECTING = """
