@@ -51,7 +51,11 @@ def console() -> Console:
 
 def clean(text: str) -> str:
     """Return text from outside so that it prints as it is: no markup, no control characters."""
-    return escape_markup("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+    return escape_markup(_printable(text))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def clean_lines(texts: Iterable[str]) -> str:
@@ -61,7 +65,7 @@ def clean_lines(texts: Iterable[str]) -> str:
 
 def note(text: str) -> None:
     """Tell on standard error what is no part of the answer."""
-    sys.stderr.write(f"seinectl: {text}\n")
+    sys.stderr.write(f"seinectl: {_printable(text)}\n")
 
 
 def fail(text: str, *, hint: str = "", status: int = MISUSED) -> NoReturn:
