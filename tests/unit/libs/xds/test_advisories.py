@@ -11,6 +11,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
+from msgspec import structs
 
 from libs.api import documents
 from libs.api.check import check, check_raw
@@ -290,10 +291,50 @@ def test_nor_by_a_condition_of_what_it_is_not(key: str) -> None:
     assert _lets(spec, _caller("cluster.local/ns/y/sa/good"))
 
 
-# CVE-2019-12243, ISTIO-SECURITY-2021-001: a policy that could not be tested on TCP allowed all.
+# CVE-2019-12243: a policy that could not be tested on TCP allowed all.
 def test_a_rule_that_cannot_be_tested_on_tcp_allows_nobody() -> None:
     spec = "  rules: [{to: [{operation: {methods: [GET]}}]}]\n"
     assert not _lets(spec, Call(identity="spiffe://cluster.local/ns/x/sa/a"), tcp=True)
     assert _lets(spec, _caller("cluster.local/ns/x/sa/a"))
     denied = f"  action: DENY\n{spec}"
     assert not _lets(denied, Call(), tcp=True)
+
+
+# ISTIO-SECURITY-2021-001, CVE-2021-21378: where a token might be missing, a bad one passed as well.
+@pytest.mark.parametrize("issuers", [1, 2, 3])
+def test_a_token_may_be_missing_but_not_bad(issuers: int) -> None:
+    rules = ", ".join(f"{{issuer: 'https://{one}', jwks: '{{}}'}}" for one in range(issuers))
+    policies = mesh_of(f"""
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {{name: r, namespace: shop}}
+spec: {{jwtRules: [{rules}]}}
+""").token_policies.values()
+    (only,) = jwt.http_filters(policies)
+    written = str(JwtAuthentication.FromString(only.typed_config.value).rules)
+    assert "allow_missing {" in written
+    assert "allow_missing_or_failed" not in written
+
+
+# CVE-2022-21679, ISTIO-SECURITY-2021-002: when the control plane was newer than a proxy, or told it
+# other ports than the one before, policies that named hosts or ports did not hold there.
+@pytest.mark.parametrize("version", ["1.0.0", "1.11.4", "1.29.0", "99.0.0", "x"])
+def test_policies_mean_the_same_to_a_proxy_of_any_version(version: str) -> None:
+    denies = """  action: DENY
+  rules: [{to: [{operation: {hosts: [admin.example.com], ports: ["8080"]}}]}]
+"""
+
+    def listeners_of(text: str, said: dict[str, str]) -> str:
+        mesh, _ = build({"a.yaml": f"{POLICY}{denies}---\n{text}{_pods('shop')}"})
+        scope = Scoper().scope(mesh, find(mesh, "client.shop", said))
+        return GENERATORS[LISTENER](scope).version
+
+    said = {"ISTIO_VERSION": version}
+    assert listeners_of("", said) == listeners_of("", {})
+    patch = PATCH.replace("PATTERN", f"^{version}$").replace("CLUSTER", "LISTENER", 1)
+    patch = patch.replace("{connect_timeout: 1s}", "{per_connection_buffer_limit_bytes: 9}")
+    patch = patch.replace("SIDECAR_OUTBOUND", "ANY") + "---\n"
+    assert listeners_of(patch, said) != listeners_of(patch, {})  # versions are read, by patches
+    call = structs.replace(_caller("a/ns/b/sa/c", host="admin.example.com"), port=8080)
+    assert not _lets(denies, call)
+    assert _lets(denies, structs.replace(call, port=80))
