@@ -50,7 +50,8 @@ async def _service(plane: ClusterPlane, service: str) -> list[tuple[Finding, str
     except Misused as error:
         if service == SERVICES[0]:
             raise
-        return [(Finding(subject=service, good=False, text=str(error), hint=error.hint), "")]
+        text = f"no pods in namespace {plane.system_namespace}"
+        return [(Finding(subject=service, good=False, text=text, hint=error.hint), "")]
     return list(await asyncio.gather(*(_pod(plane, pod) for pod in pods)))
 
 

@@ -227,7 +227,7 @@ async def test_check_looks_at_every_pod_and_says_who_is_missing(plane: Plane, co
     ours = ("seine-ca-1", f"{DISCOVERY}-1", f"{CONFIG_PUSH}-1", f"{CONFIG_PUSH}-2")
     assert all(found[name]["text"].startswith("ready, version") for name in ours)
     assert not found["seine-webhook"]["good"]
-    assert "has no pods of seine-webhook" in found["seine-webhook"]["text"]
+    assert found["seine-webhook"]["text"] == f"no pods in namespace {SYSTEM}"
     assert found["proxies"]["text"] == "2 connected and ready"
     assert found["pods with a proxy"]["text"] == "lost-1.shop not connected"
     assert found["configuration"]["good"]
