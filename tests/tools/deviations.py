@@ -102,6 +102,12 @@ DEVIATIONS = (
         "Istio's own filter reports streams that go on every few seconds; Envoy's logger asks once",
     ),
     Deviation(
+        "networks",
+        "a gateway is in a cluster once, where those that it stands for come first "
+        "([ADR 52](../adr/0052-gateways-stand-for-endpoints.md))",
+        "Istio lists it in each locality; Envoy keeps the first, and forgets the others' weights",
+    ),
+    Deviation(
         "EnvoyFilter",
         "a filter that would stand behind the one that ends a chain stands in front of it "
         "([ADR 12](../adr/0012-patches-after-generation.md))",

@@ -4,17 +4,19 @@ Metadata of an endpoint says whether its sidecar speaks mesh TLS and which workl
 endpoints a cluster has is decided by `libs.proxy.endpoints`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
 from envoy.config.core.v3.base_pb2 import Locality as EnvoyLocality
 from envoy.config.core.v3.health_check_pb2 import HealthStatus
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from msgspec import structs
 
 from libs.model.endpoint import Endpoint, Health, Locality
 from libs.model.workload import canonical_service
 from libs.proxy.memo import WeakMemo
+from libs.proxy.networks import MAX_WEIGHT
 from libs.proxy.scope import EndpointScope
 from libs.xds.generate import endpoint_priority
 from libs.xds.generate.endpoint_priority import Group
@@ -39,7 +41,7 @@ def assignment(scope: EndpointScope) -> ClusterLoadAssignment:
 
     Endpoints are grouped by locality; priorities and weights are those of the scope's clients.
     """
-    groups = endpoint_priority.arrange(_by_locality(scope.endpoints), scope)
+    groups = _once(endpoint_priority.arrange(_by_locality(scope.endpoints), scope))
     disabled = frozenset(scope.mtls_disabled_ports)
     return ClusterLoadAssignment(
         cluster_name=scope.cluster,
@@ -61,6 +63,43 @@ def _by_locality(endpoints: Iterable[Endpoint]) -> list[Group]:
         Group(place, tuple(members), sum(member.weight for member in members))
         for place, members in in_order
     ]
+
+
+def _once(groups: list[Group]) -> list[Group]:
+    """Return the groups with each gateway once: of an address that comes again Envoy takes no note.
+
+    It stands for endpoints of several localities. Where they come first it is left, with the
+    weights that it has at that priority: who goes there later would find the same gateway.
+    """
+    entered = [(group, one) for group in groups for one in group.endpoints if one.gateway]
+    if not entered:
+        return groups
+    first: dict[tuple[str, int], int] = {}
+    for group, one in entered:
+        place = (one.address, one.port)
+        first[place] = min(group.priority, first.get(place, group.priority))
+    weights: dict[tuple[str, int], int] = {}
+    for group, one in entered:
+        place = (one.address, one.port)
+        if group.priority == first[place]:
+            weights[place] = min(weights.get(place, 0) + one.weight, MAX_WEIGHT)
+    return [_with_gateways(group, first, weights) for group in groups]
+
+
+def _with_gateways(
+    group: Group, first: Mapping[tuple[str, int], int], weights: dict[tuple[str, int], int]
+) -> Group:
+    """Return a group with the gateways that belong there; `weights` has those not yet placed."""
+    kept: list[Endpoint] = []
+    for one in group.endpoints:
+        place = (one.address, one.port)
+        if not one.gateway:
+            kept.append(one)
+        elif group.priority == first[place] and place in weights:
+            kept.append(structs.replace(one, weight=weights.pop(place)))
+    summed = group.weight == sum(one.weight for one in group.endpoints)
+    weight = sum(one.weight for one in kept) if summed and kept else group.weight
+    return structs.replace(group, endpoints=tuple(kept), weight=min(weight, MAX_WEIGHT))
 
 
 def _label(place: Locality) -> str:

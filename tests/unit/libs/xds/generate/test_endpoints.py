@@ -142,3 +142,55 @@ def test_another_network_stands_behind_all_of_ones_own() -> None:
     labels = {"topology.istio.io/network": "here", "topology.kubernetes.io/region": "eu"}
     asked = scope(*rows, balancing=setting, failover=True, labels=labels)
     assert arranged(asked) == [("eu-1", 1, 1), ("us-1", 0, 1)]
+
+
+def gateway(place: Locality = EU1, weight: int = 1, address: str = "192.0.2.1") -> Endpoint:
+    return one(address, place, network="south", mtls=True, gateway=True, weight=weight)
+
+
+def placed(asked: EndpointScope) -> dict[str, list[tuple[str, int]]]:
+    return {
+        f"{group.locality.zone}/{group.priority}": [
+            (it.endpoint.address.socket_address.address, it.load_balancing_weight.value)
+            for it in group.lb_endpoints
+        ]
+        for group in endpoints.assignment(asked).endpoints
+    }
+
+
+def test_a_gateway_of_several_localities_is_there_once_with_all_its_weight() -> None:
+    asked = scope(one("10.0.0.1"), gateway(EU1, 2), gateway(EU2, 3), gateway(EU2, 1, "192.0.2.2"))
+    assert placed(asked) == {
+        "eu-1/0": [("10.0.0.1", 1), ("192.0.2.1", 5)],
+        "eu-2/0": [("192.0.2.2", 1)],
+    }
+    (first, second) = endpoints.assignment(asked).endpoints
+    assert (first.load_balancing_weight.value, second.load_balancing_weight.value) == (6, 1)
+
+
+def test_a_gateway_is_where_its_endpoints_come_first() -> None:
+    asked = scope(
+        one("10.0.0.1", EU1),
+        gateway(EU1, 2),
+        gateway(US, 3),
+        one("10.0.0.2", US),
+        balancing=LocalityBalancing(),
+        failover=True,
+        locality=US,
+    )
+    assert placed(asked) == {
+        "eu-1/1": [("10.0.0.1", 1)],
+        "us-1/0": [("192.0.2.1", 3), ("10.0.0.2", 1)],
+    }
+
+
+def test_of_a_gateway_nothing_but_its_network_is_known() -> None:
+    setting = LocalityBalancing(failover_priority=("topology.kubernetes.io/region",))
+    asked = scope(
+        one("10.0.0.1", EU1),
+        gateway(EU1),
+        balancing=setting,
+        failover=True,
+        labels={"topology.kubernetes.io/region": "eu"},
+    )
+    assert placed(asked) == {"eu-1/0": [("10.0.0.1", 1)], "eu-1/1": [("192.0.2.1", 1)]}
