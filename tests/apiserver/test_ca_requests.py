@@ -3,6 +3,7 @@
 And node agents, which may ask for the identities of the pods on their own node, and no others.
 """
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from services.ca import node_agents
 from tests.support import kube_accounts as kube
 from tests.support.csr_cases import GOOD, GREEDY, UNUSABLE, deviations
 from tests.support.kube_apiserver import ApiServer, running
-from tests.support.kube_ca import ClusterCa, cluster_ca
+from tests.support.kube_ca import ClusterCa, cluster_ca, until
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pki_ca import Answer, bearer
 
@@ -134,10 +135,12 @@ async def impersonated(ca: ClusterCa, agent: tuple[str, str, str, str], wanted: 
     """Ask; a pod that the CA has not heard of yet is told to come back, and does."""
     namespace, name, by, on = agent
     token = bearer(await kube.pod_token(ca.client, namespace, name, by=by, on=on))
-    while True:
-        answer = await ca.ask(token, wishes={"ImpersonatedIdentity": wanted})
-        if answer.code != "UNAVAILABLE":
-            return answer
+    async with asyncio.timeout(60):
+        while True:
+            answer = await ca.ask(token, wishes={"ImpersonatedIdentity": wanted})
+            if answer.code != "UNAVAILABLE":
+                return answer
+            await asyncio.sleep(0.05)
 
 
 async def wrongly_impersonated(ca: ClusterCa) -> dict[str, str]:
@@ -159,11 +162,16 @@ async def test_a_node_agent_loses_what_leaves_its_node(ca: ClusterCa) -> None:
     await populate(ca.client)
     await kube.pod(ca.client, "shop", "brief-1", by="brief", on="node-a")
     wanted = "spiffe://cluster.local/ns/shop/sa/brief"
-    while (await impersonated(ca, AGENT, wanted)).code != "OK":
-        pass  # until the CA has heard of the pod
+
+    async def is_granted() -> bool:
+        return (await impersonated(ca, AGENT, wanted)).code == "OK"
+
+    async def is_refused() -> bool:
+        return not await is_granted()
+
+    await until(is_granted)  # the CA has heard of the pod
     await kube.delete_pod(ca.client, "shop", "brief-1")
-    while (await impersonated(ca, AGENT, wanted)).code == "OK":
-        pass
+    await until(is_refused)
     assert (await impersonated(ca, AGENT, wanted)).code == "PERMISSION_DENIED"
 
 

@@ -18,7 +18,7 @@ from tests.support.kube_apiserver import ApiServer, running
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "crds"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-ESTABLISHED_SECONDS = 30
+ESTABLISHED_SECONDS = 120
 
 BAD = [
     ("AuthorizationPolicy", "{action: BLOCK}", "spec.action"),

@@ -12,11 +12,13 @@ from msgspec.structs import replace
 
 from libs.kube.client import Client
 from libs.kube.collection import Collection
+from libs.kube.errors import NotFoundError
 from libs.kube.follow import Follower, Happening, Patience, State
 from libs.runtime.backoff import Backoff
 from libs.runtime.tasks import background
 from tests.support.kube_accounts import client_of
 from tests.support.kube_apiserver import ApiServer
+from tests.support.kube_ca import until
 from tests.support.kube_follow import MAPS, QUICK, Seen, following
 from tests.support.kube_machine import Machine, machine
 from tests.support.kube_maps import PATH, agree, change, delete, fill, put
@@ -164,7 +166,7 @@ async def test_a_half_open_stream_is_noticed(admin: Client, proxy: Proxy, tmp_pa
     """Something on the way keeps it open, and says nothing any more."""
     async with (
         Client(through(proxy, tmp_path)) as client,
-        following(client, patience=SHORT) as (seen, _),
+        following(client, patience=replace(SHORT, silence=10.0)) as (seen, _),
     ):
         await proxy.opened()
         proxy.silence()
@@ -342,7 +344,7 @@ async def test_the_api_server_goes_and_comes_back(
     ):
         await asyncio.to_thread(kubernetes.stop_apiserver)
         await seen.until(lambda: follower.state is State.AWAY)
-        assert "Connect" in follower.reason
+        await seen.until(lambda: "Connect" in follower.reason)  # it may say 503 as it ends
         assert len(seen.objects) == 5  # what is known stays
         kubernetes.start_apiserver()
         async with client_of(kubernetes.server, tmp_path) as again:
@@ -388,8 +390,9 @@ async def test_a_restored_etcd_takes_back_what_was_never(
             await put(again, "m1", "goes on")  # at a version that is still lower
             await agree(seen, again)
             assert seen.data["m1"] == {"value": "goes on"}
-        why = Happening.OUTAGE if noticed else Happening.BACKWARDS
-        assert seen.happened[why] == 1
+        # Where none was to be noticed, the first answer of the new server may still be "later".
+        why = {Happening.OUTAGE} if noticed else {Happening.OUTAGE, Happening.BACKWARDS}
+        assert sum(seen.happened[one] for one in why) == 1
 
 
 GROUP = "things.example.org"
@@ -410,6 +413,14 @@ def _definition(version: str) -> dict[str, Any]:
     }
 
 
+async def _is_gone(client: Client, path: str) -> bool:
+    try:
+        await client.get(path)
+    except NotFoundError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
 async def test_a_kind_that_comes_later_in_whatever_version_and_goes(
     admin: Client, version: str
@@ -417,6 +428,7 @@ async def test_a_kind_that_comes_later_in_whatever_version_and_goes(
     async with following(admin, THINGS) as (seen, follower):
         assert follower.state is State.ABSENT
         assert seen.objects == {}
+        await until(lambda: _is_gone(admin, f"{DEFINITIONS}/widgets.{GROUP}"))  # of a test before
         await admin.request("POST", DEFINITIONS, body=_definition(version))
         follower.retry()
         await seen.until(lambda: follower.state is State.FOLLOWING)

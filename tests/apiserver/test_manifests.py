@@ -74,7 +74,7 @@ def test_a_privileged_pod_would_be_refused_beside_them(kubectl: Kubectl) -> None
 def test_the_bookshop_is_accepted(kubectl: Kubectl) -> None:
     crds = kubectl("apply", "--server-side", "-k", "deploy/crds")
     assert crds.returncode == 0, crds.stderr
-    crds = kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    crds = kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
     assert crds.returncode == 0, crds.stderr
     kubectl.server.request("DELETE", WEBHOOKS)  # nobody answers for them here
     done = kubectl("apply", "--server-side", "-k", "examples/bookshop/cluster")

@@ -111,7 +111,7 @@ def compare(watched: Watched, service: str) -> None:
 async def test_the_ca_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:
     async with watched.admin() as admin:
         config = await watched.kubeconfig(admin, "seine-ca")
-        async with cluster_ca(tmp_path, admin, config, confirm_seconds=1) as ca:
+        async with cluster_ca(tmp_path, admin, config, confirm_seconds=3) as ca:
             await _work_of_a_ca(ca, admin)
             await _used(watched, "seine-ca")
     compare(watched, "seine-ca")
@@ -280,6 +280,6 @@ async def test_too_much_and_too_little_are_noticed(watched: Watched, tmp_path: P
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not await holds():  # noqa: ASYNC110  # an API server is asked, nobody could tell
             await asyncio.sleep(0.1)

@@ -208,17 +208,19 @@ class Way:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    try:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+    finally:
+        writer.close()
 
 
 async def shows_a_valid_certificate(place: Place, mesh: Mesh) -> bool:
     try:
         client = await connect(place.address, mesh.root_file)
-    except ssl.SSLError:
+    except OSError:  # it is not good, or there is none: then Envoy hangs up
         return False
     client.close()
     return True

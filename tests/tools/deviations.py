@@ -37,6 +37,13 @@ DEVIATIONS = (
         "in plaintext everybody would be let in, which nobody means who writes such a rule",
     ),
     Deviation(
+        "AuthorizationPolicy",
+        "a gRPC program that serves without a proxy lets in the mesh's trust domains alone, and "
+        "nobody where no rule of ALLOW can be tested "
+        "([ADR 56](../adr/0056-grpc-servers-judge-by-what-they-can.md))",
+        "Istio lets in whoever a trusted root signed for, and everybody where no rule is left",
+    ),
+    Deviation(
         "WasmPlugin, TrafficExtension",
         "a URL that names no host is refused",
         "it could never be fetched",

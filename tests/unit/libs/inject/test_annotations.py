@@ -66,7 +66,7 @@ def test_a_bad_value_refuses_the_pod_and_is_named(name: str, value: str) -> None
     assert done.pod is None
     assert any(name in one.path for one in done.errors)
     assert all(len(one.text) < 1000 for one in done.errors)
-    assert time.perf_counter() - started < 2  # a guard against hanging, not a measurement
+    assert time.perf_counter() - started < 30  # a guard against hanging, not a measurement
 
 
 GOOD = [

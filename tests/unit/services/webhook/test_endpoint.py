@@ -83,7 +83,7 @@ async def test_a_body_of_chunks_without_end_is_refused() -> None:
 
 
 async def test_a_body_that_does_not_come_is_given_up() -> None:
-    async with port_of(_allow, bodies=Bodies(seconds=0.05)) as port:
+    async with port_of(_allow, bodies=Bodies(seconds=2)) as port:
         reader, writer = await port.connect()
         head = "Content-Type: application/json\r\nContent-Length: 100\r\n"
         writer.write(f"POST /inject HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n{{".encode())

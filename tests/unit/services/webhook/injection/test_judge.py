@@ -194,7 +194,7 @@ LARGE: dict[str, Any] = {
 async def test_odd_pods_are_injected_all_the_same(injector: Injector, name: str) -> None:
     started = time.perf_counter()
     response = await injector.ask(LARGE[name])
-    assert time.perf_counter() - started < 2  # a guard against hanging, not a measurement
+    assert time.perf_counter() - started < 30  # a guard against hanging, not a measurement
     made = _patched(LARGE[name], response)
     assert "istio-proxy" in names(made, "initContainers")
     assert names(made) == names(LARGE[name])
