@@ -11,9 +11,11 @@ import ipaddress
 from collections.abc import Mapping
 
 import msgspec
+from google.protobuf.wrappers_pb2 import StringValue
 from msgspec import Struct, field
 
 from libs.runtime.tasks import background
+from services.agent.http import redirects
 from services.agent.http.client import HttpError, Request, fetch
 from services.agent.http.server import Answer, Asked, text
 from services.agent.streams.connection import Connection, Stream, StreamLostError
@@ -125,15 +127,13 @@ class Prober:
         request = Request(
             host=wanted.host or self._address,
             port=wanted.port,
-            target="/" + wanted.path.lstrip("/"),
+            target=redirects.target(wanted.path),
             headers=(*own, *passed),
             seconds=seconds,
             source=self._source,
             tls=wanted.scheme.upper() == "HTTPS",
         )
-        async with fetch(request) as response:
-            body = await response.text(_MAX_BODY)
-        return Answer(response.status, body.encode())
+        return await _followed(request)
 
     async def _grpc(self, wanted: Grpc) -> Answer:
         reader, writer = await self._connect("", wanted.port)
@@ -150,6 +150,18 @@ class Prober:
         return await asyncio.open_connection(host or self._address, port, local_addr=source)
 
 
+async def _followed(request: Request) -> Answer:
+    for _ in range(redirects.LIMIT):
+        async with fetch(request) as response:
+            body = await response.text(_MAX_BODY)
+            following = redirects.next_request(request, response.status, response.headers)
+        if following is None:
+            return Answer(response.status, body.encode())
+        request = following
+    message = f"stopped after {redirects.LIMIT} redirects"
+    raise HttpError(message)
+
+
 async def _ask_health(connection: Connection, service: str, authority: str) -> bool:
     headers = (
         (":method", "POST"),
@@ -159,8 +171,8 @@ async def _ask_health(connection: Connection, service: str, authority: str) -> b
         ("te", "trailers"),
         ("content-type", "application/grpc"),
     )
-    name = service.encode()
-    body = b"\x0a" + bytes([len(name)]) + name if name else b""
+    # HealthCheckRequest has one field, a string by the number 1, as StringValue has.
+    body = StringValue(value=service).SerializeToString()
     with contextlib.suppress(StreamLostError, MessageError):
         stream = await connection.open(headers)
         await stream.write(pack(body), end=True)
