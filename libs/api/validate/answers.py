@@ -16,6 +16,7 @@ from libs.api.validate.faults import check_status
 from libs.api.validate.headers import is_authority
 from libs.api.validate.ports import check_port
 from libs.api.validate.regex import check_regex
+from libs.api.validate.single_line import check_line
 
 MAX_BODY = 1024 * 1024
 LARGE_BODY = 100 * 1024
@@ -56,6 +57,12 @@ def _check_target(redirect: Redirect, path: Path, report: Report) -> None:
     if redirect.scheme not in {"", "http", "https"}:
         text = "must be http or https"
         report.error((path, "scheme"), reasons.INVALID_CHOICE, text)
+    for field, text in (
+        ("uri", redirect.uri),
+        ("prefixRewrite", redirect.prefix_rewrite),
+        ("authority", redirect.authority),
+    ):
+        check_line(text, (path, field), report)
     if redirect.port:
         check_port(redirect.port, (path, "port"), report)
 
@@ -89,9 +96,12 @@ def check_rewrite(rewrite: Rewrite | None, path: Path, report: Report) -> None:
     if not (rewrite.uri or regex or rewrite.authority):
         text = "needs one of uri, uriRegexRewrite and authority"
         report.error(path, reasons.MISSING_FIELD, text)
+    check_line(rewrite.uri, (path, "uri"), report)
+    check_line(rewrite.authority, (path, "authority"), report)
     if regex is None:
         return
     path = (path, "uriRegexRewrite")
+    check_line(regex.rewrite, (path, "rewrite"), report)
     if not regex.match or not regex.rewrite:
         report.error(path, reasons.MISSING_FIELD, "needs both match and rewrite")
     else:

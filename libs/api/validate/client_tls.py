@@ -4,14 +4,19 @@ from libs.api import reasons
 from libs.api.networking.destination_rule import ClientTls, TlsMode
 from libs.api.path import Path
 from libs.api.report import Report
+from libs.api.validate.single_line import check_line
 
 CONFIG_MAP = "configmap://"
+MAX_SNI = 255
+"""In bytes, as Envoy has it."""
+
 _ORIGINATING = frozenset({TlsMode.SIMPLE, TlsMode.MUTUAL})
 
 
 def check_client_tls(tls: ClientTls, path: Path, report: Report, *, namespace: str) -> None:
     """Report certificates that are missing, or given twice; `namespace` is the resource's."""
     _check_credential_name(tls, path, report, namespace=namespace)
+    _check_sni(tls.sni, (path, "sni"), report)
     if tls.insecure_skip_verify:
         _check_unverified(tls, path, report)
     if tls.mode not in _ORIGINATING:
@@ -23,6 +28,12 @@ def check_client_tls(tls: ClientTls, path: Path, report: Report, *, namespace: s
                 report.error((path, field), reasons.CONFLICTING_FIELDS, text)
     else:
         _check_files(tls, path, report)
+
+
+def _check_sni(sni: str, path: Path, report: Report) -> None:
+    if len(sni.encode()) > MAX_SNI:
+        report.error(path, reasons.OUT_OF_RANGE, f"must not be longer than {MAX_SNI} bytes")
+    check_line(sni, path, report)
 
 
 def _files(tls: ClientTls) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ from libs.api.networking.destination_rule import (
 from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.validate.durations import check_duration, check_idle_timeout
+from libs.api.validate.keepalives import check_keepalive
 
 
 def check_connection_pool(pool: ConnectionPool | None, path: Path, report: Report) -> None:
@@ -49,10 +50,7 @@ def _check_tcp(tcp: TcpPool, path: Path, report: Report) -> None:
     check_duration(tcp.connect_timeout, (path, "connectTimeout"), report)
     check_duration(tcp.max_connection_duration, (path, "maxConnectionDuration"), report)
     check_idle_timeout(tcp.idle_timeout, (path, "idleTimeout"), report)
-    if tcp.tcp_keepalive:
-        path = (path, "tcpKeepalive")
-        check_duration(tcp.tcp_keepalive.time, (path, "time"), report)
-        check_duration(tcp.tcp_keepalive.interval, (path, "interval"), report)
+    check_keepalive(tcp.tcp_keepalive, (path, "tcpKeepalive"), report)
 
 
 def _check_count(count: int, path: Path, report: Report) -> None:

@@ -86,6 +86,9 @@ def _check_conditions(match: HttpMatch, path: Path, report: Report) -> None:
     check_match(match.method, (path, "method"), report)
     check_match(match.authority, (path, "authority"), report)
     for name, value in match.query_params.items():
+        if not name:
+            text = "a parameter's name must not be empty"
+            report.error((path, "queryParams"), reasons.EMPTY_VALUE, text)
         check_match(value, ((path, "queryParams"), name), report)
     check_match_port(match.port, path, report)
     check_labels(match.source_labels, (path, "sourceLabels"), report)

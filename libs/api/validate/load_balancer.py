@@ -12,6 +12,9 @@ from libs.api.validate.localities import check_localities, check_zones
 MAGLEV_LIMIT = 5_000_011
 """Envoy's table is smaller than this."""
 
+RING_LIMIT = 8 * 1024 * 1024
+"""Envoy's ring is no larger than this."""
+
 
 def check_load_balancer(
     balancer: LoadBalancer | None, path: Path, report: Report, *, outlier: bool
@@ -65,6 +68,10 @@ def _check_hash(balancer: ConsistentHash, path: Path, report: Report) -> None:
     if sum(size is not None for size in sizes) > 1:
         text = "only one of ringHash, maglev and minimumRingSize may be set"
         report.error(path, reasons.CONFLICTING_FIELDS, text)
+    _check_ring(balancer.minimum_ring_size, (path, "minimumRingSize"), report)
+    if balancer.ring_hash:
+        size = balancer.ring_hash.minimum_ring_size
+        _check_ring(size, ((path, "ringHash"), "minimumRingSize"), report)
     if balancer.maglev:
         _check_table(balancer.maglev.table_size, ((path, "maglev"), "tableSize"), report)
 
@@ -92,6 +99,12 @@ def _check_cookie(cookie: HttpCookie, path: Path, report: Report) -> None:
             text = f"the attribute {attribute.name[:100]!r} is there twice"
             report.error(place, reasons.DUPLICATE_KEY, text)
         seen.add(attribute.name)
+
+
+def _check_ring(size: int, path: Path, report: Report) -> None:
+    if size > RING_LIMIT:
+        text = f"must not be larger than {RING_LIMIT}"
+        report.error(path, reasons.OUT_OF_RANGE, text)
 
 
 def _check_table(size: int, path: Path, report: Report) -> None:

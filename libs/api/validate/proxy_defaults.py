@@ -16,13 +16,16 @@ from libs.api.proxy_defaults import (
     ProxyDefaults,
     ProxyTracing,
     RemoteService,
+    TracingTag,
 )
 from libs.api.readers import reader_of
 from libs.api.report import Report
 from libs.api.validate.client_tls import check_client_tls
 from libs.api.validate.durations import check_duration, check_idle_timeout
 from libs.api.validate.hosts import is_address, wrong_name
+from libs.api.validate.keepalives import check_keepalive
 from libs.api.validate.ports import MAX_PORT, check_port
+from libs.api.validate.single_line import check_line
 from libs.api.validate.workload_group import check_probe
 
 MAX_TEXT = 16 * 1024
@@ -194,7 +197,8 @@ def _check_addresses(config: ProxyDefaults, path: Path, report: Report) -> None:
 def _check_remote(service: RemoteService, path: Path, report: Report) -> None:
     if service.address:
         _check_place(service.address, (path, "address"), report)
-    elif service.tls_settings or service.tcp_keepalive:
+    check_keepalive(service.tcp_keepalive, (path, "tcpKeepalive"), report)
+    if not service.address and (service.tls_settings or service.tcp_keepalive):
         report.warning(path, reasons.NO_EFFECT, "without an address there is no such service")
     if service.tls_settings:
         tls = (path, "tlsSettings")
@@ -231,11 +235,28 @@ def _check_tracing(tracing: ProxyTracing, path: Path, report: Report) -> None:
     if tracing.lightstep and not tracing.lightstep.access_token:
         place = ((path, "lightstep"), "accessToken")
         report.error(place, reasons.MISSING_FIELD, "accessToken is required")
+    for tag, source in tracing.custom_tags.items():
+        _check_tag(source, ((path, "customTags"), tag), report)
     if tracing.sampling is not None and not 0 <= tracing.sampling <= 100:
         text = f"{tracing.sampling} is not a percentage: 0 to 100"
         report.error((path, "sampling"), reasons.OUT_OF_RANGE, text)
     if tracing.tls_settings:
         check_client_tls(tracing.tls_settings, (path, "tlsSettings"), report, namespace="")
+
+
+def _check_tag(source: TracingTag, path: Path, report: Report) -> None:
+    """Report a tag whose value or source is empty, for which Envoy refuses whole listeners."""
+    if source.literal:
+        _check_filled(source.literal.value, ((path, "literal"), "value"), report)
+    for kind, named in (("environment", source.environment), ("header", source.header)):
+        if named:
+            _check_filled(named.name, ((path, kind), "name"), report)
+
+
+def _check_filled(text: str, path: Path, report: Report) -> None:
+    if not text:
+        report.error(path, reasons.EMPTY_VALUE, "must not be empty")
+    check_line(text, path, report)
 
 
 def _check_signer(provider: PrivateKeyProvider, path: Path, report: Report) -> None:

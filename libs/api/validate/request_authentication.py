@@ -10,6 +10,7 @@ from libs.api.validate.durations import check_duration
 from libs.api.validate.headers import is_name
 from libs.api.validate.key_sets import check_key_set
 from libs.api.validate.labels import check_selector
+from libs.api.validate.single_line import check_line
 from libs.api.validate.targets import check_attachment
 from libs.api.validate.urls import wrong_url
 
@@ -53,7 +54,11 @@ def _check_headers(rule: JwtRule, path: Path, report: Report) -> None:
             place = (((path, "fromHeaders"), index), "name")
             text = f"{location.name[:100]!r} is not a header's name"
             report.warning(place, reasons.INVALID_HEADER, text)
+        for field, written in (("name", location.name), ("prefix", location.prefix)):
+            place = (((path, "fromHeaders"), index), field)
+            check_line(written, place, report, reason=reasons.INVALID_HEADER)
     output = rule.output_payload_to_header
     if output and not is_name(output):
         text = f"{output[:100]!r} is not a header's name"
         report.warning((path, "outputPayloadToHeader"), reasons.INVALID_HEADER, text)
+    check_line(output, (path, "outputPayloadToHeader"), report, reason=reasons.INVALID_HEADER)

@@ -27,7 +27,7 @@ from libs.api import durations
         ("250μs", Fraction(1, 4)),
         ("1ns", Fraction(1, 1_000_000)),
         ("0.1ns", 0),
-        ("2562047h", 2562047 * 3_600_000),
+        ("2557919h", 2557919 * 3_600_000),
     ],
 )
 def test_durations_are_read_as_go_reads_them(text: str, milliseconds: Fraction | int) -> None:
@@ -52,7 +52,7 @@ def test_durations_are_read_as_go_reads_them(text: str, milliseconds: Fraction |
         "1sx",
         "٣s",
         "9" * 60 + "s",
-        "2562048h",
+        "2557920h",
         "1s" * 40,
     ],
 )

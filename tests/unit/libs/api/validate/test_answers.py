@@ -17,6 +17,9 @@ BODY = "directResponse: {status: 200, body: {string: %s}}"
         ),
         ("{prefixRewrite: /}", "{prefixRewrite: /, uri: /}", " ConflictingFields"),
         ("{scheme: https}", "{scheme: ftp}", ".scheme InvalidChoice"),
+        ("{uri: /a}", '{uri: "/a\\nb"}', ".uri InvalidValue"),
+        ("{prefixRewrite: /a}", '{prefixRewrite: "/a\\rb"}', ".prefixRewrite InvalidValue"),
+        ("{authority: a}", '{authority: "a\\0b"}', ".authority InvalidValue"),
         (
             "{authority: a, redirectCode: 308}",
             "{authority: a, redirectCode: 200}",

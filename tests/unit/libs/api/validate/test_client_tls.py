@@ -24,6 +24,16 @@ FILES = "clientCertificate: a, privateKey: b, caCertificates: c"
             [".caCertificates ConflictingFields"],
         ),
         (
+            f"{{mode: SIMPLE, credentialName: a, sni: {'x' * 255}}}",
+            f"{{mode: SIMPLE, credentialName: a, sni: {'x' * 256}}}",
+            [".sni OutOfRange"],
+        ),
+        (
+            "{mode: SIMPLE, credentialName: a, sni: a}",
+            '{mode: SIMPLE, credentialName: a, sni: "a\\0b"}',
+            [".sni InvalidValue"],
+        ),
+        (
             "{mode: SIMPLE, credentialName: a}",
             "{mode: SIMPLE, credentialName: a, caCrl: c}",
             [".caCrl ConflictingFields"],

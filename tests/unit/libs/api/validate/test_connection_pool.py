@@ -37,6 +37,16 @@ from tests.support.rulings import of_traffic_policy
             "{tcp: {tcpKeepalive: {probes: -1}}}",
             ".tcp.tcpKeepalive.probes OutOfRange",
         ),
+        (
+            "{tcp: {tcpKeepalive: {time: 32767s}}}",
+            "{tcp: {tcpKeepalive: {time: 4294967296s}}}",
+            ".tcp.tcpKeepalive.time InvalidDuration",
+        ),
+        (
+            "{tcp: {tcpKeepalive: {interval: 32767s}}}",
+            "{tcp: {tcpKeepalive: {interval: 4294967296s}}}",
+            ".tcp.tcpKeepalive.interval InvalidDuration",
+        ),
         ("{http: {maxRetries: 0}}", "{http: {maxRetries: -1}}", ".http.maxRetries OutOfRange"),
         (
             "{http: {http1MaxPendingRequests: 1}}",

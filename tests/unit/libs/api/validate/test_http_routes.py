@@ -34,6 +34,11 @@ TO_A = "route: [{destination: {host: a}}]"
         ("delegate: {name: a}", f"delegate: {{name: a}}\n{TO_A}", "route ConflictingFields"),
         ("delegate: {name: a}", "delegate: {name: a}\nredirect: {uri: /}", "redirect Conflicting"),
         # conditions
+        (
+            f"{TO_A}\nmatch: [{{queryParams: {{a: {{}}}}}}]",
+            f"{TO_A}\nmatch: [{{queryParams: {{'': {{}}}}}}]",
+            "match[0].queryParams EmptyValue",
+        ),
         (f"{TO_A}\nmatch: [{{port: 0}}]", f"{TO_A}\nmatch: [{{port: 65536}}]", "match[0].port Inv"),
         (
             f"{TO_A}\nmatch: [{{sourceLabels: {{a: b}}}}]",

@@ -32,6 +32,11 @@ from tests.support.rulings import of_traffic_policy
             ".consistentHash.httpCookie.attributes[1].name DuplicateKey",
         ),
         (
+            "{consistentHash: {useSourceIp: true, ringHash: {minimumRingSize: 8388608}}}",
+            "{consistentHash: {useSourceIp: true, ringHash: {minimumRingSize: 8388609}}}",
+            ".consistentHash.ringHash.minimumRingSize OutOfRange",
+        ),
+        (
             "{consistentHash: {useSourceIp: true, maglev: {tableSize: 65537}}}",
             "{consistentHash: {useSourceIp: true, maglev: {tableSize: 65536}}}",
             ".consistentHash.maglev.tableSize OutOfRange",

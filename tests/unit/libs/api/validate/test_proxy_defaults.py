@@ -39,6 +39,26 @@ def said(text: str) -> list[str]:
             "terminationDrainDuration: -1s",
             "it.terminationDrainDuration InvalidDuration",
         ),
+        (
+            "tracing: {customTags: {a: {literal: {value: b}}}}",
+            "tracing: {customTags: {a: {literal: {value: ''}}}}",
+            "it.tracing.customTags.a.literal.value EmptyValue",
+        ),
+        (
+            "tracing: {customTags: {a: {environment: {name: B}}}}",
+            "tracing: {customTags: {a: {environment: {}}}}",
+            "it.tracing.customTags.a.environment.name EmptyValue",
+        ),
+        (
+            "tracing: {customTags: {a: {header: {name: b}}}}",
+            'tracing: {customTags: {a: {header: {name: "b\\nc"}}}}',
+            "it.tracing.customTags.a.header.name InvalidValue",
+        ),
+        (
+            "envoyMetricsService: {address: 'a:1', tcpKeepalive: {time: 1s}}",
+            "envoyMetricsService: {address: 'a:1', tcpKeepalive: {time: 4294967296s}}",
+            "it.envoyMetricsService.tcpKeepalive.time InvalidDuration",
+        ),
         ("proxyAdminPort: 15000", "proxyAdminPort: 0", "it.proxyAdminPort InvalidPort"),
         ("statusPort: 15020", "statusPort: 65536", "it.statusPort InvalidPort"),
         ("concurrency: 0", "concurrency: -1", "it.concurrency OutOfRange"),

@@ -43,6 +43,11 @@ def of_rule(fields: str) -> list[str]:
             "issuer: a, outputClaimToHeaders: [{header: x.a, claim: b}]",
             "outputClaimToHeaders[0].header InvalidHeader",
         ),
+        (
+            "issuer: a, fromHeaders: [{name: x-a, prefix: 'a b'}]",
+            'issuer: a, fromHeaders: [{name: x-a, prefix: "a\\nb"}]',
+            "fromHeaders[0].prefix InvalidHeader",
+        ),
         ("issuer: a, presence: REQUIRED", "issuer: a, presence: ALWAYS", "presence Invalid"),
     ],
 )
@@ -50,6 +55,12 @@ def test_rules(good: str, bad: str, found: str) -> None:
     assert of_rule(good) == []
     (said,) = of_rule(bad)
     assert said.startswith(found)
+
+
+def test_names_of_headers_with_line_breaks_are_refused() -> None:
+    for fields in (r'fromHeaders: [{name: "a\nb"}]', r'outputPayloadToHeader: "a\nb"'):
+        (error, _) = of_rule(f"issuer: a, {fields}")
+        assert not error.startswith("warning")
 
 
 def test_selectors_and_targets() -> None:
