@@ -22,6 +22,7 @@ from tests.support.ports import free_ports
 from tests.tools.kubernetes import build
 
 START_SECONDS = 60
+GENTLE_SECONDS = 2.0
 JSON = "application/json"
 AUDIT_LOG = "audit.log"
 APPLY = "application/apply-patch+yaml"
@@ -133,19 +134,26 @@ def _audit(folder: Path, policy: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _process(folder: Path, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    folder: Path, command: list[str], *, gently: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     log = folder / f"{Path(command[0]).name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process, gently=gently)
+
+
+def _end(process: subprocess.Popen[bytes], *, gently: bool) -> None:
+    """End a process. An API server that is asked to end first waits for all who watch it."""
+    if gently:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GENTLE_SECONDS)
+    process.kill()
+    process.wait()
 
 
 def _wait(server: ApiServer, process: subprocess.Popen[bytes], log: Path) -> None:

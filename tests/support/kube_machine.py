@@ -80,7 +80,7 @@ class Machine:
         return revision
 
     def _run(self, name: str, options: list[str]) -> subprocess.Popen[bytes]:
-        running = kube_apiserver._process(self._folder, [binary(name), *options])
+        running = kube_apiserver._process(self._folder, [binary(name), *options], gently=True)
         self._processes[name] = self._stack[name].enter_context(running)
         return self._processes[name]
 
