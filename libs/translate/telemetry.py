@@ -6,6 +6,7 @@ from typing import cast, get_args
 from libs.api import reasons
 from libs.api.problem import Problem, Severity
 from libs.api.telemetry import telemetry as api
+from libs.api.validate.expressions import without_text, wrong_expression
 from libs.model.mesh import Key, Table
 from libs.model.providers import FileLog, Logger, Prometheus, Tracer
 from libs.model.settings import MeshSettings
@@ -102,11 +103,22 @@ def _metrics(override: api.MetricsOverride) -> Iterator[MetricsRule]:
         side=_SIDES[match.mode],
         metric=_METRICS[metric],
         disabled=override.disabled,
-        tags=tuple(
-            (name, None if tag.operation is api.TagOperation.REMOVE else tag.value or "")
-            for name, tag in sorted(override.tag_overrides.items())
-        ),
+        tags=tuple(_tags_of(override)),
     )
+
+
+def _tags_of(override: api.MetricsOverride) -> Iterator[tuple[str, str | None]]:
+    """Yield names and expressions, None for what is removed.
+
+    An expression that Envoy cannot read is left out, which validation has said: it would make Envoy
+    refuse every listener of the proxy.
+    """
+    for name, tag in sorted(override.tag_overrides.items()):
+        expression = without_text(tag.value or "")
+        if tag.operation is api.TagOperation.REMOVE:
+            yield name, None
+        elif not wrong_expression(expression):
+            yield name, expression
 
 
 def _log(entry: api.AccessLogging) -> LogRule:

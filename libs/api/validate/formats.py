@@ -1,60 +1,99 @@
-"""Rules about the `%COMMAND%` texts that Envoy fills in, in the values of headers.
+"""Rules about the `%COMMAND%` texts that Envoy fills in: in headers, access logs and spans.
 
-What stands between the signs is not judged, only that Envoy can tell where it ends; the states are
-those of Envoy's own parser.
+Envoy refuses all of what a wrong format stands in, a route configuration or a listener: what has
+nothing to do with it would be frozen too. Expressions inside `%CEL(…)%` are judged as well.
 """
 
-from enum import Enum, auto
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+
+from libs.api.validate.commands import COMMANDS, SHAPES, Takes
+from libs.api.validate.expressions import wrong_expression
+
+_COMMAND = re.compile(r"%([A-Z0-9_]+)(?:\((.*?)\))?(?::([0-9]+))?%")
+"""As in Envoy's own parser: arguments end at the first `)` that `%` or a length follows."""
+_SHAPES = {name: (re.compile(pattern), words) for name, (pattern, words) in SHAPES.items()}
+_NUMBER_BITS = 64
 
 
-class _State(Enum):
-    LITERAL = auto()
-    NAME = auto()  # %NAME
-    ARGUMENTS = auto()  # %NAME(
-    ELEMENT = auto()  # %NAME([ where a string must begin
-    STRING = auto()
-    AFTER_ELEMENT = auto()  # %NAME(["a" where , or ] must follow
-    AFTER_ELEMENTS = auto()  # %NAME(["a"] where ) must follow
-    END = auto()  # %NAME(…) where % must follow
+class _Operator(msgspec.Struct, forbid_unknown_fields=True):
+    command: str
+    param: str | None = None
+    max_length: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-_OPENING = {
-    (_State.NAME, "%"): _State.LITERAL,
-    (_State.NAME, "("): _State.ARGUMENTS,
-    (_State.ARGUMENTS, "["): _State.ELEMENT,
-    (_State.ELEMENT, '"'): _State.STRING,
-    (_State.STRING, ")"): _State.END,
-    (_State.STRING, '"'): _State.AFTER_ELEMENT,
-    (_State.AFTER_ELEMENT, ","): _State.ELEMENT,
-    (_State.AFTER_ELEMENT, "]"): _State.AFTER_ELEMENTS,
-    (_State.AFTER_ELEMENTS, ")"): _State.END,
-    (_State.END, "%"): _State.LITERAL,
-}
-_ANY = {_State.NAME: _State.NAME, _State.STRING: _State.STRING, _State.ARGUMENTS: _State.STRING}
+class _Operators(msgspec.Struct):
+    operators: Annotated[list[str | _Operator], msgspec.Meta(min_length=1)]
 
 
 def wrong_format(text: str) -> str:
-    """Return what is wrong with a header's value, or an empty text."""
-    if "%" not in text:
-        return ""
-    state, position = _State.LITERAL, 0
-    while position < len(text):
-        character, following = text[position], text[position + 1 : position + 2]
-        if _escapes(state, character, following):
-            position += 1
-        elif state is _State.LITERAL:
-            state = _State.NAME if character == "%" else state
+    """Return what is wrong with a text that Envoy fills in, or an empty text."""
+    for wrong in _wrongs(text):
+        return wrong
+    return ""
+
+
+def _wrongs(text: str) -> Iterator[str]:
+    position = text.find("%")
+    while position >= 0:
+        if text.startswith("%%", position):
+            position = text.find("%", position + 2)
+            continue
+        found = _COMMAND.match(text, position)
+        if found is None:
+            yield (
+                f"{text[position : position + 20]!r} at {position} is no command;"
+                " write %% for a percent sign"
+            )
+            return
+        yield from _of_command(*found.group(1, 2, 3))
+        position = text.find("%", found.end())
+
+
+def _of_command(name: str, arguments: str | None, length: str | None) -> Iterator[str]:
+    takes = COMMANDS.get(name)
+    if takes is None:
+        yield f"Envoy knows no command {name[:60]!r}"
+        return
+    if arguments and takes is Takes.NOTHING:
+        yield f"{name} takes no arguments"
+    if not arguments and takes is Takes.NEEDS_ARGUMENTS:
+        yield f"{name} needs arguments"
+    if length is not None:
+        yield from _of_length(name, length, takes)
+    if arguments:
+        yield from _of_arguments(name, arguments)
+
+
+def _of_length(name: str, length: str, takes: Takes) -> Iterator[str]:
+    if takes in {Takes.NOTHING, Takes.ARGUMENTS}:
+        yield f"{name} takes no length"
+    elif int(length) >= 1 << _NUMBER_BITS:
+        yield f"{name}: its length is too large"
+
+
+def _of_arguments(name: str, arguments: str) -> Iterator[str]:
+    if name == "CEL":
+        yield from filter(None, [wrong_expression(arguments)])
+    elif name == "COALESCE":
+        yield from _of_operators(arguments)
+    elif name in _SHAPES and not _SHAPES[name][0].fullmatch(arguments):
+        yield f"{name} takes {_SHAPES[name][1]}"
+
+
+def _of_operators(arguments: str) -> Iterator[str]:
+    """Judge the commands of which the first that has a value is taken."""
+    try:
+        found = msgspec.json.decode(arguments, type=_Operators)
+    except msgspec.DecodeError as error:
+        yield f"COALESCE takes an object with operators: {error}"
+        return
+    for one in found.operators:
+        if isinstance(one, str):
+            yield from _of_command(one, None, None)
         else:
-            found = _OPENING.get((state, character), state if character == " " else _ANY.get(state))
-            if found is None:
-                return f"unexpected {character!r} at {position}; write %% for a percent sign"
-            state = found
-        position += 1
-    return "" if state is _State.LITERAL else "a % is not closed; write %% for a percent sign"
-
-
-def _escapes(state: _State, character: str, following: str) -> bool:
-    """Tell whether the next character is taken as it is."""
-    if state is _State.LITERAL:
-        return character == following == "%"
-    return state is _State.STRING and character == "\\" and following != ""
+            length = None if one.max_length is None else str(one.max_length)
+            yield from _of_command(one.command, one.param, length)

@@ -27,12 +27,16 @@ def check_regex(pattern: str, path: Path, report: Report) -> None:
     """Report an expression that is empty, too long, or not RE2."""
     if not pattern:
         report.error(path, reasons.INVALID_REGEX, "a regular expression must not be empty")
-    elif len(pattern.encode()) > MAX_BYTES:
-        text = f"a regular expression must not be longer than {MAX_BYTES} bytes"
-        report.error(path, reasons.INVALID_REGEX, text)
-    elif wrong := _wrong(pattern):
-        text = f"not a regular expression of RE2: {wrong}"
-        report.error(path, reasons.INVALID_REGEX, text)
+    elif wrong := wrong_regex(pattern):
+        report.error(path, reasons.INVALID_REGEX, wrong)
+
+
+def wrong_regex(pattern: str) -> str:
+    """Return why an expression is too long or not RE2, or an empty text."""
+    if len(pattern.encode()) > MAX_BYTES:
+        return f"a regular expression must not be longer than {MAX_BYTES} bytes"
+    wrong = _wrong(pattern)
+    return wrong and f"not a regular expression of RE2: {wrong}"
 
 
 @lru_cache(maxsize=_REMEMBERED)

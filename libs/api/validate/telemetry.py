@@ -15,7 +15,8 @@ from libs.api.telemetry.telemetry import (
     Tracing,
 )
 from libs.api.validate.durations import check_duration
-from libs.api.validate.expressions import wrong_expression
+from libs.api.validate.expressions import without_text, wrong_expression
+from libs.api.validate.formats import wrong_format
 from libs.api.validate.labels import check_selector
 from libs.api.validate.targets import check_attachment
 
@@ -59,6 +60,8 @@ def _check_tag(name: str, tag: CustomTag, path: Path, *, report: Report) -> None
     elif kinds == 0:
         text = f"needs one of {names}; without one there is no tag"
         report.warning(path, reasons.NO_EFFECT, text)
+    if tag.formatter and (wrong := wrong_format(tag.formatter.value)):
+        report.error(((path, "formatter"), "value"), reasons.INVALID_FORMAT, wrong)
 
 
 def _check_metrics(metrics: Metrics, path: Path, report: Report) -> None:
@@ -82,8 +85,9 @@ def _check_override(name: str, tag: TagOverride, path: Path, *, report: Report) 
             report.error((path, "value"), reasons.CONFLICTING_FIELDS, text)
     elif not tag.value:
         report.error((path, "value"), reasons.MISSING_FIELD, "a tag needs a value: an expression")
-    elif wrong := wrong_expression(tag.value):
-        report.warning((path, "value"), reasons.INVALID_EXPRESSION, wrong)
+    elif wrong := wrong_expression(without_text(tag.value)):
+        text = f"{wrong}; the metric goes without this tag"
+        report.warning((path, "value"), reasons.INVALID_EXPRESSION, text)
 
 
 def _check_logging(logging: AccessLogging, path: Path, report: Report) -> None:
