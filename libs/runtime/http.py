@@ -1,16 +1,16 @@
 """The monitoring port: `/metrics`, `/ready`, `/version` and the service's own pages.
 
 It serves plain HTTP to scrapers and probes; pages that show configuration bring their own
-authentication. Bodies are capped: nothing here takes uploads.
+authentication. Bodies are capped: nothing here takes uploads. `/version` has what istioctl reads of
+a server under the name that Istio gives it, `clientVersion`.
 """
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from importlib import metadata
 
 from aiohttp import web
 
-from libs.runtime import metrics
+from libs.runtime import build, metrics
 from libs.runtime.probes import WaitingFor
 
 MAX_BODY_BYTES = 64 * 1024
@@ -23,13 +23,18 @@ async def serve(
     routes: Iterable[web.AbstractRouteDef] = (),
     *,
     readiness: WaitingFor = tuple,
+    component: str = "",
 ) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port, which is a free one if `port` is 0.
+
+    `component` is what `istio_build` calls this process; empty: it is not said.
 
     Raises:
         OSError: the address cannot be bound.
 
     """
+    if component:
+        metrics.BUILD.labels(component=component, tag=build.version()).set(1)
     runner = web.AppRunner(
         _application(routes, readiness),
         access_log=None,
@@ -68,15 +73,7 @@ async def _metrics(_: web.Request) -> web.Response:
 
 
 async def _version(_: web.Request) -> web.Response:
-    return web.json_response({"version": version()})
-
-
-def version() -> str:
-    """Return the version of the installed distribution, or `dev` in a plain checkout."""
-    try:
-        return metadata.version("seine")
-    except metadata.PackageNotFoundError:
-        return "dev"
+    return web.json_response({"version": build.version(), "clientVersion": build.info()})
 
 
 def _bound_port(runner: web.AppRunner) -> int:

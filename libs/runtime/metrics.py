@@ -22,6 +22,7 @@ LIFE_LEFT = Gauge(
     "Share of its life that the process' own certificate has left; it is renewed at a half.",
 )
 LIFE_LEFT.set_function(lambda: math.nan)
+BUILD = Gauge("istio_build", "1 for the version that a component is of.", ["component", "tag"])
 
 CONTENT_TYPE = exposition.CONTENT_TYPE_LATEST
 

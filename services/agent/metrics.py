@@ -14,6 +14,8 @@ from prometheus_client import (
     exposition,
 )
 
+from libs.runtime import build
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 ProcessCollector(namespace="istio_agent", registry=REGISTRY)
@@ -27,6 +29,13 @@ def _gauge(name: str, text: str) -> Gauge:
     return Gauge(f"istio_agent_{name}", text, registry=REGISTRY)
 
 
+BUILD = Gauge(
+    "istio_build",
+    "1 for the version that a component is of.",
+    ["component", "tag"],
+    registry=REGISTRY,
+)
+BUILD.labels(component="proxy", tag=build.version()).set(1)
 CERT_EXPIRY = Gauge(
     "istio_agent_cert_expiry_seconds",
     "Seconds until the certificate expires; negative once it has.",

@@ -90,7 +90,12 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     readiness = Readiness("signing certificate", "serving certificate", "ports")
     async with AsyncExitStack() as stack:
         monitoring = await stack.enter_async_context(
-            http.serve(settings.listen_address, settings.monitoring_port, readiness=readiness)
+            http.serve(
+                settings.listen_address,
+                settings.monitoring_port,
+                readiness=readiness,
+                component="ca",
+            )
         )
         hindered = partial(readiness.explain, "signing certificate")
         ground = await stack.enter_async_context(_ground(settings, clock, hindered))

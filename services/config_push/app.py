@@ -87,6 +87,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 settings.monitoring_port,
                 parts.pages.routes(),
                 readiness=parts.readiness,
+                component="pilot",
             )
         )
         plane = parts.plane

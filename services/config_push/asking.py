@@ -3,9 +3,9 @@
 A stream whose first request is of the type `istio.io/debug` is none of a proxy: its node is nobody,
 and every answer is a page for each name that was asked for. Who asks sees what they would see by
 HTTP. A name that has no page gets the reason instead, because one answer is all that is read.
-Two pages have types of their own, and are answered by messages of Envoy's: `istio.io/debug/syncz`
-(`istioctl proxy-status`) and `istio.io/debug/config_dump` (the same for one proxy, whose name is
-asked for).
+Some pages have types of their own, and are answered by messages of Envoy's: `istio.io/debug/syncz`
+(`istioctl proxy-status`, `istioctl x version`), `istio.io/debug/config_dump` (the same for one
+proxy, whose name is asked for) and `istio.io/connect` (who is connected, for older istioctls).
 """
 
 import json
@@ -17,6 +17,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any
 
 from libs.model.ids import SpiffeId
+from libs.runtime import build
 from services.config_push import client_status
 from services.config_push.connection import Request
 from services.config_push.debug import DebugPages, PageError
@@ -25,7 +26,9 @@ from services.config_push.errors import ProtocolError
 DEBUG = "istio.io/debug"
 SYNCZ = "istio.io/debug/syncz"
 CONFIG_DUMP = "istio.io/debug/config_dump"
-TYPES = frozenset({DEBUG, SYNCZ, CONFIG_DUMP})
+CONNECT = "istio.io/connect"
+TYPES = frozenset({DEBUG, SYNCZ, CONFIG_DUMP, CONNECT})
+_WITHOUT_NAMES = frozenset({SYNCZ, CONNECT})
 MAX_NAMES = 16
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -65,12 +68,14 @@ def _names(request: Request) -> list[str]:
 
 
 def _asks_nothing(request: Request, names: list[str]) -> bool:
-    return not names and request.type_url != SYNCZ
+    return not names and request.type_url not in _WITHOUT_NAMES
 
 
 async def _found(pages: DebugPages, type_url: str, names: list[str], *, reader: SpiffeId) -> _Found:
     if type_url == SYNCZ:
         return [(one.node.id, client_status.packed(one)) for one in pages.statuses(reader)]
+    if type_url == CONNECT:
+        return [(one.node.id, client_status.packed(one.node)) for one in pages.statuses(reader)]
     if type_url == CONFIG_DUMP:
         try:
             return [
@@ -112,6 +117,6 @@ def _delta(type_url: str, found: _Found, nonce: str) -> bytes:
 
 
 def _who() -> ControlPlane:
-    """Return which replica answers, as istioctl shows it: in a cluster its host is its pod."""
-    said = {"Component": "istiod", "ID": platform.node(), "Info": {}}
+    """Return which replica answers, and its version: in a cluster its host is its pod."""
+    said = {"Component": "istiod", "ID": platform.node(), "Info": build.info()}
     return ControlPlane(identifier=json.dumps(said))

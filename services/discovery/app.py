@@ -146,6 +146,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
                 settings.monitoring_port,
                 debug.routes(feed, problems, analyst=analyst, readers=readers),
                 readiness=lambda: _waiting(readiness, opened),
+                component="discovery",
             )
         )
         await stack.enter_async_context(

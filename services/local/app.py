@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from libs.runtime import localmesh
+from libs.runtime.build import version
 from libs.runtime.clock import Clock, SystemClock
-from libs.runtime.http import version
 from libs.runtime.tasks import background, leaves
 from services.local import advice, follow, manifests, mode, rundir
 from services.local.addresses import AddressError

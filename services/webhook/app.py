@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from libs.api.problem import Problem
 from libs.inject.scene import Cluster
+from libs.inject.unserved import Unserved
 from libs.kube import access
 from libs.kube.client import Client
 from libs.kube.domain import cluster_domain
@@ -27,6 +28,7 @@ from services.webhook.authorities import MUTATING, VALIDATING, Authorities
 from services.webhook.bodies import Bodies
 from services.webhook.certificate import Handover
 from services.webhook.endpoint import Judge, endpoint
+from services.webhook.injection.asked_in_vain import AskedInVain
 from services.webhook.injection.events import Events, Notice, Regarding
 from services.webhook.injection.judge import PodJudge
 from services.webhook.injection.knowledge import Knowledge, followed
@@ -64,7 +66,12 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     readiness = Readiness("certificate", "cluster", "port")
     async with AsyncExitStack() as stack:
         monitoring = await stack.enter_async_context(
-            http.serve(settings.listen_address, settings.monitoring_port, readiness=readiness)
+            http.serve(
+                settings.listen_address,
+                settings.monitoring_port,
+                readiness=readiness,
+                component="webhook",
+            )
         )
         client = await stack.enter_async_context(Client(access.load(settings.kubeconfig)))
         authorities = Authorities(client, _services(settings), clock)
@@ -126,22 +133,29 @@ async def _injection(
     def conflict(namespace: str, text: str) -> None:
         events.tell(Notice(Regarding("Namespace", namespace, ""), "ConflictingLabels", text))
 
+    def unserved(namespace: str, found: Unserved) -> None:
+        about = Regarding("Namespace", namespace, "")
+        events.tell(Notice(about, found.reason, found.text, detail=found.wish))
+
+    in_vain = AskedInVain(unserved, clock)
     knowledge = Knowledge(
         settings.system_namespace,
         settings.revision,
         conflict,
         shared_mesh_config=settings.shared_mesh_config,
+        on_labels=in_vain.note_namespace,
     )
     judge = PodJudge(knowledge, events, _cluster(settings, svid))
     activation = Activation(client, _validated(settings), clock)
     followed_too = [
-        (MUTATING, authorities.sink(MUTATING)),
+        (MUTATING, _both(authorities.sink(MUTATING), in_vain.take_configurations)),
         (VALIDATING, _both(authorities.sink(VALIDATING), activation.take)),
     ]
     version = _Version(settings.native_sidecars, judge)
     async with (
         background(events.run(), version.follow(client, clock), activation.run()),
         followed(client, [*knowledge.sources, *followed_too], clock),
+        background(in_vain.run()),
     ):
         await version.known.wait()
         yield judge.judge

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from envoy.admin.v3.config_dump_shared_pb2 import ClustersConfigDump
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 from envoy.service.status.v3 import csds_pb2
 from envoy.service.status.v3.csds_pb2 import ClientConfig
@@ -24,6 +25,7 @@ from libs.protos.receipts.v1.receipts_pb2 import (
     WatchRequest,
 )
 from libs.rpc import channel, tls
+from libs.runtime.build import version
 from libs.runtime.clock import SystemClock
 from libs.xds.types import CLUSTER, ENDPOINT
 from services.config_push import ads
@@ -264,7 +266,9 @@ async def _pages(apps: Apps, account: str, namespace: str, *pages: str) -> list[
 async def _statuses(apps: Apps, account: str, namespace: str) -> list[ClientConfig]:
     request = _asked(type_url="istio.io/debug/syncz")
     answer = await _answer(apps, account, namespace, request=request)
-    assert json.loads(answer.control_plane.identifier)["ID"]
+    said = json.loads(answer.control_plane.identifier)
+    assert said["ID"]
+    assert said["Info"]["version"] == version()
     return [ClientConfig.FromString(it.value) for it in answer.resources]
 
 
@@ -300,6 +304,10 @@ async def test_istioctl_reads_the_status_of_proxies_in_envoys_messages(serving: 
         await _has(proxy, "web")
         (found,) = await _statuses(serving, "admin", SYSTEM)
         assert found.node.id == "client.shop"
+        request = _asked(type_url="istio.io/connect")
+        (one,) = (await _answer(serving, "admin", SYSTEM, request=request)).resources
+        assert Node.FromString(one.value) == found.node
+        assert not (await _answer(serving, "spy", "bank", request=request)).resources
         assert found.node.metadata["NAMESPACE"] == "shop"
         states = {one.type_url: one.config_status for one in found.generic_xds_configs}
         assert states[CLUSTER] == csds_pb2.SYNCED

@@ -16,7 +16,7 @@ async def test_monitoring_port_serves_readiness_metrics_and_own_pages() -> None:
     readiness = Readiness("config", "certificate")
     routes = [web.get("/debug/hello", hello)]
     async with (
-        http.serve("127.0.0.1", 0, routes, readiness=readiness) as port,
+        http.serve("127.0.0.1", 0, routes, readiness=readiness, component="tester") as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         response = await client.get("/ready")
@@ -32,7 +32,11 @@ async def test_monitoring_port_serves_readiness_metrics_and_own_pages() -> None:
         assert (await client.get("/ready")).status == 503
         metrics = await (await client.get("/metrics")).text()
         assert "seine_event_loop_stall_worst_seconds" in metrics
-        assert "version" in await (await client.get("/version")).json()
+        said = await (await client.get("/version")).json()
+        assert f'istio_build{{component="tester",tag="{said["version"]}"}} 1.0' in metrics
+        istioctls = {"version", "revision", "golang_version", "status", "tag"}
+        assert said["clientVersion"].keys() == istioctls
+        assert said["clientVersion"]["version"] == said["version"]
         assert await (await client.get("/debug/hello")).text() == "hello"
         assert (await client.get("/nothing")).status == 404
 

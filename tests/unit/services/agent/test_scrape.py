@@ -3,7 +3,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.agent import scrape
+from libs.runtime import build
+from services.agent import metrics, scrape
 from services.agent.admin import Admin
 from services.agent.http import server
 from services.agent.http.server import Answer, Asked
@@ -84,3 +85,8 @@ def test_annotations_say_what_to_scrape() -> None:
 def test_annotations_that_cannot_be_followed_are_refused(wrong: str) -> None:
     with pytest.raises(ScrapeError, match="ISTIO_PROMETHEUS_ANNOTATIONS"):
         scrape.target(wrong, refused=REFUSED)
+
+
+def test_the_agent_says_its_version_as_istios_does() -> None:
+    line = f'istio_build{{component="proxy",tag="{build.version()}"}} 1.0'
+    assert line in metrics.render().decode()
