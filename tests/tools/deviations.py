@@ -103,8 +103,8 @@ DEVIATIONS = (
     ),
     Deviation(
         "metrics",
-        "messages of gRPC are counted when their stream ends; of one that is reset, those up to "
-        "the last part of the response "
+        "messages of gRPC are counted when their stream ends; of one that is reset, those that "
+        "were noted on the way: nearly all up to the last part of the response "
         "([ADR 47](../adr/0047-a-script-notes-the-messages-of-grpc.md))",
         "Istio's own filter reports streams that go on every few seconds; Envoy's logger asks once",
     ),

@@ -1,10 +1,11 @@
 """gRPC messages: counted by Envoy, and put where a format of the access log can read each number.
 
 Envoy's own filter counts the messages of a stream in both directions, but shows the numbers as one
-text, `2,3`. A short script takes it apart into two fields of dynamic metadata, `SPACE`, each time
-that a part of the response passes: then a stream that is reset has been counted up to there. It
-reads parts on their way and holds none back. Responses that are not gRPC pay for one look at their
-content type.
+text, `2,3`. A short script takes it apart into two fields of dynamic metadata, `SPACE`, when the
+response ends. It also does so on the way, since nobody tells it that a stream is reset: for each of
+the first parts of the response, then less often, so that what is missing of such a stream is a
+sixteenth at most. It looks at parts as they pass and holds none back. Responses that are not gRPC
+pay for one look at their content type.
 
 What is counted, and with which tags, is not decided here: `generate.metrics` does that. Why it is a
 script, and what it costs: docs/adr/0047.
@@ -24,6 +25,8 @@ COUNTING = "envoy.filters.http.grpc_stats"
 SPACE = "istio.grpc_messages"
 """The dynamic metadata that holds the numbers, as `request` and `response`."""
 
+_SHARE = 16  # of so many parts, one may not have been noted when a stream is reset
+
 _SCRIPT = f"""\
 local function note(handle)
   local info = handle:streamInfo()
@@ -40,7 +43,14 @@ function envoy_on_response(handle)
   if kind ~= "application/grpc" and (not kind or kind:sub(1, 17) ~= "application/grpc+") then
     return
   end
-  for _ in handle:bodyChunks() do note(handle) end
+  local parts, due = 0, 1
+  for _ in handle:bodyChunks() do
+    parts = parts + 1
+    if parts >= due then
+      note(handle)
+      due = parts + 1 + math.floor(parts / {_SHARE})
+    end
+  end
   note(handle)
 end
 """
