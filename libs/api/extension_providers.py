@@ -27,7 +27,14 @@ from libs.api.provider_kinds import (
 from libs.api.report import Report
 from libs.api.resource import Message
 from libs.api.scalars import Duration, JsonObject, UInt32
-from libs.api.validate.durations import check_duration
+from libs.api.validate.access_log import check_file
+from libs.api.validate.providers import (
+    check_added,
+    check_call,
+    check_collector_headers,
+    check_log_format,
+)
+from libs.api.validate.single_line import check_line
 
 
 class RequestBody(Message, frozen=True):
@@ -127,8 +134,23 @@ def _check_effect(provider: ExtensionProvider, kind: str, path: Path, report: Re
     if provider.opentelemetry and kind == "opentelemetry":
         _check_open_telemetry(provider.opentelemetry, path, report)
     if provider.zipkin and kind == "zipkin":
-        check_duration(provider.zipkin.timeout, (path, "timeout"), report)
-        _check_headers(provider.zipkin.headers, (path, "headers"), report)
+        check_call(provider.zipkin.timeout, (path, "timeout"), report)
+        check_collector_headers(provider.zipkin.headers, (path, "headers"), report)
+    if provider.envoy_ext_authz_http and kind == "envoy_ext_authz_http":
+        _check_authorizer(provider.envoy_ext_authz_http, path, report)
+    if provider.envoy_file_access_log and kind == "envoy_file_access_log":
+        check_file(provider.envoy_file_access_log.path, (path, "path"), report)
+    for log in (provider.envoy_file_access_log, provider.envoy_otel_als):
+        if log and log is getattr(provider, kind):
+            check_log_format(log.log_format, (path, "logFormat"), report)
+
+
+def _check_authorizer(it: HttpAuthorizer, path: Path, report: Report) -> None:
+    if it.path_prefix and not it.path_prefix.startswith("/"):
+        report.error((path, "pathPrefix"), reasons.INVALID_VALUE, "must begin with /")
+    check_line(it.path_prefix, (path, "pathPrefix"), report)
+    added = (path, "includeAdditionalHeadersInCheck")
+    check_added(it.include_additional_headers_in_check, added, report)
 
 
 def _check_open_telemetry(it: OpenTelemetryTracing, path: Path, report: Report) -> None:
@@ -136,9 +158,9 @@ def _check_open_telemetry(it: OpenTelemetryTracing, path: Path, report: Report) 
         text = "http and grpc exclude each other: spans are sent over http"
         report.warning((path, "grpc"), reasons.NO_EFFECT, text)
     for place, service in _transports(it, path):
-        check_duration(service.timeout, (place, "timeout"), report)
+        check_call(service.timeout, (place, "timeout"), report)
     for place, headers in _headers(it, path):
-        _check_headers(headers, place, report)
+        check_collector_headers(headers, place, report)
     sampler, place = it.dynatrace_sampler, (path, "dynatraceSampler")
     if sampler and sampler.http_service:
         _check_service(sampler.http_service, (place, "httpService"), report)
@@ -166,13 +188,6 @@ def _headers(
             yield (place, "headers"), service.headers
         else:
             yield (place, "initialMetadata"), service.initial_metadata
-
-
-def _check_headers(headers: Sequence[TracingHeader], path: Path, report: Report) -> None:
-    for index, header in enumerate(headers):
-        if header.env_name:
-            text = "is not read: the control plane keeps its environment to itself"
-            report.warning(((path, index), "envName"), reasons.UNSUPPORTED_FIELD, text)
 
 
 def _check_service(kind: object, path: Path, report: Report) -> None:

@@ -42,9 +42,11 @@ from libs.api.readers import reader_of
 from libs.api.report import Report
 from libs.api.resource import Message
 from libs.api.scalars import Duration, Int32
+from libs.api.validate.access_log import check_fields, check_file, check_text
 from libs.api.validate.client_tls import check_client_tls
 from libs.api.validate.durations import check_duration, check_idle_timeout
 from libs.api.validate.hosts import is_label
+from libs.api.validate.keepalives import check_keepalive
 from libs.api.validate.localities import check_localities, check_zones
 from libs.api.validate.mesh_parts import (
     check_default_policy,
@@ -251,12 +253,19 @@ def _check_log(config: MeshConfig, report: Report) -> None:
     if config.access_log_encoding is LogEncoding.JSON and form and not is_json(form):
         text = "is not a mapping in JSON: the default format is used"
         report.warning((_PLACE, "accessLogFormat"), reasons.INVALID_VALUE, text)
+    if form:
+        check_format = (
+            check_fields if config.access_log_encoding is LogEncoding.JSON else check_text
+        )
+        check_format(form, (_PLACE, "accessLogFormat"), report)
+    check_file(config.access_log_file or "", (_PLACE, "accessLogFile"), report)
 
 
 def _check(config: MeshConfig, report: Report) -> None:
     """Report values that no mesh can have."""
     check_duration(config.connect_timeout, (_PLACE, "connectTimeout"), report)
-    check_duration(config.dns_refresh_rate, (_PLACE, "dnsRefreshRate"), report)
+    _check_refresh(config.dns_refresh_rate, (_PLACE, "dnsRefreshRate"), report)
+    check_keepalive(config.tcp_keepalive, (_PLACE, "tcpKeepalive"), report)
     detection = (_PLACE, "protocolDetectionTimeout")
     check_idle_timeout(config.protocol_detection_timeout, detection, report)
     check_retries(config.default_http_retry_policy, (_PLACE, "defaultHttpRetryPolicy"), report)
@@ -271,6 +280,12 @@ def _check(config: MeshConfig, report: Report) -> None:
         _check_trust_domain(config.trust_domain, (_PLACE, "trustDomain"), report)
     for index, alias in enumerate(config.trust_domain_aliases or ()):
         _check_trust_domain(alias, ((_PLACE, "trustDomainAliases"), index), report)
+
+
+def _check_refresh(rate: Duration | None, path: Path, report: Report) -> None:
+    check_duration(rate, path, report)
+    if rate == 1:
+        report.error(path, reasons.INVALID_DURATION, "must be longer than 1ms")
 
 
 def _check_policies(config: MeshConfig, report: Report) -> None:

@@ -204,6 +204,39 @@ def test_parts(good: str, bad: str, found: str) -> None:
     assert own(bad) == [found]
 
 
+@pytest.mark.parametrize(
+    ("good", "bad", "found"),
+    [
+        ("dnsRefreshRate: 2ms", "dnsRefreshRate: 1ms", ".dnsRefreshRate InvalidDuration"),
+        (
+            "tcpKeepalive: {time: 1s}",
+            "tcpKeepalive: {time: 4294967296s}",
+            ".tcpKeepalive.time InvalidDuration",
+        ),
+        ("accessLogFile: /dev/stdout", "accessLogFile: a.log", ".accessLogFile InvalidValue"),
+        ("accessLogFile: ''", "accessLogFile: /var/log/", ".accessLogFile InvalidValue"),
+        (
+            f"accessLogFile: /{'x' * 255}",
+            f"accessLogFile: /{'x' * 256}",
+            ".accessLogFile InvalidValue",
+        ),
+        (
+            "accessLogFormat: '%PROTOCOL% 5%%'",
+            "accessLogFormat: '100%'",
+            ".accessLogFormat InvalidValue",
+        ),
+        (
+            '{accessLogEncoding: JSON, accessLogFormat: \'{"a": {"b": ["%PROTOCOL%"]}}\'}',
+            '{accessLogEncoding: JSON, accessLogFormat: \'{"a": {"b": ["%FOO%"]}}\'}',
+            ".accessLogFormat InvalidValue",
+        ),
+    ],
+)
+def test_what_envoy_would_refuse_all_listeners_for(good: str, bad: str, found: str) -> None:
+    assert said(good) == []
+    assert said(bad) == [found]
+
+
 PROVIDER = "extensionProviders: [{name: p, %s}]"
 
 
@@ -229,6 +262,65 @@ PROVIDER = "extensionProviders: [{name: p, %s}]"
 )
 def test_extension_providers(written: str, found: list[str]) -> None:
     assert [line.lstrip(".") for line in said(PROVIDER % written)] == found
+
+
+HTTP_AUTHORIZER = "envoyExtAuthzHttp: {service: b, port: 1, %s}"
+OTEL_HEADERS = "opentelemetry: {service: b, port: 1, http: {headers: [%s]}}"
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "found"),
+    [
+        (
+            HTTP_AUTHORIZER % "pathPrefix: /a",
+            HTTP_AUTHORIZER % "pathPrefix: a",
+            "envoyExtAuthzHttp.pathPrefix InvalidValue",
+        ),
+        (
+            HTTP_AUTHORIZER % "includeAdditionalHeadersInCheck: {a: b}",
+            HTTP_AUTHORIZER % "includeAdditionalHeadersInCheck: {a: 5%}",
+            "envoyExtAuthzHttp.includeAdditionalHeadersInCheck.a.value InvalidHeader",
+        ),
+        (
+            OTEL_HEADERS % "{name: a, value: b%%}",
+            OTEL_HEADERS % "{name: a, value: b%}",
+            "opentelemetry.http.headers[0].value InvalidHeader",
+        ),
+        (
+            OTEL_HEADERS % "{name: a, value: b}",
+            OTEL_HEADERS % '{name: a, value: "b\\nc"}',
+            "opentelemetry.http.headers[0].value InvalidHeader",
+        ),
+        (
+            OTEL_HEADERS % "{name: a}",
+            OTEL_HEADERS % "{name: a b}",
+            "opentelemetry.http.headers[0].name InvalidHeader",
+        ),
+        (
+            "zipkin: {service: b, port: 1, timeout: 4294967295s}",
+            "zipkin: {service: b, port: 1, timeout: 4294967296s}",
+            "zipkin.timeout InvalidDuration",
+        ),
+        (
+            "envoyFileAccessLog: {path: /dev/stdout, logFormat: {text: '%PROTOCOL%'}}",
+            "envoyFileAccessLog: {path: /dev/stdout, logFormat: {text: '%FOO%'}}",
+            "envoyFileAccessLog.logFormat.text InvalidValue",
+        ),
+        (
+            "envoyFileAccessLog: {path: /a}",
+            "envoyFileAccessLog: {path: a}",
+            "envoyFileAccessLog.path InvalidValue",
+        ),
+        (
+            "envoyOtelAls: {service: b, port: 1, logFormat: {labels: {a: '%PROTOCOL%'}}}",
+            "envoyOtelAls: {service: b, port: 1, logFormat: {labels: {a: '%'}}}",
+            "envoyOtelAls.logFormat.labels.a InvalidValue",
+        ),
+    ],
+)
+def test_texts_of_providers(good: str, bad: str, found: str) -> None:
+    assert said(PROVIDER % good) == []
+    assert said(PROVIDER % bad) == [f".extensionProviders[0].{found}"]
 
 
 def test_two_providers_of_one_name() -> None:
