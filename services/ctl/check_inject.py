@@ -15,7 +15,7 @@ from msgspec import Struct
 from libs.api.documents import Raw
 from libs.api.kubernetes import ConfigMap
 from libs.api.resource import Metadata
-from libs.inject import config, manifests, record, shape, tags, webhooks
+from libs.inject import config, manifests, record, shape, tags, unserved, webhooks
 from libs.inject.config import InjectorConfig
 from libs.inject.decide import Decision, decide
 from libs.inject.webhooks import Match, Target
@@ -79,7 +79,7 @@ def answer(subject: Subject) -> Answer:
         namespace_labels=subject.namespace_labels,
         pod_labels=metadata.get("labels") or {},
     )
-    odd = webhooks.both_labels(subject.namespace_labels)
+    odd = [webhooks.both_labels(subject.namespace_labels), *_in_vain(subject)]
     asked = [one for one in found if one.asked]
     decision = decide(subject.pod, subject.namespace, subject.injector) if asked else None
     text = _asked(asked, decision) if decision else _not_asked(found, subject.namespace)
@@ -90,8 +90,19 @@ def answer(subject: Subject) -> Answer:
         matches=found,
         decision=decision,
         running_with_proxy=record.is_injected(subject.pod),
-        odd=[*([odd] if odd else []), *(decision.ignored if decision else ())],
+        odd=[*(text for text in odd if text), *(decision.ignored if decision else ())],
     )
+
+
+def _in_vain(subject: Subject) -> list[str]:
+    """Return that the namespace or the pod asks for an injector that is not there."""
+    known = [one for raw in subject.configurations for one in unserved.asks(raw)]
+    labels = (subject.pod.get("metadata") or {}).get("labels") or {}
+    found = (
+        unserved.of_namespace(subject.namespace, subject.namespace_labels, known),
+        unserved.of_pod(labels, subject.namespace_labels, known),
+    )
+    return [one.text for one in found if one]
 
 
 def _asked(asked: Sequence[Match], decision: Decision) -> str:

@@ -20,6 +20,11 @@ CONFLICTING_NAMESPACES = Gauge(
     "seine_webhook_conflicting_namespaces",
     "Namespaces with both labels, istio-injection and istio.io/rev.",
 )
+ASKED_IN_VAIN = Gauge(
+    "seine_webhook_namespaces_asking_in_vain",
+    "Namespaces whose labels ask for an injector that is not there.",
+    ["reason"],
+)
 VALIDATION_PASSED = Total(
     "galley_validation_passed", "Resources let through.", ["group", "version", "resource"]
 )

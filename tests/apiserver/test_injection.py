@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from libs.inject import webhooks
+from libs.inject.webhooks import Target
 from libs.kube.client import Client
 from libs.kube.errors import ApiError
 from services.ctl.app import app
@@ -180,6 +182,36 @@ async def test_both_labels_on_a_namespace_are_told(webhook: RunningWebhook) -> N
     await webhook.label("both", {**ENABLED, "istio.io/rev": "canary"})
     (event,) = await _events(webhook.client, "default", "ConflictingLabels")
     assert event["involvedObject"]["name"] == "both"
+
+
+async def test_a_namespace_that_asks_for_nobody_is_told_and_one_that_another_serves_is_not(
+    webhook: RunningWebhook,
+) -> None:
+    other = webhooks.configuration(Target(revision="theirs", service="another"))
+    await kube.ensure(webhook.client, CONFIGURATIONS, other)
+    try:
+        for space, revision in (("served", "theirs"), ("home", "default"), ("slip", "canry")):
+            await webhook.label(space, {"istio-injection": None, "istio.io/rev": revision})
+        await webhook.label("shout", {"istio-injection": "Enabled"})
+
+        def named(events: list[dict[str, Any]]) -> set[str]:
+            return {event["involvedObject"]["name"] for event in events}
+
+        async def told() -> bool:
+            listed = await webhook.client.get("/api/v1/namespaces/default/events")
+            reasons = {"UnknownRevision", "UnknownInjectionValue"}
+            found = named([one for one in listed["items"] if one["reason"] in reasons])
+            assert not found & {"served", "home"}
+            return {"slip", "shout"} <= found
+
+        async with asyncio.timeout(SECONDS):
+            await _until(told)
+    finally:
+        name = other["metadata"]["name"]
+        await webhook.client.request("DELETE", f"{CONFIGURATIONS}/{name}")
+    events = await _events(webhook.client, "default", "UnknownRevision")
+    texts = [one["message"] for one in events if one["involvedObject"]["name"] == "slip"]
+    assert "istio.io/rev=canry is heard by nobody" in texts[0]
 
 
 async def test_a_bundle_that_somebody_breaks_is_mended(webhook: RunningWebhook) -> None:

@@ -45,6 +45,8 @@ class Notice(Struct, frozen=True):
     reason: str
     text: str
     warning: bool = True
+    detail: str = ""
+    """What tells it from others of its reason about the same object."""
 
 
 class Events:
@@ -54,11 +56,12 @@ class Events:
         self._client = client
         self._clock = clock
         self._queue: asyncio.Queue[Notice] = asyncio.Queue(QUEUE)
-        self._told: OrderedDict[tuple[Regarding, str], float] = OrderedDict()
+        self._told: OrderedDict[tuple[Regarding, str, str], float] = OrderedDict()
 
     def tell(self, notice: Notice) -> None:
         """Write a notice some time soon, unless it was written lately."""
-        key, now = (notice.about, notice.reason), self._clock.monotonic()
+        key = (notice.about, notice.reason, notice.detail)
+        now = self._clock.monotonic()
         if key in self._told and now - self._told[key] < AGAIN_SECONDS:
             return
         try:

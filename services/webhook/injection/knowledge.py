@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 NETWORK_LABEL = "topology.istio.io/network"
 
+OnLabels = Callable[[str, dict[str, str] | None], None]
+"""Told of the name of a namespace and its labels; None if it is gone."""
 OnConflict = Callable[[str, str], None]
 """Told of the name of a namespace with contradicting labels, and what is odd about it."""
 
@@ -62,6 +64,7 @@ class Knowledge:
         on_conflict: OnConflict,
         *,
         shared_mesh_config: str = "",
+        on_labels: OnLabels = lambda *_: None,
     ) -> None:
         self.settings = Settings()
         self._mesh_names = mesh_layers.config_map_name(revision), shared_mesh_config
@@ -69,6 +72,7 @@ class Knowledge:
         self._system = system_namespace
         self._revision = revision
         self._on_conflict = on_conflict
+        self._on_labels = on_labels
         self._labels: dict[str, dict[str, str]] = {}
         self._odd: set[str] = set()
         self._proxy_configs: dict[Name, ProxyConfig] = {}
@@ -106,10 +110,12 @@ class Knowledge:
             if change.raw is None:
                 self._labels.pop(name, None)
                 self._odd.discard(name)
+                self._on_labels(name, None)
                 continue
             labels = _LABELLED.decode(change.raw).metadata.labels or {}
             self._labels[name] = labels
             self._judge(name, labels)
+            self._on_labels(name, labels)
         metrics.CONFLICTING_NAMESPACES.set(len(self._odd))
 
     def _judge(self, name: str, labels: dict[str, str]) -> None:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import grpc
 import pytest
@@ -28,7 +28,7 @@ async def port() -> AsyncIterator[int]:
         yield number
 
 
-async def answer(probe: Probe, *, seconds: float = 60, **headers: str) -> Answer:
+async def answer(probe: Probe, *, seconds: float = 60, headers: Mapping[str, str] = {}) -> Answer:
     patient = structs.replace(probe, timeout_seconds=seconds)  # a busy machine is not an ill one
     prober = Prober({"/app-health/web/livez": patient}, ADDRESS)
     return await prober.answer(Asked("GET", "/app-health/web/livez", "", headers, local=False))
@@ -43,7 +43,7 @@ async def test_http_passes_the_status_on(port: int) -> None:
 async def test_http_sends_the_headers_of_probe_and_kubelet(port: int) -> None:
     own = (Header("Host", "web.example"), Header("X-Probe", "yes"))
     wanted = HttpGet(port=port, http_headers=own)
-    await answer(Probe(http_get=wanted), **{"user-agent": "kube-probe", "host": "pod"})
+    await answer(Probe(http_get=wanted), headers={"user-agent": "kube-probe", "host": "pod"})
     assert seen[-1].headers["host"] == "web.example"
     assert seen[-1].headers["x-probe"] == "yes"
     assert seen[-1].headers["user-agent"] == "kube-probe"

@@ -75,6 +75,23 @@ def test_the_injector_s_own_policy_counts(tmp_path: Path) -> None:
     assert (found["injected"], found["rule"]) == (False, "Policy")
 
 
+@pytest.mark.parametrize(
+    ("space", "pod", "says"),
+    [
+        ("istio.io/rev: canry", "", "istio.io/rev=canry is heard by nobody"),
+        ("", ", labels: {istio.io/rev: canry}", "istio.io/rev=canry is heard by nobody"),
+        ("istio-injection: Enabled", "", "neither 'enabled' nor 'disabled'"),
+        ("istio.io/rev: default", "", ""),
+        ("", ", labels: {istio.io/rev: default}", ""),
+    ],
+)
+def test_who_asks_for_nobody_is_told(tmp_path: Path, space: str, pod: str, says: str) -> None:
+    found = _check(tmp_path, SPACE % space, POD % (pod, CONTAINERS))
+    assert found["injected"] is not bool(says)
+    assert says in "".join(found["odd"])
+    assert bool(found["odd"]) is bool(says)
+
+
 def test_contradicting_labels_are_told(tmp_path: Path) -> None:
     space = SPACE % "istio-injection: enabled, istio.io/rev: canary"
     found = _check(tmp_path, space, POD % ("", CONTAINERS))
