@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import inspect
 import io
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _is_real(item: pytest.Item) -> bool:
     place = item.path.relative_to(_TESTS).parts if item.path.is_relative_to(_TESTS) else ()
     return bool(place) and place[0] in _REAL
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of later collections what all tests share: they take half a millisecond then."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _blamed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Find what an asynchronous test has not closed while it is still this test's fault."""
+    yield
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        gc.collect()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -40,7 +40,7 @@ async def test_lines_are_heard_and_logged(tmp_path: Path) -> None:
 
     async with supervising(directory, _ignore) as supervisor:
         supervisor.next_tier()
-        script = "echo one; echo two; echo oops >&2; exec sleep 60"
+        script = "echo oops >&2; echo one; echo two; exec sleep 60"
         supervisor.start(_program(tmp_path, script, on_line=hear))
         await asyncio.wait_for(complete.wait(), 60)
     assert heard == ["one", "two"]
