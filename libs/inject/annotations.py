@@ -133,7 +133,7 @@ _TRAFFIC = "traffic.sidecar.istio.io/"
 
 
 def _traffic(reader: "_Reader") -> Traffic:
-    virtual = reader.read("istio.io/reroute-virtual-interfaces", _interfaces)
+    virtual = reader.read(words.VIRTUAL_INTERFACES, _interfaces)
     return Traffic(
         include_outbound_ranges=reader.read(_TRAFFIC + "includeOutboundIPRanges", _ranges),
         exclude_outbound_ranges=reader.read(_TRAFFIC + "excludeOutboundIPRanges", _ranges),

@@ -28,10 +28,11 @@ def sidecar(scene: Scene) -> Fragment:
         proxy["lifecycle"] = lifecycle
     init = interception.init_containers(scene)
     spec = {"volumes": volumes(scene).volumes, **_secrets(scene)}
+    noted = {"metadata": {"annotations": interception.annotations(scene)}}
     if scene.native:
         proxy["restartPolicy"] = "Always"
-        return {"spec": {**spec, "initContainers": [*init, proxy]}}
-    return {"spec": {**spec, "initContainers": init, "containers": [proxy]}}
+        return {**noted, "spec": {**spec, "initContainers": [*init, proxy]}}
+    return {**noted, "spec": {**spec, "initContainers": init, "containers": [proxy]}}
 
 
 def gateway(scene: Scene) -> Fragment:

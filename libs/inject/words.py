@@ -22,6 +22,7 @@ WORKLOAD_NAME = "service.istio.io/workload-name"
 NETWORK = "topology.istio.io/network"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 DEFAULT_LOGS_CONTAINER = "kubectl.kubernetes.io/default-logs-container"
+VIRTUAL_INTERFACES = "istio.io/reroute-virtual-interfaces"
 
 PROXY = "istio-proxy"
 INIT = "istio-init"

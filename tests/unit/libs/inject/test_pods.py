@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from libs.api.kubernetes import ConfigMap
 from libs.api.mesh_config import MeshConfig
 from libs.api.networking.proxy_config import ProxyConfig, ProxyConfigSpec
-from libs.api.proxy_defaults import ProxyDefaults
+from libs.api.proxy_defaults import Interception, ProxyDefaults
 from libs.api.resource import Metadata
 from libs.inject import config, words
 from libs.inject.scene import Settings
@@ -92,6 +92,32 @@ def test_with_a_plugin_that_lays_the_rules_a_container_only_looks() -> None:
     (first, _) = made["spec"]["initContainers"]
     assert first["args"][-2:] == ["--run-validation", "--skip-rule-apply"]
     assert "add" not in first["securityContext"]["capabilities"]
+
+
+def test_a_plugin_finds_in_annotations_what_the_flags_would_say() -> None:
+    proxy_values = {"includeIPRanges": "10.0.0.0/8", "excludeOutboundPorts": "6379"}
+    values = {"pilot": {"cni": {"enabled": True}}, "global": {"proxy": proxy_values}}
+    settings_ = Settings(
+        config=injector(values=json.dumps(values)),
+        mesh=_mesh(interception_mode=Interception.TPROXY, status_port=25020),
+    )
+    traffic = "traffic.sidecar.istio.io/"
+    own = {traffic + "excludeInboundPorts": "22", traffic + "excludeOutboundPorts": "25"}
+    made = result(pod(annotations=own), settings=settings_)
+    found = made["metadata"]["annotations"]
+    assert found["sidecar.istio.io/interceptionMode"] == "TPROXY"
+    assert {key: found[key] for key in found if key.startswith(traffic)} == {
+        traffic + "includeOutboundIPRanges": "10.0.0.0/8",
+        traffic + "includeInboundPorts": "*",
+        traffic + "excludeInboundPorts": "25020,22",
+        traffic + "excludeOutboundPorts": "25",
+    }
+    assert result(made, settings=settings_) == made
+
+
+def test_without_a_plugin_there_is_nothing_for_it() -> None:
+    found = result(pod())["metadata"]["annotations"]
+    assert not [key for key in found if key.startswith("traffic.") or "interceptionMode" in key]
 
 
 # Injecting twice is injecting once.
