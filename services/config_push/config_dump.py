@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from google.protobuf.any_pb2 import Any as ProtoAny
 
 from libs.model.ids import Ref
+from libs.protos.istio.nds.v1 import nds_pb2  # noqa: F401  # NameTable is known by its name
 from libs.xds import readable
 from libs.xds.generate.patches.values import load_types_in
 from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, NamedResource, ResourceSet
@@ -31,6 +32,12 @@ def render(sets: Mapping[str, ResourceSet]) -> bytes:
     ]
     document = {"configs": configs, "sources": _sources(sets)}
     return json.dumps(document, indent=1).encode()
+
+
+def render_type(sets: Mapping[str, ResourceSet], type_url: str) -> bytes:
+    """Return the resources of one type alone, as Istio's pages edsz, ndsz and ecdsz show them."""
+    found = sets.get(type_url)
+    return json.dumps({"configs": [_message(one) for one in _items(found)]}).encode()
 
 
 def _dump(kind: str, field: str, items: list[dict[str, object]]) -> dict[str, object]:

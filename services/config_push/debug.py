@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -19,7 +20,9 @@ from msgspec import Struct
 
 from libs.kube.errors import KubeError, TokenRefusedError
 from libs.model import changes
+from libs.model.endpoint import Locality
 from libs.model.ids import SpiffeId
+from libs.model.mesh import Mesh
 from libs.pki.errors import TokenError
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from libs.runtime.reader import bearer, is_loopback
@@ -30,11 +33,12 @@ from libs.xds.types import (
     ENDPOINT,
     EXTENSION,
     LISTENER,
+    NAME_TABLE,
     ROUTE,
     Outcome,
     resource_set,
 )
-from services.config_push import client_status, config_dump
+from services.config_push import client_status, config_dump, mesh_pages, scope_page
 from services.config_push.authn import Prove
 from services.config_push.connection import Connection
 from services.config_push.connections import Connections
@@ -49,6 +53,9 @@ _COLUMNS = {
     EXTENSION: "extension_config",
 }
 _EVERYTHING = ""
+_TYPED = {"edsz": ENDPOINT, "ndsz": NAME_TABLE, "ecdsz": EXTENSION}
+AT_ONCE = 2
+"""Large pages that are made at one time; whoever asks for more waits."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Query = Mapping[str, str]
@@ -88,7 +95,14 @@ class DebugPages:
             "push_status": self._push_status,
             "receipts": self._receipts,
             "patches": self._patches,
+            "adsz": self._adsz,
+            "instancesz": self._instancesz,
+            "sidecarz": self._sidecarz,
+            "list": self._list,
+            **{name: partial(self._typed, kind) for name, kind in _TYPED.items()},
+            **{name: partial(self._of_mesh, name) for name in mesh_pages.PAGES},
         }
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes for the monitoring port."""
@@ -200,6 +214,64 @@ class DebugPages:
             ]
         )
 
+    async def _adsz(self, query: Query, reads: str) -> bytes:
+        """Show the streams with what their nodes say. Nobody is pushed to by reading a page."""
+        if query.get("push"):
+            raise PageError(405, "a page is read only: a change is pushed by itself")
+        proxy = query.get("proxyID", "")
+        shown = [self._found(proxy, reads)] if proxy else self._visible(reads)
+        return _json({"totalClients": len(shown), "clients": [_ads_client(one) for one in shown]})
+
+    async def _typed(self, type_url: str, query: Query, reads: str) -> bytes:
+        """Show what a proxy should have of one type; names are sent on its agent's own stream."""
+        proxy = query.get("proxyID", "")
+        if not proxy:
+            raise PageError(400, "proxyID=<pod>.<namespace> is needed")
+        streams = [one for one in self._visible(reads) if one.proxy_id == proxy]
+        if not streams:
+            raise PageError(404, f"no proxy {proxy[:253]} is connected here")
+        having = [one for one in streams if type_url in one.before] or streams
+        return await self._made(partial(config_dump.render_type, having[-1].before, type_url))
+
+    async def _of_mesh(self, name: str, query: Query, reads: str) -> bytes:
+        _only_system(reads)
+        made = partial(mesh_pages.render, name, self._mesh(), query.get("namespace", ""))
+        return await self._made(made)
+
+    async def _instancesz(self, _: Query, reads: str) -> bytes:
+        _only_system(reads)
+        proxies = [one.peer for one in self._connections if not one.of_agent]
+        workloads = {one.node_id: one.proxy.workload for one in proxies if one.proxy}
+        return await self._made(partial(mesh_pages.instances, self._mesh(), workloads))
+
+    async def _sidecarz(self, query: Query, reads: str) -> bytes:
+        _only_system(reads)
+        proxy = query.get("proxyID", "")
+        if not proxy:
+            raise PageError(400, "proxyID=<pod>.<namespace> is needed")
+        known = self._found(proxy, reads).peer.proxy
+        if known is None:
+            raise PageError(404, f"nothing is known of {proxy[:253]} yet")
+        return await self._made(partial(scope_page.render, self._mesh(), known))
+
+    async def _list(self, _: Query, reads: str) -> bytes:
+        del reads
+        return _json(sorted(name for name in self._pages if name != "list"))
+
+    def _mesh(self) -> Mesh:
+        latest = self._pusher.round
+        if latest is None:
+            raise PageError(503, "there is no mesh yet")
+        return latest.mesh
+
+    async def _made(self, make: Callable[[], bytes]) -> bytes:
+        """Make a large page away from the event loop."""
+        async with self._room:
+            try:
+                return await asyncio.to_thread(make)
+            except mesh_pages.TooManyRowsError as error:
+                raise PageError(413, str(error)) from error
+
     def _visible(self, reads: str) -> list[Connection]:
         return [
             one for one in self._connections if reads in {_EVERYTHING, one.peer.identity.namespace}
@@ -289,4 +361,16 @@ def _client(connection: Connection) -> dict[str, object]:
             type_url: sorted(watch.wanted.names)
             for type_url, watch in connection.session.watches.items()
         },
+    }
+
+
+def _ads_client(connection: Connection) -> dict[str, object]:
+    metadata = dict(connection.peer.metadata)
+    proxy = connection.peer.proxy
+    place = proxy.locality if proxy else Locality()
+    return {
+        **_client(connection),
+        "labels": metadata.get("LABELS", {}),
+        "metadata": metadata,
+        "locality": {"region": place.region, "zone": place.zone, "sub_zone": place.subzone},
     }

@@ -12,9 +12,9 @@ from aiohttp import web
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
 from libs.xds.types import CLUSTER, ENDPOINT, NAME_TABLE
-from services.config_push import debug
+from services.config_push import debug, mesh_pages
 from services.config_push.debug import DebugPages, Readers
-from tests.support.mesh import endpoints, fqdn, mesh, port, service
+from tests.support.mesh import endpoints, fqdn, mesh, port, service, sidecar
 from tests.support.patches import patch_set
 from tests.support.push_plane import RunningPlane, running_plane
 
@@ -191,3 +191,64 @@ async def test_patches_are_shown_to_the_control_plane_alone(site: Site, from_afa
     assert (await site.get("patches", "system"))[0] == 200
     assert (await site.get("patches", "shop"))[0] == 403
     assert (await site.get("patches", "forged"))[0] == 401
+
+
+OF_THE_MESH = (*mesh_pages.PAGES, "instancesz", "sidecarz?proxyID=client.shop")
+OF_A_PROXY = tuple(f"{name}?proxyID=client.shop" for name in ("edsz", "ndsz", "ecdsz", "adsz"))
+
+
+@pytest.mark.usefixtures("from_afar")
+async def test_pages_of_the_mesh_are_for_the_control_plane_alone(site: Site) -> None:
+    for page in OF_THE_MESH:
+        said = [(await site.get(page, token))[0] for token in ("system", "shop", "forged", "")]
+        assert (page, said) == (page, [200, 403, 401, 401])
+
+
+@pytest.mark.usefixtures("from_afar")
+async def test_pages_of_a_proxy_are_for_its_namespace_too(site: Site) -> None:
+    for page in OF_A_PROXY:
+        said = [(await site.get(page, token))[0] for token in ("system", "shop", "bank", "")]
+        assert (page, said) == (page, [200, 200, 404, 401])
+
+
+async def test_a_proxys_endpoints_are_shown_as_envoy_has_them(site: Site) -> None:
+    _, page = await site.get("edsz?proxyID=client.shop")
+    (web,) = [one for one in page["configs"] if one["cluster_name"] == WEB_CLUSTER]
+    assert web["@type"] == ENDPOINT
+    assert "10.0.0.2" in json.dumps(web)
+    assert (await site.get("edsz"))[0] == 400
+    assert (await site.get("edsz?proxyID=nobody.shop"))[0] == 404
+
+
+async def test_a_proxys_names_are_found_on_its_agents_stream(site: Site) -> None:
+    async with site.running.proxy(DNS_CAPTURE="true") as agent:
+        await agent.send(agent.client.subscribe(NAME_TABLE))
+        await agent.receive()
+        _, page = await site.get("ndsz?proxyID=client.shop")
+    (table,) = page["configs"]
+    assert fqdn("web") in table["table"]
+
+
+async def test_adsz_shows_what_nodes_say_and_pushes_nothing(site: Site) -> None:
+    _, page = await site.get("adsz?proxyID=teller.bank")
+    (client,) = page["clients"]
+    assert client["metadata"]["NAMESPACE"] == "bank"
+    assert (await site.get("adsz"))[1]["totalClients"] == 2
+    assert (await site.get("adsz?push=true"))[0] == 405
+
+
+async def test_sidecarz_shows_what_a_proxy_may_see(site: Site) -> None:
+    hidden = sidecar("only-bank", "bank/*")
+    site.running.change(mesh(hidden, before=site.running.mesh))
+    while (pages := (await site.get("sidecarz?proxyID=client.shop"))[1])["name"] != hidden.ref:
+        assert pages
+    assert pages["services"] == []
+    other = (await site.get("sidecarz?proxyID=teller.bank"))[1]  # the negative control
+    assert other["services"] == [fqdn("web")]
+
+
+async def test_the_list_names_every_other_page(site: Site) -> None:
+    _, names = await site.get("list")
+    assert {"syncz", "edsz", "configz", "clusterz"} <= set(names)
+    for name in names:
+        assert (await site.get(f"{name}?proxyID=client.shop"))[0] == 200, name
