@@ -58,11 +58,11 @@ def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
         server_name=SERVER_NAME if direction == "inbound" or edge else "",  # Envoy's own: `envoy`
         use_remote_address=BoolValue(value=False),
         stream_idle_timeout=_NEVER,
-        access_log=telemetry.http_access_logs(own, direction, port.service if port else None),
+        access_log=telemetry.http_access_logs(own, direction, port),
         http_filters=order.http(
             [
                 *_telling(own, direction),
-                *telemetry.http_filters(own, direction),
+                *telemetry.http_filters(own, direction, port),
                 *filters,
                 _router(own.settings),
             ],

@@ -111,13 +111,7 @@ def of_requests(  # noqa: PLR0917 - the key of one memo entry
 
     `changes` are what policies say of single metrics, the strongest last.
     """
-    labels = {
-        **_labels(own, direction, called, http=True),
-        "request_protocol": f"%CEL({_IS_GRPC} ? 'grpc' : 'http')%",
-        "response_code": "%RESPONSE_CODE%",
-        "grpc_response_status": "%GRPC_STATUS_NUMBER%",
-        "response_flags": "%RESPONSE_FLAGS%",
-    }
+    labels = _labels_of_requests(own, direction, called)
     config = _changed(
         Config(
             counters=[_counter("requests_total", labels)],
@@ -129,17 +123,21 @@ def of_requests(  # noqa: PLR0917 - the key of one memo entry
         ),
         changes,
     )
-    messages = _changed(
-        Config(
-            counters=[
-                _counter(f"{way}_messages_total", labels, grpc_messages.number(way))
-                for way in _MESSAGE_WAYS
-            ]
-        ),
-        changes,
-    )
-    both = ((config, None), (messages, grpc_messages.known()))
-    return tuple(_logger(it, only) for it, only in both if it.counters or it.histograms)
+    return (_logger(config, None),) if config.counters or config.histograms else ()
+
+
+@lru_cache(maxsize=4096)
+def of_messages(  # noqa: PLR0917 - the key of one memo entry
+    own: Side, direction: Direction, called: Called | None = None, changes: Changes = ()
+) -> tuple[AccessLog, ...]:
+    """Return the loggers that count the messages of gRPC; see `of_requests`."""
+    labels = _labels_of_requests(own, direction, called)
+    counters = [
+        _counter(f"{way}_messages_total", labels, grpc_messages.number(way))
+        for way in _MESSAGE_WAYS
+    ]
+    config = _changed(Config(counters=counters), changes)
+    return (_logger(config, grpc_messages.known()),) if config.counters else ()
 
 
 def counts_messages(changes: Changes) -> bool:
@@ -202,6 +200,16 @@ def _apply(stat: Config.Stat, changes: Changes) -> bool:
     del stat.tags[:]
     stat.tags.extend(Config.Tag(name=name, value_format=text) for name, text in tags.items())
     return enabled
+
+
+def _labels_of_requests(own: Side, direction: Direction, called: Called | None) -> _Labels:
+    return {
+        **_labels(own, direction, called, http=True),
+        "request_protocol": f"%CEL({_IS_GRPC} ? 'grpc' : 'http')%",
+        "response_code": "%RESPONSE_CODE%",
+        "grpc_response_status": "%GRPC_STATUS_NUMBER%",
+        "response_flags": "%RESPONSE_FLAGS%",
+    }
 
 
 def _labels(

@@ -9,9 +9,9 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 
 from libs.model.providers import FileLog, GrpcLog, OpenTelemetryLog
-from libs.model.service import Service
+from libs.model.service import Protocol, Service
 from libs.model.telemetry import Log, SideTelemetry
-from libs.proxy.scope import InboundScope
+from libs.proxy.scope import InboundPort, InboundScope
 from libs.xds.generate import access_log, metrics
 from libs.xds.generate.filters import grpc_messages
 from libs.xds.generate.metrics import Called, Direction
@@ -23,25 +23,34 @@ def side(own: InboundScope, direction: Direction) -> SideTelemetry:
 
 
 def http_access_logs(
-    own: InboundScope, direction: Direction, service: Service | None = None
+    own: InboundScope, direction: Direction, port: InboundPort | None = None
 ) -> Sequence[AccessLog]:
     """Return the loggers of an HTTP connection manager in the proxy of `own`.
 
-    `service` is the one that an inbound port stands for, if any.
+    `port` is the inbound port that is served, if it is one.
     """
     wanted = side(own, direction)
     logs = [*_logs(own, wanted, http=True)]
     if wanted.metrics:
-        me, it = metrics.side(own), _called(service)
+        me, it = metrics.side(own), _called(port.service if port else None)
         logs += metrics.of_requests(me, direction, it, wanted.overrides)
+        if _may_be_grpc(port):
+            logs += metrics.of_messages(me, direction, it, wanted.overrides)
     return logs
 
 
-def http_filters(own: InboundScope, direction: Direction) -> Sequence[hcm.HttpFilter]:
+def http_filters(
+    own: InboundScope, direction: Direction, port: InboundPort | None = None
+) -> Sequence[hcm.HttpFilter]:
     """Return the filters that the loggers of an HTTP connection manager need."""
     wanted = side(own, direction)
     counted = wanted.metrics and metrics.counts_messages(wanted.overrides)
-    return grpc_messages.FILTERS if counted else ()
+    return grpc_messages.FILTERS if counted and _may_be_grpc(port) else ()
+
+
+def _may_be_grpc(port: InboundPort | None) -> bool:
+    """Tell whether gRPC may come in: a port that is declared as HTTP/1 pays for no messages."""
+    return port is None or port.protocol is not Protocol.HTTP
 
 
 def tcp_access_logs(

@@ -37,6 +37,6 @@ def test_what_the_protos_do_not_know_is_shown_nevertheless() -> None:
 
 
 def test_the_scope_that_is_shown_is_the_one_that_is_sent() -> None:
-    log, _ = metrics.of_requests(metrics.side(inbound_scope(rows.mesh(), rows.proxy())), "inbound")
+    (log,) = metrics.of_requests(metrics.side(inbound_scope(rows.mesh(), rows.proxy())), "inbound")
     assert log.typed_config.value.endswith(b"\x2a\x05istio"), "field 5 of the scope: its prefix"
     assert metrics.SCOPE["prefix"] == "istio"

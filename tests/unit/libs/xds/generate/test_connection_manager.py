@@ -5,9 +5,12 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from msgspec import structs
 
+from libs.model.security import MtlsMode
+from libs.model.service import Protocol
 from libs.model.settings import MeshSettings
 from libs.model.telemetry import MetricsRule, SideTelemetry, Telemetry
 from libs.proxy.inbound import inbound_scope
+from libs.proxy.scope import InboundPort
 from libs.xds.generate.connection_manager import http_connection_manager
 from libs.xds.generate.filters import alpn, fault
 from libs.xds.generate.metrics import Direction
@@ -117,3 +120,27 @@ def test_nothing_looks_at_messages_where_they_are_not_counted(wanted: SideTeleme
     names = {"istio.grpc_messages", "envoy.filters.http.grpc_stats"}
     assert not names & {one.name for one in inbound.http_filters}
     assert names <= {one.name for one in outbound.http_filters}, "of that side it is still wanted"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "counted"),
+    [
+        (Protocol.HTTP, False),
+        (Protocol.HTTP2, True),
+        (Protocol.GRPC, True),
+        (Protocol.GRPC_WEB, True),
+        (Protocol.AUTO, True),
+    ],
+)
+def test_a_port_of_plain_http_pays_nothing_for_messages(
+    protocol: Protocol, *, counted: bool
+) -> None:
+    port = InboundPort(port=80, protocol=protocol, mode=MtlsMode.STRICT)
+    found = read.manager(
+        http_connection_manager(
+            own=OWN, direction="inbound", stat_prefix="x", routes="80", port=port
+        )
+    )
+    assert ("istio.grpc_messages" in {one.name for one in found.http_filters}) is counted
+    stats = [one.name for one in found.access_log if "stats" in one.typed_config.type_url]
+    assert len(stats) == (2 if counted else 1)
