@@ -28,6 +28,7 @@ from libs.api.report import Report
 from libs.api.resource import Message
 from libs.api.scalars import Duration, JsonObject, UInt32
 from libs.api.validate.access_log import check_file
+from libs.api.validate.durations import check_idle_timeout
 from libs.api.validate.providers import (
     check_added,
     check_call,
@@ -136,18 +137,26 @@ def _check_effect(provider: ExtensionProvider, kind: str, path: Path, report: Re
     if provider.zipkin and kind == "zipkin":
         check_call(provider.zipkin.timeout, (path, "timeout"), report)
         check_collector_headers(provider.zipkin.headers, (path, "headers"), report)
-    if provider.envoy_ext_authz_http and kind == "envoy_ext_authz_http":
-        _check_authorizer(provider.envoy_ext_authz_http, path, report)
-    if provider.envoy_file_access_log and kind == "envoy_file_access_log":
-        check_file(provider.envoy_file_access_log.path, (path, "path"), report)
-    for log in (provider.envoy_file_access_log, provider.envoy_otel_als):
-        if log and log is getattr(provider, kind):
-            check_log_format(log.log_format, (path, "logFormat"), report)
+    _check_texts(getattr(provider, kind), path, report)
+
+
+def _check_texts(it: object, path: Path, report: Report) -> None:
+    """Report what a provider of some kind says that Envoy would refuse."""
+    if isinstance(it, HttpAuthorizer):
+        _check_authorizer(it, path, report)
+    if isinstance(it, GrpcAuthorizer):
+        check_idle_timeout(it.timeout, (path, "timeout"), report)
+    if isinstance(it, FileLog):
+        check_file(it.path, (path, "path"), report)
+    if isinstance(it, FileLog | OpenTelemetryLog):
+        check_log_format(it.log_format, (path, "logFormat"), report)
 
 
 def _check_authorizer(it: HttpAuthorizer, path: Path, report: Report) -> None:
     if it.path_prefix and not it.path_prefix.startswith("/"):
         report.error((path, "pathPrefix"), reasons.INVALID_VALUE, "must begin with /")
+    if it.timeout:  # 0: authorizers are waited for
+        check_call(it.timeout, (path, "timeout"), report)
     check_line(it.path_prefix, (path, "pathPrefix"), report)
     added = (path, "includeAdditionalHeadersInCheck")
     check_added(it.include_additional_headers_in_check, added, report)

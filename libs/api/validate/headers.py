@@ -7,6 +7,7 @@ from libs.api.networking.virtual_service import HeaderChanges, Headers
 from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.validate.formats import wrong_format
+from libs.api.validate.single_line import is_line
 
 CLAIM_PREFIX = "@request.auth.claims"
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~A-Za-z0-9]+")
@@ -66,6 +67,9 @@ def _check_changes(changes: HeaderChanges, path: Path, report: Report, *, author
 def _check_name(name: str, path: Path, report: Report, *, authority: bool) -> None:
     if not name:
         report.error(path, reasons.INVALID_HEADER, "a header's name must not be empty")
+    elif not is_line(name):
+        text = "a header's name has no line breaks or zero bytes"
+        report.error(path, reasons.INVALID_HEADER, text)
     elif (name.startswith(":") or name.lower() == "host") and not (
         authority and is_authority(name)
     ):

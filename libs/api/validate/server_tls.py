@@ -39,7 +39,7 @@ _TERMINATING = frozenset(
 _PASSING = frozenset({ServerTlsMode.PASSTHROUGH, ServerTlsMode.AUTO_PASSTHROUGH})
 _OLD = frozenset({TlsVersion.TLSV1_0, TlsVersion.TLSV1_1})
 _SPKI = re.compile(r"[A-Za-z0-9+/]{43}=")
-_HASH = re.compile(r"(?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}")
+_HASH = re.compile(r"[0-9a-fA-F]{64}|(?:[0-9a-fA-F]{2}:){31}[0-9a-fA-F]{2}")
 
 
 def check_server_tls(tls: ServerTls | None, path: Path, report: Report) -> None:
@@ -147,9 +147,15 @@ def _is_cipher(name: str) -> bool:
 
 
 def _check_texts(tls: ServerTls, path: Path, report: Report) -> None:
-    """Warn of what Istio accepts, and Envoy then refuses."""
+    """Report digests that Istio accepts, and Envoy then refuses; warn of empty names.
+
+    Leaving a digest out would let others in, and sending it would freeze the whole listener.
+    """
+    for index, name in enumerate(tls.subject_alt_names):
+        if not name:
+            place = ((path, "subjectAltNames"), index)
+            report.warning(place, reasons.INVALID_VALUE, "must not be empty")
     lists: tuple[tuple[str, Sequence[str], Callable[[str], object], str], ...] = (
-        ("subjectAltNames", tls.subject_alt_names, bool, "must not be empty"),
         (
             "verifyCertificateSpki",
             tls.verify_certificate_spki,
@@ -166,4 +172,4 @@ def _check_texts(tls: ServerTls, path: Path, report: Report) -> None:
     for field, values, is_right, text in lists:
         for index, value in enumerate(values):
             if not is_right(value):
-                report.warning(((path, field), index), reasons.INVALID_VALUE, text)
+                report.error(((path, field), index), reasons.INVALID_VALUE, text)

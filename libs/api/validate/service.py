@@ -22,6 +22,10 @@ def check(resource: Service, report: Report) -> None:
     if spec.cluster_ip not in {"", HEADLESS} and not is_address(spec.cluster_ip):
         text = f"{spec.cluster_ip[:100]!r} is not an IP address"
         report.error((SPEC, "clusterIP"), reasons.INVALID_ADDRESS, text)
+    for index, address in enumerate(spec.cluster_ips):
+        if address not in {"", HEADLESS} and not is_address(address):
+            text = f"{address[:100]!r} is not an IP address"
+            report.error(((SPEC, "clusterIPs"), index), reasons.INVALID_ADDRESS, text)
     _check_ports(spec.ports, (SPEC, "ports"), report)
 
 

@@ -12,7 +12,7 @@ from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.validate.client_tls import check_client_tls
 from libs.api.validate.connection_pool import check_connection_pool
-from libs.api.validate.durations import check_duration, check_percent
+from libs.api.validate.durations import check_duration, check_idle_timeout, check_percent
 from libs.api.validate.hosts import is_address, wrong_name
 from libs.api.validate.load_balancer import check_load_balancer
 from libs.api.validate.ports import MAX_PORT, check_port
@@ -35,6 +35,10 @@ def check_traffic_policy(
     for index, port in enumerate(policy.port_level_settings):
         place = ((path, "portLevelSettings"), index)
         _check_port_policy(port, place, report, namespace=namespace)
+    if policy.retry_budget:
+        budget = (path, "retryBudget")
+        interval = policy.retry_budget.budget_interval
+        check_idle_timeout(interval, (budget, "budgetInterval"), report)
     if policy.tunnel:
         _check_tunnel(policy.tunnel, (path, "tunnel"), report)
 

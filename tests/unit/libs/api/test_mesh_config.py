@@ -282,6 +282,16 @@ OTEL_HEADERS = "opentelemetry: {service: b, port: 1, http: {headers: [%s]}}"
             "envoyExtAuthzHttp.includeAdditionalHeadersInCheck.a.value InvalidHeader",
         ),
         (
+            HTTP_AUTHORIZER % "timeout: 0s",
+            HTTP_AUTHORIZER % "timeout: 4294967296s",
+            "envoyExtAuthzHttp.timeout InvalidDuration",
+        ),
+        (
+            "envoyExtAuthzGrpc: {service: b, port: 1, timeout: 0s}",
+            "envoyExtAuthzGrpc: {service: b, port: 1, timeout: -1s}",
+            "envoyExtAuthzGrpc.timeout InvalidDuration",
+        ),
+        (
             OTEL_HEADERS % "{name: a, value: b%%}",
             OTEL_HEADERS % "{name: a, value: b%}",
             "opentelemetry.http.headers[0].value InvalidHeader",

@@ -15,6 +15,8 @@ from tests.support.rulings import of_action, of_route
         ("request: {remove: [x-a]}", "request: {remove: [Host]}"),
         ("request: {remove: [x-a]}", "request: {remove: [':authority']}"),
         ("response: {remove: [x-a]}", "response: {remove: ['']}"),
+        ("request: {set: {x a: b}}", 'request: {set: {"x\\na": b}}'),
+        ("response: {remove: [x-a]}", 'response: {remove: ["x\\0a"]}'),
         ("response: {set: {x-a: '100%%'}}", "response: {set: {x-a: '100%'}}"),
         ("response: {set: {x-a: '%HOSTNAME%'}}", "response: {set: {x-a: '%HOSTNAME'}}"),
         ('response: {set: {x-a: "a\\tb"}}', 'response: {set: {x-a: "a\\nb"}}'),

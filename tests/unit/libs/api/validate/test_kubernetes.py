@@ -24,6 +24,11 @@ def of_pod(fields: str) -> list[str]:
         ("{ports: [{port: 1}]}", "{}", "spec.ports MissingField"),
         ("{clusterIP: None}", "{clusterIP: none}", "spec.ports MissingField"),
         (
+            "{ports: [{port: 1}], clusterIPs: [1.2.3.4, '::1']}",
+            "{ports: [{port: 1}], clusterIPs: [1.2.3.4, '*']}",
+            "spec.clusterIPs[1] InvalidAddress",
+        ),
+        (
             "{ports: [{port: 1}], clusterIP: 1.2.3.4}",
             "{ports: [{port: 1}], clusterIP: a}",
             "spec.cluster",

@@ -71,11 +71,11 @@ def test_what_a_server_can_have(good: str) -> None:
         ),
         (
             "mode: MUTUAL, credentialName: a, verifyCertificateHash: [abcd]",
-            ["warning tls.verifyCertificateHash[0] InvalidValue"],
+            ["tls.verifyCertificateHash[0] InvalidValue"],
         ),
         (
             "mode: MUTUAL, credentialName: a, verifyCertificateSpki: [abcd]",
-            ["warning tls.verifyCertificateSpki[0] InvalidValue"],
+            ["tls.verifyCertificateSpki[0] InvalidValue"],
         ),
         ("mode: TLS", ["tls.mode InvalidChoice"]),
         ("mode: SIMPLE, credentialNme: a", ["tls.credentialNme UnknownField"]),

@@ -24,6 +24,11 @@ RANDOM = "loadBalancer: {simple: RANDOM}"
             "tunnel.protocol InvalidChoice",
         ),
         (
+            "retryBudget: {budgetInterval: 0s}",
+            "retryBudget: {budgetInterval: -1s}",
+            "retryBudget.budgetInterval InvalidDuration",
+        ),
+        (
             "tunnel: {targetHost: a, targetPort: 1}",
             "tunnel: {targetHost: a, targetPort: 0}",
             "tunnel.targetPort InvalidPort",
