@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -26,7 +26,7 @@ from tests.support.envoy import Envoy, access_log, running
 from tests.support.ports import free_ports
 
 LABELS = {"app": "server"}
-_numbers = count(1)
+_numbers = cycle(range(1, 200))
 
 
 class Workload(Struct, frozen=True, kw_only=True):
