@@ -79,6 +79,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     ingress: str = "STRICT"  # which Ingresses count: STRICT, DEFAULT or OFF
     ingress_class: str = "istio"
     ingress_selector: str = "ingressgateway"
+    ingress_service: str = "istio-ingressgateway"  # whose addresses Ingresses have; may be empty
 
     @property
     def own_ports(self) -> frozenset[int]:

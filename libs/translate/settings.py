@@ -156,6 +156,8 @@ def _edge(config: api.MeshConfig) -> dict[str, Any]:
         written["ingress"] = str(config.ingress_controller_mode)
     if selector := config.ingress_selector or config.ingress_service:
         written["ingress_selector"] = selector
+    if config.ingress_service is not None:
+        written["ingress_service"] = config.ingress_service
     return written
 
 

@@ -200,6 +200,8 @@ class _Audience:
         self._feed.publish(step.state.mesh, step.delta)
         self.look_again()
         self._credentials.publish(step.state.resources.get("Secret", {}))
+        if self._statuses is not None:
+            self._statuses.serve(step.state)
         self._readiness.set("configuration")
 
     def look_again(self) -> None:

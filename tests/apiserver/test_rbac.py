@@ -34,6 +34,7 @@ from tests.support.kube_apps import KubeApps, kube_apps, place
 from tests.support.kube_ca import SECRETS, SYSTEM, ClusterCa, cluster_ca, root_map
 from tests.support.kube_definitions import PATH as DEFINITIONS
 from tests.support.kube_definitions import definitions
+from tests.support.kube_discovery import apply
 from tests.support.kube_webhook import running_webhook
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pki_ca import bearer
@@ -51,6 +52,19 @@ FOLDERS = {
     "Role": f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SYSTEM}/roles",
     "RoleBinding": f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SYSTEM}/rolebindings",
 }
+
+ENTERED = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: istio-ingressgateway, namespace: {SYSTEM}}}
+spec: {{externalIPs: [192.0.2.1], ports: [{{port: 80}}]}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  {{name: web, namespace: shop, annotations: {{kubernetes.io/ingress.class: istio}}}}
+spec: {{defaultBackend: {{service: {{name: web, port: {{number: 80}}}}}}}}
+"""
 
 
 class Watched:
@@ -151,6 +165,7 @@ async def test_discovery_uses_what_it_may(watched: Watched, tmp_path: Path) -> N
         async with kube_apps(tmp_path, watched.server, admin, own, of_discovery=quickly) as apps:
             await _ask_for_a_key(apps.ca, apps.discovery.feed)
             await _one_of_each(admin)
+            await apply(admin, ENTERED)
             await _a_machine_comes_and_goes(apps, admin)
             await _read_a_debug_page(apps.discovery.monitoring, admin)
             await _used(watched, "seine-discovery")

@@ -144,6 +144,7 @@ _FOLDERS = {
     "Secret": "/api/v1/namespaces/{}/secrets",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices",
+    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
     "VirtualService": "/apis/networking.istio.io/v1/namespaces/{}/virtualservices",
     "WorkloadEntry": "/apis/networking.istio.io/v1/namespaces/{}/workloadentries",
     "Telemetry": "/apis/telemetry.istio.io/v1/namespaces/{}/telemetries",

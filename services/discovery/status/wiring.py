@@ -12,6 +12,8 @@ from libs.kube.lease import Lease
 from libs.model import revisions
 from libs.model.mesh import Mesh
 from libs.runtime.clock import Clock
+from libs.translate.state import State
+from services.discovery.status.ingresses import IngressStatuses
 from services.discovery.status.replicas import Connect, Replicas, addresses
 from services.discovery.status.subjects import Subjects
 from services.discovery.status.writer import StatusWriter
@@ -43,6 +45,8 @@ class Statuses:
         self.duties: list[Callable[[], Coroutine[Any, Any, None]]] = []
         """What else the leader does."""
         self._writer = StatusWriter(client, clock, self._lease.check, revision=revision)
+        self._ingresses = IngressStatuses(client, clock, self._lease.check, revision=revision)
+        self.subjects.others.append(self._ingresses.take)
         self._replicas = Replicas(connect, self._writer.progress, clock, interest=self._writer)
 
     def check(self) -> None:
@@ -59,6 +63,10 @@ class Statuses:
         self._replicas.want(addresses(mesh, self._system_namespace, self._revision))
         self._writer.publish(problems)
 
+    def serve(self, state: State) -> None:
+        """Take what the mesh was made of: where Ingresses are entered stands there."""
+        self._ingresses.publish(state)
+
     async def run(self) -> None:
         """Write while this process leads, until cancelled."""
         await self._lease.lead(self._lead)
@@ -67,5 +75,6 @@ class Statuses:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._replicas.run())
             group.create_task(self._writer.run())
+            group.create_task(self._ingresses.run())
             for duty in self.duties:
                 group.create_task(duty())

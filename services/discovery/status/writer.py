@@ -10,22 +10,18 @@ as REFRESHED, and the rest in the rounds after.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from libs.api.problem import Problem
 from libs.kube.client import Client
-from libs.kube.errors import ConflictError, ForbiddenError, InvalidError, KubeError, NotFoundError
 from libs.model import revisions
 from libs.model.ids import Ref
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
-from services.discovery import metrics
 from services.discovery.status.conditions import PROGRAMMED, conditions, says_the_same
 from services.discovery.status.progress import ProgressBook
+from services.discovery.status.sending import send
 from services.discovery.status.subjects import Conditions, Subject, Subjects
-
-logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 0.25
 REFRESHED = 20
@@ -33,7 +29,6 @@ WRITES_PER_SECOND = 100.0
 AT_ONCE = 8
 """Writes on their way at the same time."""
 BACKOFF = Backoff(first=0.5, limit=30.0)
-MERGE_PATCH = "application/merge-patch+json"
 
 
 class StatusWriter:
@@ -155,23 +150,7 @@ class StatusWriter:
             "metadata": {"resourceVersion": subject.version},
             "status": {"conditions": wanted, "observedGeneration": subject.generation},
         }
-        try:
-            await self._client.request("PATCH", subject.path, body=body, content_type=MERGE_PATCH)
-        except (ConflictError, NotFoundError):
-            metrics.STATUS_WRITES.labels("outdated").inc()
-            return True  # the watch tells what there is now
-        except (ForbiddenError, InvalidError) as error:
-            metrics.STATUS_WRITES.labels("refused").inc()
-            extra = {"resource": subject.ref, "error": str(error)}
-            logger.warning("status refused", extra=extra)
-            return True  # trying again would not help
-        except KubeError as error:
-            metrics.STATUS_WRITES.labels("failed").inc()
-            extra = {"resource": subject.ref, "error": str(error)}
-            logger.warning("status not written", extra=extra)
-            return False
-        metrics.STATUS_WRITES.labels("written").inc()
-        return True
+        return await send(self._client, subject.ref, subject.path, body=body)
 
 
 def _is_waiting(wanted: Conditions) -> bool:
