@@ -295,6 +295,7 @@ async def _decoded(
     requests: AsyncIterator[bytes], decode: Callable[[bytes], Request]
 ) -> AsyncIterator[Request]:
     async for body in requests:
+        metrics.note_request(len(body))
         try:
             yield decode(body)
         except DecodeError as error:

@@ -154,6 +154,8 @@ class CredentialDesk:
             ocsp_staple=credential.ocsp_staple,
             registry=credential.registry,
         )
+        if self._known[secret] == _NOTHING:
+            metrics.SDS_ERRORS.inc()
         for asked in list(self._asked.values()):
             if secret in asked.secrets:
                 self._hand_out(asked)

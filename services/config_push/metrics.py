@@ -5,6 +5,10 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from libs.model.delta import Delta
+from libs.model.mesh import Table
+from libs.runtime import build
+from libs.runtime.clock import SystemClock
 from libs.runtime.metrics import Total
 from libs.xds.types import (
     BOOTSTRAP,
@@ -36,12 +40,31 @@ def type_name(type_url: str) -> str:
 
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 20, 30)
 
+_STARTED = SystemClock().monotonic()
+INFO = Gauge("pilot_info", "1 for the version of the control plane.", ["version"])
+INFO.labels(version=build.version()).set(1)
+UPTIME = Gauge("istiod_uptime_seconds", "Seconds since this process began.")
+UPTIME.set_function(lambda: SystemClock().monotonic() - _STARTED)
 PASSED = Counter(
     "seine_push_certificates_passed", "Requests for certificates, by the CA's answer.", ["code"]
 )
 MACHINES = Gauge("seine_push_machines", "Machines of WorkloadGroups that are connected.")
 CONNECTED = Gauge("pilot_xds", "Proxies that are connected.", ["version"])
 PUSHES = Total("pilot_xds_pushes", "Responses sent.", ["type"])
+INBOUND_UPDATES = Total(
+    "pilot_inbound_updates",
+    "Changes of the mesh that arrived, by what moved: svc, svcdelete, eds or config.",
+    ["type"],
+)
+DEBOUNCE = Histogram(
+    "pilot_debounce_time",
+    "Seconds from a change's arrival here to the round of pushes that it is in.",
+    buckets=(0.001, 0.01, 0.1, 0.5, 1, 3, 5, 10, 20, 30),
+)
+LARGEST_REQUEST = Gauge("pilot_xds_recv_max", "Bytes of the largest request so far.")
+SDS_ERRORS = Counter(
+    "pilot_sds_certificate_errors", "Credentials of Secrets that proxies want and are not had."
+)
 PUSH_TRIGGERS = Total("pilot_push_triggers", "Rounds of pushes, by what caused them.", ["type"])
 CONVERGENCE = Histogram(
     "pilot_proxy_convergence_time",
@@ -124,6 +147,8 @@ class _Bound:
 PUSHES_OF = _Bound(PUSHES)
 CONFIG_SIZE_OF = _Bound(CONFIG_SIZE)
 
+_SORTS = {Table.SERVICE: "svc", Table.ENDPOINTS: "eds", Table.WORKLOAD: "eds"}
+_SORTS_GONE = {Table.SERVICE: "svcdelete"}
 _versions: set[str] = set()
 _MAX_VERSIONS = 16
 
@@ -135,3 +160,22 @@ def version_label(version: str) -> str:
             return "other"
         _versions.add(version)
     return version
+
+
+_largest = 0
+
+
+def note_request(size: int) -> None:
+    """Remember the largest request, in bytes."""
+    global _largest  # noqa: PLW0603  # of the process, as the gauge is
+    if size > _largest:
+        _largest = size
+        LARGEST_REQUEST.set(size)
+
+
+def note_update(delta: Delta) -> None:
+    """Count what a change of the mesh moved: each sort once."""
+    kinds = {_SORTS.get(key.table, "config") for key in delta.changed}
+    kinds |= {_SORTS_GONE.get(key.table, _SORTS.get(key.table, "config")) for key in delta.removed}
+    for kind in kinds:
+        INBOUND_UPDATES.labels(type=kind).inc()

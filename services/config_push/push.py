@@ -120,6 +120,7 @@ class Pusher:
 
     def on_change(self, mesh: Mesh, delta: Delta) -> None:
         """Push `mesh` to everyone whom it concerns."""
+        metrics.note_update(delta)
         self._next.append((mesh, delta, self._clock.monotonic()))
         self._wake.set()
 
@@ -157,6 +158,7 @@ class Pusher:
         changes = tuple(delta for _, delta, _ in arrived if delta)
         number = self._round.push + 1 if self._round else 1
         self._round = Round(number, mesh, changes, tables, since=arrived[0][2])
+        metrics.DEBOUNCE.observe(self._clock.monotonic() - self._round.since)
         self._enqueue(self._round)
         self._on_round(self._round)
 

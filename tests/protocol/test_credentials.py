@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret as EnvoySecret
+from prometheus_client import REGISTRY
 
 from libs.model.gateway import ServerTls, ServerTlsMode
 from libs.model.service import Protocol
@@ -82,11 +83,17 @@ async def test_a_renewed_certificate_arrives_by_itself(running: Running) -> None
         assert list((await answer(proxy)).removed_resources) == [MINE]
 
 
+def _not_had() -> float:
+    return REGISTRY.get_sample_value("pilot_sds_certificate_errors_total") or 0.0
+
+
 async def test_a_secret_that_comes_later_is_sent_when_it_comes(running: Running) -> None:
     late = "kubernetes://late"
+    before = _not_had()
     running.plane.change(world(late))
     async with running.asking(late) as proxy:
         assert list((await answer(proxy)).removed_resources) == [late]
+        assert _not_had() > before
         running.book.publish(secrets(secret("shop", "late")))
         await answer(proxy)
         assert key_of(proxy, late) == KEYS["shop"]
