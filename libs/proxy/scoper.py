@@ -155,8 +155,12 @@ def _heard(inbound: InboundScope, outbound: OutboundScope) -> InboundScope:
     """Return the scope without telemetry for services that the proxy does not see."""
     if not inbound.settings.providers:
         return inbound
-    hosts = frozenset(scoped.service.host for scoped in outbound.services)
-    told = reachable(inbound.telemetry, inbound.settings, hosts)
+    places = frozenset(
+        (scoped.service.host, port.number)
+        for scoped in outbound.services
+        for port in scoped.service.ports
+    )
+    told = reachable(inbound.telemetry, inbound.settings, places)
     return inbound if told is inbound.telemetry else structs.replace(inbound, telemetry=told)
 
 

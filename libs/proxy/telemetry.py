@@ -31,6 +31,10 @@ FILE = "envoy"
 """The provider of logs that every mesh has."""
 
 
+Place = tuple[str, int]
+"""The host and a port of a service."""
+
+
 def effective(
     policies: Iterable[TelemetryPolicy], workload: Workload, settings: MeshSettings
 ) -> Telemetry:
@@ -43,9 +47,9 @@ def effective(
     )
 
 
-def reachable(telemetry: Telemetry, settings: MeshSettings, hosts: frozenset[str]) -> Telemetry:
-    """Return telemetry without what would go to services that the proxy does not see."""
-    lost = {it.name for it in settings.providers if not _servers(it) <= hosts}
+def reachable(telemetry: Telemetry, settings: MeshSettings, places: frozenset[Place]) -> Telemetry:
+    """Return telemetry without what would go to services or ports that the proxy does not see."""
+    lost = {it.name for it in settings.providers if not _servers(it) <= places}
     if not lost:
         return telemetry
     return structs.replace(
@@ -55,12 +59,13 @@ def reachable(telemetry: Telemetry, settings: MeshSettings, hosts: frozenset[str
     )
 
 
-def _servers(provider: Provider) -> frozenset[str]:
-    """Return the hosts that what is told goes to."""
+def _servers(provider: Provider) -> frozenset[Place]:
+    """Return where what is told goes to."""
     if isinstance(provider, FileLog) or not isinstance(provider, Tracer | Logger):
         return frozenset()
     sampler = provider.sampler if isinstance(provider, OpenTelemetry) else None
-    return frozenset({provider.host, sampler.host} if sampler else {provider.host})
+    servers = (provider, sampler) if sampler else (provider,)
+    return frozenset((server.host, server.port) for server in servers)
 
 
 def _without(side: SideTelemetry, lost: set[str]) -> SideTelemetry:

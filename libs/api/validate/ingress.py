@@ -54,6 +54,8 @@ def _check_path(path: IngressPath, place: Path, report: Report) -> None:
     if path.path_type is not PathType.IMPLEMENTATION_SPECIFIC and not path.path.startswith("/"):
         text = f"a path of type {path.path_type} must begin with a slash"
         report.error((place, "path"), reasons.INVALID_VALUE, text)
+    elif any(sign in path.path for sign in "?#"):
+        report.error((place, "path"), reasons.INVALID_VALUE, "a path has neither ? nor #")
     _check_backend(path.backend, (place, "backend"), report)
 
 

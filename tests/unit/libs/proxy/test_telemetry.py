@@ -16,7 +16,7 @@ from libs.model.telemetry import (
     Tracing,
     TracingRule,
 )
-from libs.proxy.telemetry import effective, reachable
+from libs.proxy.telemetry import Place, effective, reachable
 from tests.support import mesh as rows
 
 ROOT = "istio-system"
@@ -116,10 +116,11 @@ def test_default_providers() -> None:
 def test_what_a_proxy_does_not_see_is_left_out() -> None:
     rule = (TracingRule(providers=("zipkin",)),)
     found = told(at("mesh", tracing=rule, logs=(LogRule(providers=("file", "otel")),)))
-    assert reachable(found, SETTINGS, frozenset({"z", "o", "l"})) == found
-    cut = reachable(found, SETTINGS, frozenset())
-    assert cut.server.tracing is None
-    assert cut.server.logs == (Log("file"),)
+    assert reachable(found, SETTINGS, frozenset({("z", 1), ("o", 1), ("l", 1)})) == found
+    for seen in (frozenset[Place](), frozenset({("z", 2), ("o", 1), ("l", 2)})):
+        cut = reachable(found, SETTINGS, seen)
+        assert cut.server.tracing is None
+        assert cut.server.logs == (Log("file"),)
 
 
 def test_without_a_provider_spans_go_where_the_proxys_own_settings_say() -> None:

@@ -28,6 +28,11 @@ def of_path(fields: str) -> list[str]:
     ("good", "bad", "said"),
     [
         (f"path: /a, pathType: Exact, {BACKEND}", f"path: a, pathType: Prefix, {BACKEND}", "path "),
+        (
+            f"path: /a, pathType: Exact, {BACKEND}",
+            f"path: /a?b, pathType: Exact, {BACKEND}",
+            "path ",
+        ),
         (f"path: '*', {BACKEND}", "path: /a, backend: {}", "backend ConflictingFields"),
         (
             "backend: {resource: {kind: A, name: b}}",
