@@ -86,7 +86,7 @@ def text_of(document: Raw, kind: str) -> Raw:
 
 def mutants(document: Raw, spot: Spot) -> Iterator[Raw]:
     """Yield the document without what stands at the spot, then with other values there."""
-    for change in (_remove, *map(_setter, _others(spot.annotation, _at(document, spot)))):
+    for change in (_remove, *map(_setter, _others(spot.annotation, at(document, spot)))):
         yield _changed(document, spot, change)
 
 
@@ -95,12 +95,17 @@ def pairs(document: Raw, spot: Spot) -> Iterator[tuple[Raw, Iterator[Raw]]]:
 
     Some fields mean nothing without each other, such as the kind and the group of a target.
     """
-    beside = _at(document, spot._replace(steps=spot.steps[:-1]))
+    beside = at(document, spot._replace(steps=spot.steps[:-1]))
     for key in sorted(beside.keys() - {spot.steps[-1]}) if isinstance(beside, dict) else ():
         if isinstance(beside[key], str):
             other = spot._replace(steps=(*spot.steps[:-1], key), annotation=str)
             for alone in mutants(document, other):
                 yield alone, mutants(alone, spot)
+
+
+def changed(document: Raw, spot: Spot, value: object) -> Raw:
+    """Return the document with another value at a spot."""
+    return _changed(document, spot, _setter(value))
 
 
 def _changed(document: Raw, spot: Spot, change: Callable[[Any, str | int], None]) -> Raw:
@@ -115,7 +120,8 @@ def _changed(document: Raw, spot: Spot, change: Callable[[Any, str | int], None]
     return made
 
 
-def _at(document: Raw, spot: Spot) -> Any:  # noqa: ANN401
+def at(document: Raw, spot: Spot) -> Any:  # noqa: ANN401
+    """Return what a document says at a spot."""
     place: Any = text_of(document, spot.kind) if spot.kind in TEXTS else document
     for step in spot.steps:
         place = place[step]

@@ -19,6 +19,7 @@ from libs.model.settings import MeshSettings
 from libs.proxy.scoper import Scoper
 from libs.translate.apply import Upsert, apply, initial
 from libs.xds import generate
+from libs.xds.types import NamedResource
 from services.ctl.render import find, slices
 from tests.golden import moves
 from tests.golden.cases import Case, every
@@ -68,20 +69,24 @@ class Bench:
         return self._outcome(-1, None)
 
     def _outcome(self, number: int, instead: Resource | None) -> Outcome:
+        found = self.rendered(number, instead)
+        return frozenset((name, it.type_url, it.name, it.version) for name, it in found)
+
+    def rendered(
+        self, number: int, instead: Resource | None
+    ) -> Iterator[tuple[str, NamedResource]]:
+        """Yield what each proxy gets if a document is another; -1: none is."""
         every_one = [
             instead if number == at else resource for at, resource in enumerate(self._resources)
         ]
         resources = [resource for resource in every_one if resource is not None]
         events = [Upsert(resource) for resource in (*resources, *slices(resources))]
         mesh = apply(initial(MeshSettings()), events).state.mesh
-        scoper, found = Scoper(), set[tuple[str, ...]]()
+        scoper = Scoper()
         for name, metadata in self.case.proxies.items():
             snapshot = generate.snapshot(scoper.scope(mesh, find(mesh, name, metadata)))
-            for type_url, whole in snapshot.sets.items():
-                found.update(
-                    (name, type_url, it.name, it.version) for it in whole.resources.values()
-                )
-        return frozenset(found)
+            for whole in snapshot.sets.values():
+                yield from ((name, it) for it in whole.resources.values())
 
 
 def good(document: Raw, spot: Spot) -> Iterator[Resource]:

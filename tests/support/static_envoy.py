@@ -28,6 +28,7 @@ from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, Snapsh
 from services.agent.envoy import binary
 
 _BOOTSTRAP_CLUSTERS = ("sds-grpc", "xds-grpc")
+_RUNTIME = {"re2.max_program_size.error_level": 32768}
 _SECONDS = 60
 
 
@@ -48,6 +49,8 @@ def bootstrap(snapshot: Snapshot) -> Bootstrap:
     found = Bootstrap()
     found.node.id = found.node.cluster = "judge"
     found.dynamic_resources.ads_config.CopyFrom(_ads())
+    runtime = found.layered_runtime.layers.add(name="as in the agent's bootstrap")
+    runtime.static_layer.update(_RUNTIME)
     static = found.static_resources
     static.clusters.extend(map(_agent, _BOOTSTRAP_CLUSTERS))
     static.clusters.extend(Cluster.FromString(body) for body in _bodies(snapshot, CLUSTER))
