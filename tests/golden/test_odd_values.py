@@ -30,6 +30,7 @@ ONLY_ENVOY_KNOWS: Mapping[tuple[str, str], str] = {
 """Fields that are not tried, and why."""
 
 
+@pytest.mark.timeout(600)
 def test_what_validation_accepts_envoy_accepts(pytestconfig: pytest.Config) -> None:
     tries = pytestconfig.getoption("--explore")
     changes, found = _changes(tries), dict[str, str]()
@@ -77,7 +78,12 @@ def _of_field(bench: Bench, number: int, spot: Spot) -> Iterator[Change]:
         instead, _ = check_raw(changed(document, spot, value))
         if instead is None:
             continue
-        found = list(bench.rendered(number, instead))
+        name = f"{bench.case.name}: {spot.kind} {spot.path} = {value!r:.80}"
+        try:
+            found = list(bench.rendered(number, instead))
+        except ValueError as error:  # what protobuf says to a number that does not fit
+            error.add_note(name)
+            raise
         made = tuple(
             one
             for proxy, one in found
@@ -85,5 +91,4 @@ def _of_field(bench: Bench, number: int, spot: Spot) -> Iterator[Change]:
             and (proxy, one.type_url, one.name, one.version) not in bench.outcome
         )
         clusters = frozenset(one.name for _, one in found if one.type_url == CLUSTER)
-        name = f"{bench.case.name}: {spot.kind} {spot.path} = {value!r:.80}"
         yield Change(name, made, clusters)

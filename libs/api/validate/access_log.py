@@ -26,7 +26,7 @@ def check_file(file: str, path: Path, report: Report) -> None:
 def check_text(text: str, path: Path, report: Report) -> None:
     """Report what Envoy would not fill in."""
     if wrong := wrong_format(text):
-        report.error(path, reasons.INVALID_VALUE, wrong)
+        report.error(path, reasons.INVALID_FORMAT, wrong)
 
 
 def check_fields(written: str, path: Path, report: Report) -> None:

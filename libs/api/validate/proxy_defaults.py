@@ -130,6 +130,9 @@ def check_proxy_defaults(config: ProxyDefaults, path: Path, report: Report) -> N
     limits = (path, "connectionSettings")
     _check_unread(config.connection_settings, _LIMITS, limits, report=report)
     _check_unread(config.proxy_headers, _HEADERS, (path, "proxyHeaders"), report=report)
+    if config.proxy_headers and config.proxy_headers.server:
+        place = (((path, "proxyHeaders"), "server"), "value")
+        check_line(config.proxy_headers.server.value, place, report)
     _check_name(config, path, report)
     _check_addresses(config, path, report)
     _check_durations(config, path, report)

@@ -43,6 +43,8 @@ def _check_ports(ports: tuple[ServicePort, ...], path: Path, report: Report) -> 
     for index, port in enumerate(ports):
         place = (path, index)
         check_port(port.port, (place, "port"), report)
+        if port.node_port:
+            check_port(port.node_port, (place, "nodePort"), report)
         _check_target(port.target_port, (place, "targetPort"), report)
         if len(ports) > 1 and not is_label(port.name):
             text = "of several ports, each needs a name that is a DNS label"

@@ -18,6 +18,7 @@ from libs.api.validate.durations import check_duration
 from libs.api.validate.expressions import without_text, wrong_expression
 from libs.api.validate.formats import wrong_format
 from libs.api.validate.labels import check_selector
+from libs.api.validate.single_line import check_line
 from libs.api.validate.targets import check_attachment
 
 SPEC: Path = (None, "spec")
@@ -60,6 +61,8 @@ def _check_tag(name: str, tag: CustomTag, path: Path, *, report: Report) -> None
     elif kinds == 0:
         text = f"needs one of {names}; without one there is no tag"
         report.warning(path, reasons.NO_EFFECT, text)
+    if tag.header:
+        check_line(tag.header.name, ((path, "header"), "name"), report)
     if tag.formatter and (wrong := wrong_format(tag.formatter.value)):
         report.error(((path, "formatter"), "value"), reasons.INVALID_FORMAT, wrong)
 

@@ -223,12 +223,12 @@ def test_parts(good: str, bad: str, found: str) -> None:
         (
             "accessLogFormat: '%PROTOCOL% 5%%'",
             "accessLogFormat: '100%'",
-            ".accessLogFormat InvalidValue",
+            ".accessLogFormat InvalidFormat",
         ),
         (
             '{accessLogEncoding: JSON, accessLogFormat: \'{"a": {"b": ["%PROTOCOL%"]}}\'}',
             '{accessLogEncoding: JSON, accessLogFormat: \'{"a": {"b": ["%FOO%"]}}\'}',
-            ".accessLogFormat InvalidValue",
+            ".accessLogFormat InvalidFormat",
         ),
     ],
 )
@@ -314,7 +314,7 @@ OTEL_HEADERS = "opentelemetry: {service: b, port: 1, http: {headers: [%s]}}"
         (
             "envoyFileAccessLog: {path: /dev/stdout, logFormat: {text: '%PROTOCOL%'}}",
             "envoyFileAccessLog: {path: /dev/stdout, logFormat: {text: '%FOO%'}}",
-            "envoyFileAccessLog.logFormat.text InvalidValue",
+            "envoyFileAccessLog.logFormat.text InvalidFormat",
         ),
         (
             "envoyFileAccessLog: {path: /a}",
@@ -324,7 +324,7 @@ OTEL_HEADERS = "opentelemetry: {service: b, port: 1, http: {headers: [%s]}}"
         (
             "envoyOtelAls: {service: b, port: 1, logFormat: {labels: {a: '%PROTOCOL%'}}}",
             "envoyOtelAls: {service: b, port: 1, logFormat: {labels: {a: '%'}}}",
-            "envoyOtelAls.logFormat.labels.a InvalidValue",
+            "envoyOtelAls.logFormat.labels.a InvalidFormat",
         ),
     ],
 )

@@ -29,6 +29,11 @@ def of_pod(fields: str) -> list[str]:
             "spec.clusterIPs[1] InvalidAddress",
         ),
         (
+            "{ports: [{port: 1, nodePort: 30000}]}",
+            "{ports: [{port: 1, nodePort: 65536}]}",
+            "spec.ports[0].nodePort InvalidPort",
+        ),
+        (
             "{ports: [{port: 1}], clusterIP: 1.2.3.4}",
             "{ports: [{port: 1}], clusterIP: a}",
             "spec.cluster",

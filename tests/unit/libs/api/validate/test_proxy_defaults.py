@@ -59,6 +59,11 @@ def said(text: str) -> list[str]:
             "envoyMetricsService: {address: 'a:1', tcpKeepalive: {time: 4294967296s}}",
             "it.envoyMetricsService.tcpKeepalive.time InvalidDuration",
         ),
+        (
+            "proxyHeaders: {server: {value: a}}",
+            'proxyHeaders: {server: {value: "a\\nb"}}',
+            "it.proxyHeaders.server.value InvalidValue",
+        ),
         ("proxyAdminPort: 15000", "proxyAdminPort: 0", "it.proxyAdminPort InvalidPort"),
         ("statusPort: 15020", "statusPort: 65536", "it.statusPort InvalidPort"),
         ("concurrency: 0", "concurrency: -1", "it.concurrency OutOfRange"),

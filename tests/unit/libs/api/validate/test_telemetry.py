@@ -47,6 +47,11 @@ CUSTOM = "tracing: [{customTags: {a: {%s}}}]"
             "spec.tracing[0].customTags.a ConflictingFields",
         ),
         (
+            CUSTOM % "header: {name: b}",
+            CUSTOM % 'header: {name: "b\\nc"}',
+            "spec.tracing[0].customTags.a.header.name InvalidValue",
+        ),
+        (
             CUSTOM % "formatter: {value: '%PROTOCOL%'}",
             CUSTOM % "",
             "warning spec.tracing[0].customTags.a NoEffect",
