@@ -21,6 +21,7 @@ from libs.model.settings import MeshSettings
 from libs.runtime.clock import Clock
 from libs.translate.apply import Event, State, Step, Upsert, apply, initial
 from services.discovery import metrics
+from services.discovery.counting import Counting
 from services.discovery.files import Batch, FileText
 from services.discovery.manifests import Manifests
 from services.discovery.memory import collection_held_back
@@ -61,6 +62,7 @@ class Ingest:
         self._number = numbering or Numbering(clock)
         self._manifests = Manifests()
         self._selection = Selection(settings.root_namespace, settings.config_map)
+        self._counting = Counting()
         self._bugs: frozenset[str] = frozenset()
         self._objects: dict[Ref, tuple[Problem, ...]] = {}  # what is wrong with what has no file
 
@@ -110,6 +112,7 @@ class Ingest:
             problems.update(*self._objects.values())
             step = step._replace(problems=tuple(sorted(problems)))
         _count(events, step)
+        self._counting.update(step.state.mesh, step.problems)
         return step
 
     def _apply(self, events: list[Event]) -> Step:

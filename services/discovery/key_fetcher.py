@@ -86,6 +86,7 @@ class KeyFetcher:
                 if self._clock.monotonic() - fetched > KEEP_SECONDS:
                     keys = ""
             metrics.KEY_FETCHES.labels("failure" if fault else "success").inc()
+            (metrics.JWKS_FAILED if fault else metrics.JWKS_FETCHED).inc()
             self._say(name, keys, fault)
             await self._clock.sleep(_pause(failures))
 

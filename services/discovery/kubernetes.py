@@ -64,6 +64,7 @@ class KubernetesSource:
     ) -> None:
         self.tell: Callable[[Kind, Sequence[Change]], None] = _tell_nobody
         """Is told of everything that is followed, good or bad, before it is taken in."""
+        metrics.CLUSTERS.labels("local").set(1)
         self._clock = clock
         self._maps = maps
         self._revisions = Revisions(revision)
@@ -172,6 +173,8 @@ class KubernetesSource:
     def _note(self, name: str, happening: Happening) -> None:
         if happening is not Happening.MOVED:
             metrics.WATCH_EVENTS.labels(name, happening).inc()
+            if happening is Happening.BROKEN:
+                metrics.SYNC_ERRORS.labels(name, "local").inc()
             return
         if follower := self._followers.get(name):
             if follower.state is State.AWAY:

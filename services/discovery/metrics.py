@@ -4,6 +4,37 @@ from prometheus_client import Counter, Gauge, Histogram
 
 SERVICES = Gauge("pilot_services", "Services known to the mesh.")
 VIRTUAL_SERVICES = Gauge("pilot_virt_services", "VirtualServices in use.")
+NO_INSTANCES = Gauge("pilot_eds_no_instances", "Ports of services that have no endpoint.")
+NO_POD = Gauge("endpoint_no_pod", "Endpoints of Services that are no pod's.")
+NOT_READY = Gauge("pilot_endpoint_not_ready", "Endpoints that are not ready.")
+NO_SERVICE = Gauge("pilot_no_ip", "Workloads with a proxy that stand for no service.")
+INBOUND_CONFLICTS = Gauge(
+    "pilot_conflict_inbound_listener", "Ports of workloads that several services name."
+)
+TCP_CONFLICTS = Gauge(
+    "pilot_conflict_outbound_listener_tcp_over_current_tcp",
+    "Ports of raw TCP whose address another service has.",
+)
+SAME_HOSTS = Gauge(
+    "pilot_duplicate_envoy_clusters", "Services that a namespace declares more than once."
+)
+DNS_WITHOUT_ENDPOINTS = Gauge(
+    "pilot_dns_cluster_without_endpoints", "Ports of services by DNS that have no endpoint."
+)
+SAME_DOMAINS = Gauge("pilot_vservice_dup_domain", "Hosts of VirtualServices that an older one has.")
+SAME_SUBSETS = Gauge("pilot_destrule_subsets", "Subsets of DestinationRules that an older one has.")
+CLUSTERS = Gauge("istiod_managed_clusters", "Clusters that are followed.", ("cluster_type",))
+SYNC_ERRORS = Counter(
+    "controller_sync_errors",
+    "Lists and watches that brought no answer, or none of use.",
+    ("type", "cluster"),
+)
+JWKS_FETCHED = Counter(
+    "pilot_jwks_resolver_network_fetch_success", "Sets of keys that were fetched."
+)
+JWKS_FAILED = Counter(
+    "pilot_jwks_resolver_network_fetch_fail", "Sets of keys that could not be fetched."
+)
 APPLY_SECONDS = Histogram(
     "pilot_pushcontext_init_seconds",
     "Time to make the next mesh of what has changed.",

@@ -4,6 +4,8 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from prometheus_client import REGISTRY
+
 from libs.api.security.key_set import KeySet
 from libs.model.mesh import Mesh
 from libs.model.tokens import TokenRule
@@ -25,6 +27,13 @@ def key(name: str) -> bytes:
 def mesh_of(*names: str, timeout: int = 5000) -> Mesh:
     rules = tuple(TokenRule(source=name, timeout=timeout) for name in names)
     return rows.mesh(rows.token_policy("t", rules=rules))
+
+
+def fetches() -> tuple[float, float]:
+    """Return how many have come to something, and how many to nothing."""
+    name = "pilot_jwks_resolver_network_fetch_{}_total"
+    good, bad = (REGISTRY.get_sample_value(name.format(it)) for it in ("success", "fail"))
+    return good or 0.0, bad or 0.0
 
 
 class World:
@@ -91,11 +100,14 @@ async def test_old_keys_stay_for_a_day_and_then_no_key_is_left() -> None:
 
 
 async def test_a_failure_is_tried_again_soon() -> None:
+    before = fetches()
     async with fetching(f"keys:{URL}") as world:
         assert (world.last.keys, world.last.fault) == ("", "status 404")
+        assert fetches() == (before[0], before[1] + 1)
         world.documents[URL] = key("one")
         await world.clock.advance(2)
         assert '"x":"one"' in world.last.keys
+        assert fetches()[0] == before[0] + 1
 
 
 async def test_an_issuer_says_where_its_keys_are() -> None:
