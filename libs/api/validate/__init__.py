@@ -7,9 +7,9 @@ is not judged here but in `libs.translate`. A kind is added by one file with
 What Istio's schema and webhook accept is accepted, and what they refuse is refused, with these
 exceptions, on purpose. Refused here though not by Istio: durations that are not whole milliseconds,
 a status of 600, which Envoy refuses, an empty `from` or `to` of an AuthorizationPolicy, which Istio
-takes for everyone, and URLs of modules that name no host, and texts, lengths and sizes for which Envoy refuses whatever they
-stand in. Accepted though not by Istio: probes by
-gRPC in a WorkloadGroup, and a field that is there but empty beside the one that excludes it.
+takes for everyone, URLs of modules that name no host, and texts, lengths and sizes for which Envoy
+refuses whatever they stand in. Accepted though not by Istio: probes by gRPC in a WorkloadGroup, and
+a field that is there but empty beside the one that excludes it.
 """
 
 from collections.abc import Callable, Mapping
