@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from libs.api.report import Report
-from libs.inject import order, overlay, probes, record, scraping, stopping, words
+from libs.inject import order, overlay, probes, proxyless, record, scraping, stopping, words
 from libs.inject.merge import merged
 from libs.inject.scene import PROMETHEUS_PORT, READY_PORT, Scene
 from libs.model.workload import canonical_service
@@ -16,7 +16,9 @@ def assembled(scene: Scene, report: Report) -> dict[str, Any]:
     laid = overlay.overlaid(scene.pod, pieces)
     if not _has_proxy(laid.pod["spec"]):
         return _noted(scene, laid.pod, record.Notes(scene.cluster.revision, laid.overrides))
-    turned = _rewritten(scene, laid.pod["spec"], report)
+    proxyless_ = overlay.is_proxyless(scene)
+    spec = laid.pod["spec"]
+    turned = _rewritten(scene, proxyless.with_programs(spec) if proxyless_ else spec, report)
     scraped = _scraped(scene, report)
     stops = _stopping(scene, turned.spec)
     spec = _with_variables(
@@ -48,6 +50,8 @@ def _has_proxy(spec: Mapping[str, Any]) -> bool:
 def _rewritten(scene: Scene, spec: dict[str, Any], report: Report) -> probes.Rewritten:
     default = scene.settings.config.values.sidecar_injector_webhook.rewrite_app_http_probe
     wished = scene.wishes.rewrite_probes
+    # Nothing stands between kubelet and a proxyless program.
+    default = default and not overlay.is_proxyless(scene)
     wanted = default if wished is None else wished
     if not wanted or scene.wishes.status_port == 0:
         return probes.Rewritten(spec, {})
@@ -68,6 +72,8 @@ def _stopping(scene: Scene, spec: dict[str, Any]) -> stopping.Stopping:
 
 
 def _scraped(scene: Scene, report: Report) -> scraping.Scraping:
+    if overlay.is_proxyless(scene):
+        return scraping.Scraping()
     if not scene.wishes.merge_metrics or scene.settings.mesh.enable_prometheus_merge is False:
         return scraping.Scraping()
     own = (scene.status_port, READY_PORT, PROMETHEUS_PORT)
@@ -92,7 +98,9 @@ def _labels(scene: Scene) -> dict[str, str]:
     fallback = labels.get(words.WORKLOAD_NAME) or scene.owner.name
     name, revision = canonical_service(labels, fallback)
     wanted = {words.CANONICAL_NAME: name[:63], words.CANONICAL_REVISION: revision}
-    return {words.TLS_MODE: labels.get(words.TLS_MODE, "istio")} | {
+    # Whether a proxyless program serves mutual TLS is known to who wrote it.
+    mode = labels.get(words.TLS_MODE, "" if overlay.is_proxyless(scene) else "istio")
+    return ({words.TLS_MODE: mode} if mode else {}) | {
         key: value for key, value in wanted.items() if value
     }
 

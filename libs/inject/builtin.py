@@ -1,4 +1,4 @@
-"""Built-in templates: the pieces that make a sidecar and a gateway of a pod.
+"""Built-in templates: the pieces that make a sidecar, a gateway or a proxyless pod of a pod.
 
 They are functions and not text, so nothing that a user writes can become structure. A user's own
 template of the same name takes the place of a built-in one.
@@ -7,7 +7,10 @@ template of the same name takes the place of a built-in one.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from libs.inject import images, interception, privileges, words
+from msgspec.structs import replace
+
+from libs.api.proxy_defaults import Interception
+from libs.inject import images, interception, privileges, proxyless, words
 from libs.inject.environment import environment
 from libs.inject.resources import resources
 from libs.inject.scene import PROMETHEUS_PORT, READY_PORT, Scene
@@ -49,9 +52,35 @@ def gateway(scene: Scene) -> Fragment:
     }
 
 
+def grpc_agent(scene: Scene) -> Fragment:
+    """Return the piece that puts an agent without an Envoy beside a gRPC program.
+
+    The program's own containers get theirs from `proxyless`.
+    """
+    bare = replace(scene, wishes=replace(scene.wishes, interception=Interception.NONE))
+    found = volumes(bare)
+    proxy = _proxy(bare, "sidecar")
+    own = {one["name"] for one in proxyless.VARIABLES}
+    kept = [one for one in proxy["env"] if one["name"] not in own]
+    port = {"containerPort": scene.status_port, "protocol": "TCP", "name": "mesh-metrics"}
+    proxy |= {
+        "ports": [port],
+        "env": [*kept, *proxyless.VARIABLES],
+        **_probes(bare, port=scene.status_port),
+    }
+    spec = {"volumes": proxyless.in_memory(found.volumes), **_secrets(scene)}
+    if not (scene.spec.get("securityContext") or {}).get("fsGroup"):
+        spec["securityContext"] = {"fsGroup": privileges.USER}
+    if scene.native:
+        return {"spec": {**spec, "initContainers": [{**proxy, "restartPolicy": "Always"}]}}
+    proxy["lifecycle"] = {"postStart": _wait(scene)}
+    return {"spec": {**spec, "containers": [proxy]}}
+
+
 TEMPLATES: Mapping[str, Callable[[Scene], Fragment]] = {
     words.SIDECAR_TEMPLATE: sidecar,
     words.GATEWAY_TEMPLATE: gateway,
+    **dict.fromkeys(sorted(words.GRPC_TEMPLATES), grpc_agent),
 }
 
 
@@ -85,11 +114,11 @@ def _arguments(scene: Scene, role: str) -> list[str]:
     ]
 
 
-def _probes(scene: Scene) -> dict[str, Any]:
+def _probes(scene: Scene, *, port: int = READY_PORT) -> dict[str, Any]:
     if scene.wishes.status_port == 0:
         return {}
     values, wishes = scene.settings.config.values.global_.proxy, scene.wishes
-    ask = {"httpGet": {"path": "/healthz/ready", "port": READY_PORT}}
+    ask = {"httpGet": {"path": "/healthz/ready", "port": port}}
     delay = _first(wishes.readiness_delay, values.readiness_initial_delay_seconds)
     readiness = {
         **ask,
@@ -117,9 +146,12 @@ def _lifecycle(scene: Scene) -> Mapping[str, Any]:
         port = f"--debug-port={scene.status_port}"
         return {"preStop": _run("request", port, "POST", "drain")}
     if scene.proxy.hold_application_until_proxy_starts:
-        ready = f"http://localhost:{scene.status_port}/healthz/ready"
-        return {"postStart": _run("wait", f"--url={ready}")}
+        return {"postStart": _wait(scene)}
     return {}
+
+
+def _wait(scene: Scene) -> dict[str, Any]:
+    return _run("wait", f"--url=http://localhost:{scene.status_port}/healthz/ready")
 
 
 def _run(*words_: str) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 Init containers run one after another: rules must be laid before anything calls out, and a native
 sidecar must run before the user's init containers do, which then use the mesh. Without native
 sidecars the rules come last, because the user's init containers would call into a proxy that is not
-there yet. Among ordinary containers the proxy is last, or first if the others wait for it.
+there yet. Among ordinary containers the proxy is last, or first if the others wait for it, as
+proxyless programs always do.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from libs.inject import words
+from libs.inject import overlay, words
 from libs.inject.scene import Scene
 
 
@@ -17,7 +18,8 @@ def ordered(spec: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
     """Return `spec` with its containers in order."""
     found = dict(spec)
     if containers := spec.get("containers"):
-        first = bool(scene.proxy.hold_application_until_proxy_starts) and not scene.native
+        held = scene.proxy.hold_application_until_proxy_starts or overlay.is_proxyless(scene)
+        first = bool(held) and not scene.native
         found["containers"] = _moved(containers, {words.PROXY}, first=first)
     if inits := spec.get("initContainers"):
         found["initContainers"] = _inits(inits, native=scene.native)

@@ -45,6 +45,12 @@ def template_names(scene: Scene) -> tuple[str, ...]:
     return tuple(real for name in names for real in config.aliases.get(name, (name,)))
 
 
+def is_proxyless(scene: Scene) -> bool:
+    """Tell whether the pod has no proxy but programs that speak xDS, by a template of ours."""
+    users = scene.settings.config.templates
+    return any(one in words.GRPC_TEMPLATES and one not in users for one in template_names(scene))
+
+
 def fragments(scene: Scene, report: Report) -> list[Fragment]:
     """Return the pieces to lay over the pod; a template that there is not is an error."""
     found: list[Fragment] = []
@@ -57,6 +63,13 @@ def fragments(scene: Scene, report: Report) -> list[Fragment]:
         else:
             text = _missing(name, scene.settings.config)
             report.error(_PLACE, reasons.INVALID_ANNOTATION, text)
+    if is_proxyless(scene) and {words.SIDECAR_TEMPLATE, words.GATEWAY_TEMPLATE} & {
+        *template_names(scene)
+    }:
+        text = (
+            "a pod has a proxy or is proxyless: a gRPC template stands without sidecar or gateway"
+        )
+        report.error(_PLACE, reasons.INVALID_ANNOTATION, text)
     return found
 
 

@@ -32,9 +32,11 @@ OWN_CONTAINERS = frozenset({PROXY, INIT, VALIDATION, "enable-core-dump"})
 
 SIDECAR_TEMPLATE = "sidecar"
 GATEWAY_TEMPLATE = "gateway"
-NOT_YET = frozenset({"grpc-simple", "grpc-agent", "waypoint", "kube-gateway"})
+GRPC_TEMPLATES = frozenset({"grpc-agent", "grpc-simple"})
+"""For gRPC programs that speak xDS themselves. The second is Istio's without an agent."""
+NOT_YET = frozenset({"waypoint", "kube-gateway"})
 """Istio's other templates."""
-ISTIO_TEMPLATES = frozenset({SIDECAR_TEMPLATE, GATEWAY_TEMPLATE}) | NOT_YET
+ISTIO_TEMPLATES = frozenset({SIDECAR_TEMPLATE, GATEWAY_TEMPLATE}) | GRPC_TEMPLATES | NOT_YET
 
 IGNORED_NAMESPACES = frozenset(
     {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}

@@ -50,6 +50,7 @@ from services.agent.own_stream import OwnStream
 from services.agent.patches import Asker
 from services.agent.probes import Prober
 from services.agent.provisioned import MAX_TOKEN_BYTES
+from services.agent.proxyless import Proxyless
 from services.agent.readiness import Readiness
 from services.agent.relay import METHODS, Relay, Rewrite
 from services.agent.rotation import Rotation, Schedule
@@ -81,8 +82,13 @@ class Invocation(Struct, frozen=True):
 
 
 async def serve(settings: AgentSettings, invocation: Invocation) -> None:
-    """Run the agent and its Envoy until cancelled, then drain."""
-    await Agent(settings, invocation, SystemClock()).run()
+    """Run the agent until cancelled, with its Envoy if it is to have one; then drain."""
+    clock = SystemClock()
+    agent = Agent(settings, invocation, clock)
+    if settings.disable_envoy:
+        await Proxyless(settings, node=agent.node(), token=agent.token, clock=clock).run()
+    else:
+        await agent.run()
 
 
 class Agent:
@@ -93,7 +99,7 @@ class Agent:
         self._invocation = invocation
         self._clock = clock
         self._proxy = settings.proxy
-        self._token = functools.partial(
+        self.token = functools.partial(
             read_token, Path(settings.token_file), or_none=bool(settings.prov_cert)
         )
         self._started = clock.monotonic()
@@ -128,7 +134,7 @@ class Agent:
         settings = self._settings
         relay = Relay(
             addresses.discovery(settings),
-            self._token,
+            self.token,
             cluster_id=self._cluster_id,
             clock=self._clock,
             rewrite=self._with_modules(),
@@ -150,8 +156,8 @@ class Agent:
 
         own = OwnStream(
             addresses.discovery(settings),
-            self._token,
-            node=self._node(),
+            self.token,
+            node=self.node(),
             cluster_id=self._cluster_id,
             clock=self._clock,
         )
@@ -168,8 +174,8 @@ class Agent:
         settings = self._settings
         feed = Feed(
             addresses.discovery(settings),
-            self._token,
-            node=self._node(),
+            self.token,
+            node=self.node(),
             cluster_id=self._cluster_id,
             on_table=dns.use,
             clock=self._clock,
@@ -190,8 +196,8 @@ class Agent:
         door = Door(Reach(loopback=settings.modules_from_loopback), insecure)
         secrets = PullSecrets(
             addresses.discovery(settings),
-            self._token,
-            node=self._node(),
+            self.token,
+            node=self.node(),
             cluster_id=self._cluster_id,
         )
         folder = Path(self._proxy.config_path) / "modules"
@@ -277,7 +283,7 @@ class Agent:
             self._invocation.envoy_log_level, self._invocation.envoy_component_log_level
         )
         sds = SDS_FOLDER / self._settings.identity_socket
-        given = launch.given(self._settings, self._node(), paths=(self._xds_socket, sds))
+        given = launch.given(self._settings, self.node(), paths=(self._xds_socket, sds))
         start = Launch(self._settings, levels, self._asker(), given=given)
         line = await start.prepared()
 
@@ -290,13 +296,14 @@ class Agent:
         settings = self._settings
         return Asker(
             addresses.discovery(settings),
-            self._token,
-            self._node(),
+            self.token,
+            self.node(),
             self._cluster_id,
             self._clock,
         )
 
-    def _node(self) -> dict[str, Any]:
+    def node(self) -> dict[str, Any]:
+        """Return how it introduces itself to the control plane."""
         role = self._invocation.role
         return node(self._settings, role, domain=self._domain, labels=_labels())
 

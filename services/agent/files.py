@@ -115,22 +115,28 @@ def provided(*, besides: str = "") -> tuple[Path, Path, Path] | None:
     return None
 
 
-def keep_all(folder: Path, *, chain: str, key: str, roots: str) -> None:
-    """Write as `write_all` does; a disk that is full costs only that: traffic goes on."""
+def keep_all(folder: Path, *, chain: str, key: str, roots: str, group: bool = False) -> bool:
+    """Write as `write_all` does; a disk that is full costs only that: traffic goes on.
+
+    Returns whether it was written.
+    """
     try:
-        write_all(folder, chain=chain, key=key, roots=roots)
+        write_all(folder, chain=chain, key=key, roots=roots, group=group)
     except OSError as error:
         metrics.FILE_FAILURES.inc()
         extra = {"path": str(folder), "reason": str(error)}
         logger.warning("certificate not written", extra=extra)
+        return False
+    return True
 
 
-def write_all(folder: Path, *, chain: str, key: str, roots: str) -> None:
+def write_all(folder: Path, *, chain: str, key: str, roots: str, group: bool = False) -> None:
     """Write a certificate for others in the pod, and for the agent after a restart.
 
     Its files change together, or not at all: as where kubelet mounts a Secret, they are links that
     lead through one link, which is moved. A key beside another key's certificate would lock a
-    machine out whose token has expired.
+    machine out whose token has expired. Only our own user may read them, and with `group` the
+    folder's group.
 
     Raises:
         OSError: the folder cannot be written.
@@ -139,8 +145,10 @@ def write_all(folder: Path, *, chain: str, key: str, roots: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"cert-chain.pem": chain, "key.pem": key, "root-cert.pem": roots}
     fresh = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+    if group:
+        fresh.chmod(0o2750)  # what is made in it has its group
     for name, text in texts.items():
-        _write_private(fresh / name, text)
+        _write_private(fresh / name, text, 0o640 if group else 0o600)
     _link(folder / _DATA, fresh.name)
     for name in texts:
         _link(folder / name, f"{_DATA}/{name}")
@@ -149,8 +157,8 @@ def write_all(folder: Path, *, chain: str, key: str, roots: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
+def _write_private(path: Path, text: str, mode: int) -> None:
+    path.touch(mode=mode)
     with path.open("w") as file:
         file.write(text)
         file.flush()

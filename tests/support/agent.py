@@ -73,6 +73,13 @@ class Mesh:
             now=time.clock_gettime(time.CLOCK_REALTIME),
         )
 
+    @property
+    def credentials(self) -> grpc.ServerCredentials:
+        """The xDS server's, for another server in its place."""
+        if self._svid is None:
+            raise RuntimeError
+        return self._svid.server_credentials(mutual=False)
+
     async def start_xds(self) -> None:
         """Serve xDS, each time on the same port."""
         if self._svid is None:

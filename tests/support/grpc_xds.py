@@ -76,9 +76,17 @@ async def calling(
 
     It has the certificate `proving`, for configurations that want one.
     """
-    mode = "mutual" if proving is not None else "clear"
+    bootstrap = _bootstrap(folder, address, "client", proving)
+    async with calling_by(bootstrap, target, mutual=proving is not None) as caller:
+        yield caller
+
+
+@asynccontextmanager
+async def calling_by(bootstrap: Path, target: str, *, mutual: bool) -> AsyncIterator[Caller]:
+    """Run a program whose channel to `target` is configured as `bootstrap` says."""
+    mode = "mutual" if mutual else "clear"
     arguments = ("tests.support.grpc_xds_caller", f"xds:///{target}", mode)
-    async with _program(_bootstrap(folder, address, "client", proving), *arguments) as process:
+    async with _program(bootstrap, *arguments) as process:
         yield Caller(process)
 
 
@@ -91,6 +99,13 @@ async def serving(
     It answers with the metadata that it got, as soon as it has its configuration.
     """
     bootstrap = _bootstrap(folder, address, "greeter", proving)
+    async with serving_by(bootstrap, listen):
+        yield
+
+
+@asynccontextmanager
+async def serving_by(bootstrap: Path, listen: str) -> AsyncIterator[None]:
+    """Run a program that answers at `listen`, configured as `bootstrap` says."""
     async with _program(bootstrap, "tests.support.grpc_xds_server", listen):
         yield
 

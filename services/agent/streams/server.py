@@ -1,7 +1,7 @@
 """Server: gRPC calls that arrive on a Unix socket, each given to the handler of its path.
 
-Only Envoy, of the same user, connects here. At most MAX_CONNECTIONS are served; a further one is
-closed at once and counted by nobody but its own retry.
+Only Envoy, of the same user, connects here, or where there is none a program of the group. At most
+MAX_CONNECTIONS are served; a further one is closed at once and counted by nobody but its own retry.
 """
 
 import asyncio
@@ -35,14 +35,18 @@ async def accept(stream: Stream) -> None:
 
 
 @asynccontextmanager
-async def serve(path: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
+async def serve(
+    path: Path, handlers: Mapping[str, Handler], *, by_group: bool = False
+) -> AsyncIterator[None]:
     """Serve on `path` until the block ends; a socket file that lies there is replaced.
+
+    Our own user may connect, and with `by_group` who is of the socket's group.
 
     Raises:
         OSError: the path cannot be bound.
 
     """
-    listening = _bind(path)
+    listening = _bind(path, 0o117 if by_group else 0o177)
     async with asyncio.TaskGroup() as group:
         open_connections: set[asyncio.Task[None]] = set()
 
@@ -64,12 +68,12 @@ async def serve(path: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[No
                 task.cancel()
 
 
-def _bind(path: Path) -> socket.socket:
-    """Return a socket on `path` that only our own user may connect to."""
+def _bind(path: Path, mask: int) -> socket.socket:
+    """Return a socket on `path` that may be connected to by whom `mask` leaves."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
+    before = os.umask(mask)
     try:
         listening.bind(str(path))
     finally:

@@ -268,12 +268,76 @@ templates:
     assert made["metadata"]["annotations"]["from"] == "shop-web"
 
 
-@pytest.mark.parametrize("name", ["nobody", "grpc-agent"])
+@pytest.mark.parametrize("name", ["nobody", "waypoint"])
 def test_a_template_that_there_is_not_refuses_the_pod(name: str) -> None:
     done = injected(pod(annotations={"inject.istio.io/templates": name}))
     assert done.pod is None
     assert name in done.errors[0].text
     assert "sidecar" in done.errors[0].text
+
+
+GRPC = {"inject.istio.io/templates": "grpc-agent"}
+BOOTSTRAP = "/etc/istio/proxy/grpc-bootstrap.json"
+
+
+def test_a_proxyless_pod_has_an_agent_and_its_programs_know_the_bootstrap() -> None:
+    app = {
+        "name": "app",
+        "image": "web:1",
+        "env": [{"name": "A", "value": "b"}],
+        "readinessProbe": {"grpc": {"port": 9000}},
+    }
+    made = result(pod(app, annotations=GRPC))
+    assert names(made, "initContainers") == ["istio-proxy"]
+    agent = variables(proxy(made))
+    assert (agent["DISABLE_ENVOY"], agent["ISTIO_META_GENERATOR"]) == ("true", "grpc")
+    assert agent["GRPC_XDS_BOOTSTRAP"] == BOOTSTRAP
+    assert proxy(made)["startupProbe"]["httpGet"]["port"] == 15020
+    assert "lifecycle" not in proxy(made)
+    (program,) = made["spec"]["containers"]
+    assert variables(program)["GRPC_XDS_BOOTSTRAP"] == BOOTSTRAP
+    assert variables(program)["A"] == "b"
+    mounts = {one["mountPath"]: one["name"] for one in program["volumeMounts"]}
+    assert mounts["/etc/istio/proxy"] == "istio-envoy"
+    assert mounts[agent["OUTPUT_CERTS"]] == "istio-data"
+    assert program["readinessProbe"] == {"grpc": {"port": 9000}}
+    assert made["spec"]["securityContext"] == {"fsGroup": 1337}
+    assert "security.istio.io/tlsMode" not in made["metadata"]["labels"]
+    assert "prometheus.io/port" not in made["metadata"]["annotations"]
+    keys = next(one for one in made["spec"]["volumes"] if one["name"] == "istio-data")
+    assert keys["emptyDir"] == {"medium": "Memory"}
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_proxyless_pod_that_comes_again_is_the_same(native: bool) -> None:
+    made = result(pod(annotations=GRPC), native=native)
+    assert result(made, native=native) == made
+
+
+def test_programs_wait_for_an_ordinary_agent() -> None:
+    made = result(pod(annotations=GRPC), native=False)
+    assert names(made) == ["istio-proxy", "app"]
+    assert "initContainers" not in made["spec"]
+    command = proxy(made)["lifecycle"]["postStart"]["exec"]["command"]
+    assert command == ["service", "wait", "--url=http://localhost:15020/healthz/ready"]
+
+
+def test_what_a_proxyless_pod_says_itself_stays() -> None:
+    own = {"name": "app", "env": [{"name": "GRPC_XDS_BOOTSTRAP", "value": "/mine"}]}
+    labels = {"security.istio.io/tlsMode": "istio"}
+    security = {"fsGroup": 5, "runAsUser": 6}
+    made = result(pod(own, annotations=GRPC, labels=labels, securityContext=security))
+    (program,) = made["spec"]["containers"]
+    assert variables(program)["GRPC_XDS_BOOTSTRAP"] == "/mine"
+    assert made["metadata"]["labels"]["security.istio.io/tlsMode"] == "istio"
+    assert made["spec"]["securityContext"] == security
+
+
+def test_a_pod_has_a_proxy_or_has_none() -> None:
+    both = {"inject.istio.io/templates": "sidecar,grpc-agent"}
+    done = injected(pod(annotations=both))
+    assert done.pod is None
+    assert "proxyless" in done.errors[0].text
 
 
 def test_aliases_stand_for_templates() -> None:

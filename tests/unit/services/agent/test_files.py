@@ -1,3 +1,4 @@
+import stat
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,12 @@ def test_the_certificate_that_we_renew_is_not_one_that_the_pod_was_given(
     files.write_all(Path("etc/certs"), chain="C", key="K", roots="R")
     assert files.provided() is not None
     assert files.provided(besides=str(tmp_path / "etc/certs")) is None
+
+
+def test_only_where_it_is_wanted_may_the_group_read(tmp_path: Path) -> None:
+    for group, folder_mode, file_mode in ((True, 0o2750, 0o640), (False, 0o700, 0o600)):
+        out = tmp_path / str(group)
+        files.write_all(out, chain="C", key="K", roots="R", group=group)
+        key = (out / "key.pem").resolve()
+        assert stat.S_IMODE(key.stat().st_mode) == file_mode
+        assert stat.S_IMODE(key.parent.stat().st_mode) == folder_mode

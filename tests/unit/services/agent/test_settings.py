@@ -140,3 +140,9 @@ def test_the_control_plane_hears_that_queries_are_answered() -> None:
     for address in ("15053", ":15053", "localhost", "localhost:x", "localhost:70000"):
         with pytest.raises(SettingsError, match="DNS_PROXY_ADDR"):
             settings(DNS_PROXY_ADDR=address)
+
+
+def test_without_envoy_there_must_be_a_place_for_certificates() -> None:
+    assert settings(DISABLE_ENVOY="true", OUTPUT_CERTS="/certs").disable_envoy
+    with pytest.raises(SettingsError, match="OUTPUT_CERTS"):
+        settings(DISABLE_ENVOY="true")
