@@ -142,6 +142,17 @@ async def test_a_pod_that_was_injected_before_is_the_same_again(webhook: Running
     assert second["metadata"]["annotations"] == first["metadata"]["annotations"]
 
 
+async def test_kubernetes_takes_a_pod_without_a_proxy(webhook: RunningWebhook) -> None:
+    await webhook.label("grpc", ENABLED)
+    given = pod(annotations={"inject.istio.io/templates": "grpc-agent"})
+    assert await _comes_to_be(webhook, "grpc", given, expected=True)
+    made = await webhook.create("grpc", given)
+    assert names(made, "initContainers") == ["istio-proxy"]
+    (app,) = made["spec"]["containers"]
+    assert "GRPC_XDS_BOOTSTRAP" in [one["name"] for one in app["env"]]
+    assert made["spec"]["securityContext"]["fsGroup"] == 1337
+
+
 async def test_a_bad_annotation_is_refused_with_its_path(webhook: RunningWebhook) -> None:
     await webhook.label("shop", ENABLED)
     assert await _comes_to_be(webhook, "shop", pod(), expected=True)
