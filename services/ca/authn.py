@@ -15,6 +15,7 @@ from libs.rpc import peer
 from libs.rpc.errors import CredentialError
 from libs.rpc.peer import Context
 from libs.runtime.clock import Clock
+from services.ca import metrics
 from services.ca.caller import Authenticate, Caller, Prove
 
 
@@ -38,6 +39,7 @@ def by_review(reviewer: Reviewer, *, trust_domain: str) -> Prove:
         try:
             identity = parse_spiffe_id(account)
         except ValueError as error:
+            metrics.ID_EXTRACTION_ERRORS.inc()
             message = "the token names no possible service account"
             raise TokenError(message) from error
         return Caller(identity, pod=found.pod, pod_uid=found.pod_uid, node=found.node)

@@ -179,21 +179,29 @@ class Authorities:
 
     async def _write(self, key: Key, patch: Patch) -> None:
         path, name = key
+        metrics.PATCH_ATTEMPTS.labels(name).inc()
         try:
             raw = await self._client.request(
                 "PATCH", f"{path}/{name}", body=patch, content_type=JSON_PATCH
             )
         except ForbiddenError as error:
+            _count_failure(key, "forbidden")
             self._forbid(key, error)
             return
         except (InvalidError, NotFoundError) as error:
             # Its webhooks have moved, or it is gone: the watch will tell what there is now.
             extra = {"configuration": name, "reason": str(error)}
             logger.warning("configuration left as it is", extra=extra)
+            _count_failure(key, "moved")
             self._known.pop(key, None)
             return
+        except KubeError:
+            metrics.PATCH_RETRIES.labels(name).inc()
+            raise
         self._told.discard(key)
         metrics.PATCHED.inc()
+        if path in VALIDATING.paths:
+            metrics.VALIDATION_CONFIG_UPDATES.inc()
         logger.info("ca bundle written", extra={"configuration": name})
         change = Change(Name("", name), msgspec.Raw(msgspec.json.encode(raw)))
         self._note(key, change)
@@ -205,6 +213,13 @@ class Authorities:
             self._told.add(key)
             extra = {"configuration": key[1], "reason": str(error)}
             logger.warning("configuration may not be written: its role is missing", extra=extra)
+
+
+def _count_failure(key: Key, reason: str) -> None:
+    path, name = key
+    metrics.PATCH_FAILURES.labels(name, reason).inc()
+    if path in VALIDATING.paths:
+        metrics.VALIDATION_CONFIG_ERRORS.labels(reason).inc()
 
 
 def mended(current: str, roots: bytes, *, exact: bool) -> str:

@@ -17,6 +17,7 @@ from services.webhook.review import Question, Verdict
 
 logger = logging.getLogger(__name__)
 
+VALIDATE = "/validate"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Judge = Callable[[Question, str], Awaitable[Verdict]]
 """Answers a question; also given the path on which it was asked."""
@@ -32,6 +33,8 @@ def endpoint(judge: Judge, bodies: Bodies) -> Handler:
                 verdict = await judge(found.request, request.path)
         except RefusedError as error:
             metrics.REFUSED.labels(error.reason).inc()
+            if request.path.startswith(VALIDATE):
+                metrics.VALIDATION_HTTP_ERRORS.labels(error.status).inc()
             logger.warning("request refused", extra={"reason": error.reason, "text": error.text})
             response = web.Response(status=error.status, text=error.text + "\n")
             response.force_close()  # the rest of a body that nobody reads

@@ -33,6 +33,28 @@ VALIDATION_FAILED = Total(
     "Resources refused, by the reason of their first error.",
     ["group", "version", "resource", "reason"],
 )
+VALIDATION_HTTP_ERRORS = Total(
+    "galley_validation_http_error", "Requests for validation that were no reviews.", ["status"]
+)
+VALIDATION_CONFIG_UPDATES = Total(
+    "galley_validation_config_updates", "Configurations of validation that were written."
+)
+VALIDATION_CONFIG_ERRORS = Total(
+    "galley_validation_config_update_error",
+    "Configurations of validation that could not be written.",
+    ["reason"],
+)
+PATCH_ATTEMPTS = Counter(
+    "webhook_patch_attempts", "Attempts to write a webhook configuration.", ["name"]
+)
+PATCH_RETRIES = Counter(
+    "webhook_patch_retries", "Attempts that come again, as the API server gave no answer.", ["name"]
+)
+PATCH_FAILURES = Counter(
+    "webhook_patch_failures",
+    "Webhook configurations that were left as they are.",
+    ["name", "reason"],
+)
 VALIDATION_ENFORCED = Gauge(
     "seine_webhook_validation_enforced",
     "1 if nothing is stored unless this webhook has let it through.",
