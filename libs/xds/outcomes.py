@@ -1,9 +1,12 @@
-"""Outcomes: what became of each patch, summed up over the types and classes in which it can act."""
+"""Outcomes: what became of each patch, over the types and classes in which it can act.
+
+And of listeners that two want: what the author of the one that lost should know.
+"""
 
 from collections.abc import Iterable
 
 from libs.model.ids import Ref
-from libs.xds.types import Outcome, ResourceSet
+from libs.xds.types import Conflict, Outcome, ResourceSet
 
 
 def summed(sets: Iterable[ResourceSet]) -> list[Outcome]:
@@ -23,3 +26,10 @@ def finding(outcome: Outcome) -> str:
     if outcome.error and outcome.hits:
         return f"only in part: {outcome.error}"
     return outcome.error or ("" if outcome.hits else "the patch matches nothing")
+
+
+def lost(conflict: Conflict) -> str:
+    """Return what its author should know of a resource that lost connections."""
+    keeper = f"the older {conflict.kept}" if conflict.kept else "the proxy itself"
+    text = f"listener {conflict.listener} stays with {keeper} ({conflict.reason})"
+    return f"{text}: connections to this one are not told apart from it"

@@ -7,6 +7,7 @@ configuration it came from. Every response is a concatenation of these cached by
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -89,6 +90,15 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
     error: str = ""  # what of it does not fit; empty if all does
 
 
+class Conflict(NamedTuple):
+    """A service that lost connections to an older one, or to the proxy itself."""
+
+    listener: str
+    kept: Ref  # empty: the proxy needs the port
+    lost: Ref
+    reason: str
+
+
 class ResourceSet(Struct, frozen=True, weakref=True):
     """All resources of one type for one class of proxies, by name, in the generator's order."""
 
@@ -96,6 +106,7 @@ class ResourceSet(Struct, frozen=True, weakref=True):
     resources: Mapping[str, NamedResource]
     version: str  # hex digest over names and versions, part by part
     outcomes: tuple[Outcome, ...] = ()  # of the patches that could act on it
+    conflicts: tuple[Conflict, ...] = ()  # of listeners: who has none of what it asked for
 
 
 class Part(Struct, frozen=True, weakref=True):

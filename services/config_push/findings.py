@@ -1,28 +1,30 @@
-"""Findings: what became of the patches of EnvoyFilters at the proxies that are connected here.
+"""Findings: what became of patches of EnvoyFilters, and who lost a listener, at the proxies here.
 
 Looked for when something has moved, at most every ROUND_SECONDS, because it looks at every proxy.
 Whoever watches gets the latest list and misses those in between. At most MAX_PATCHES patches are
-told of, those with findings first; the rest is counted in the list and in a metric. What a finding
-is called and how bad it is, discovery decides.
+told of, those with findings first, and MAX_CONFLICTS conflicts; the rest is counted in the list and
+in a metric. What a finding is called and how bad it is, discovery decides.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
 from libs.model.ids import Ref
+from libs.protos.findings.v1 import findings_pb2
 from libs.protos.findings.v1.findings_pb2 import Finding, Patch, PatchList
 from libs.runtime.clock import Clock
 from libs.xds import outcomes
-from libs.xds.types import BOOTSTRAP, Outcome, ResourceSet
+from libs.xds.types import BOOTSTRAP, LISTENER, Conflict, Outcome, ResourceSet
 from services.config_push import metrics
 from services.config_push.connection import Connection
 from services.config_push.connections import Connections
 
 ROUND_SECONDS = 0.5
 MAX_PATCHES = 1000
+MAX_CONFLICTS = 1000
 MAX_TEXT = 500
 WHOLE = -1
 """In place of a patch's number: it cannot be told which one it was."""
@@ -70,15 +72,15 @@ def watched(connection: Connection) -> Watched:
     return Watched(connection.before, errors, connection.peer.metadata)
 
 
-def found(proxies: Iterable[Watched]) -> PatchList:
-    """Return what became of each patch."""
+def found(proxies: Iterable[Watched], conflicts: Iterable[Conflict] = ()) -> PatchList:
+    """Return what became of each patch, and who lost what to whom."""
     rows: dict[_Place, _Row] = defaultdict(_Row)
     for alike in _classes(proxies):
         _count(rows, alike)
         for proxy in alike:
             _refusals(rows, proxy)
             _bootstrap(rows, proxy)
-    return _list(rows)
+    return _list(rows, sorted(set(conflicts)))
 
 
 def _classes(proxies: Iterable[Watched]) -> Iterable[list[Watched]]:
@@ -137,12 +139,16 @@ def _bootstrap(rows: dict[_Place, _Row], proxy: Watched) -> None:
             rows[outcome.ref, outcome.index].add(kind, text, 1)
 
 
-def _list(rows: Mapping[_Place, _Row]) -> PatchList:
+def _list(rows: Mapping[_Place, _Row], conflicts: list[Conflict]) -> PatchList:
     ordered = sorted(rows, key=lambda place: (not rows[place].found, place))
     kept = sorted(ordered[:MAX_PATCHES])
-    metrics.FINDINGS_LEFT_OUT.set(len(ordered) - len(kept))
+    told = conflicts[:MAX_CONFLICTS]
+    left_out = len(ordered) - len(kept) + len(conflicts) - len(told)
+    metrics.FINDINGS_LEFT_OUT.set(left_out)
     return PatchList(
-        patches=[_patch(place, rows[place]) for place in kept], left_out=len(ordered) - len(kept)
+        patches=[_patch(place, rows[place]) for place in kept],
+        left_out=left_out,
+        conflicts=[findings_pb2.Conflict(**one._asdict()) for one in told],
     )
 
 
@@ -157,6 +163,14 @@ def _patch(place: _Place, row: _Row) -> Patch:
             for kind, (text, proxies) in sorted(row.found.items())
         ],
     )
+
+
+def _count_conflicts(conflicts: Iterable[Conflict]) -> None:
+    """Count each place at which somebody lost something, by reason."""
+    counted = Counter(dict.fromkeys(metrics.CONFLICT_REASONS, 0))
+    counted.update(one.reason for one in conflicts)
+    for reason, number in counted.items():
+        metrics.LISTENER_CONFLICTS.labels(reason=reason).set(number)
 
 
 def _misses(patch: Patch) -> bool:
@@ -197,7 +211,9 @@ class Findings:
         while True:
             await self._noted.wait()
             self._noted.clear()
-            now = found(self._watched())
+            conflicts = self._conflicts()
+            _count_conflicts(conflicts)
+            now = found(self._watched(), conflicts)
             if now != self._latest:
                 self._latest = now
                 self._changed.set()
@@ -209,6 +225,12 @@ class Findings:
         for connection in self._connections if self._patched() else ():
             if not connection.of_agent and any(one.outcomes for one in connection.before.values()):
                 yield watched(connection)
+
+    def _conflicts(self) -> set[Conflict]:
+        """Return the conflicts of all proxies; proxies with equal listeners share one set."""
+        offered = (connection.before.get(LISTENER) for connection in self._connections)
+        sets = {id(one): one for one in offered if one is not None and one.conflicts}
+        return {conflict for one in sets.values() for conflict in one.conflicts}
 
     async def follow(self) -> AsyncIterator[PatchList]:
         """Yield the list at once, and again whenever it has changed."""

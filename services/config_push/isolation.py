@@ -94,7 +94,8 @@ def _with_last_good(
         return None
     old = last_good.resources if last_good else {}
     kept = {name: item for name, item in old.items() if guilty.intersection(item.sources)}
-    return resource_set(made.type_url, {**made.resources, **kept}.values(), made.outcomes)
+    found = resource_set(made.type_url, {**made.resources, **kept}.values(), made.outcomes)
+    return structs.replace(found, conflicts=made.conflicts)
 
 
 def _keep_routings(scope: ProxyScope, routings: Sequence[Any]) -> ProxyScope:

@@ -123,7 +123,14 @@ CREDENTIAL_RESTARTS = Counter(
     "seine_push_credential_restarts", "Times that following credentials ended and began again."
 )
 FINDINGS_LEFT_OUT = Gauge(
-    "seine_push_findings_left_out", "Patches of EnvoyFilters that are too many to be told of."
+    "seine_push_findings_left_out",
+    "Patches of EnvoyFilters, and conflicts of listeners, that are too many to be told of.",
+)
+CONFLICT_REASONS = ("HTTP over TCP", "TCP over TCP", "a port of the proxy", "server-first protocol")
+LISTENER_CONFLICTS = Gauge(
+    "seine_push_listener_conflicts",
+    "Listeners that somebody wants at a proxy, and something older or the proxy itself has.",
+    ["reason"],
 )
 RECEIPTS_OPEN = Gauge("seine_push_receipts_open", "Changes that some proxy has not answered.")
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from libs.model.ids import Ref
-from libs.xds.types import Outcome, ResourceSet, resource, resource_set
+from libs.xds.types import Conflict, Outcome, ResourceSet, resource, resource_set
 
 _GENERATING_ROOMS = ("libs.model", "libs.proxy", "libs.xds")
 
@@ -27,6 +28,7 @@ class _Item(Struct, frozen=True, array_like=True, gc=False):
 class _Set(Struct, frozen=True, array_like=True, gc=False):
     items: list[_Item]
     outcomes: tuple[Outcome, ...]
+    conflicts: tuple[Conflict, ...] = ()
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -36,7 +38,7 @@ _DECODER = msgspec.msgpack.Decoder(_Set)
 def encode(resources: ResourceSet) -> bytes:
     """Return the bytes of a set."""
     items = [_Item(item.name, item.body, item.sources) for item in resources.resources.values()]
-    return _ENCODER.encode(_Set(items, resources.outcomes))
+    return _ENCODER.encode(_Set(items, resources.outcomes, resources.conflicts))
 
 
 def decode(type_url: str, body: bytes) -> ResourceSet | None:
@@ -47,7 +49,8 @@ def decode(type_url: str, body: bytes) -> ResourceSet | None:
             resource(item.name, type_url, body=item.body, sources=item.sources)
             for item in found.items
         ]
-        return resource_set(type_url, made, found.outcomes)
+        read = resource_set(type_url, made, found.outcomes)
+        return replace(read, conflicts=found.conflicts) if found.conflicts else read
     except (msgspec.DecodeError, ValueError):
         return None
 

@@ -194,7 +194,5 @@ def _without_effect(snapshot: Snapshot) -> Iterable[Problem]:
 def conflicts(scope: ProxyScope) -> Iterable[Problem]:
     """Yield what a proxy cannot listen for, because something older has the place."""
     for conflict in outbound_plan.conflicts(scope.outbound):
-        keeper = f"the older {conflict.kept}" if conflict.kept else "the proxy itself"
-        text = f"listener {conflict.listener} stays with {keeper} ({conflict.reason})"
-        text = f"{text}: connections to this one are not told apart from it"
+        text = outcomes.lost(conflict)
         yield Problem(conflict.lost, "", reasons.LISTENER_CONFLICT, text, severity=Severity.WARNING)

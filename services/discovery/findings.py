@@ -1,4 +1,4 @@
-"""Findings: what config-push sees become of patches, made problems of the EnvoyFilters.
+"""Findings: what config-push sees become of patches, and of listeners that two want, as problems.
 
 Every replica of discovery follows every config-push that runs, because whoever asks for problems
 may ask any of them, and its leader writes them into statuses. Each has a stream of its own, opened
@@ -24,6 +24,8 @@ from libs.protos.findings.v1.findings_pb2_grpc import FindingsStub
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
 from libs.runtime.tasks import background
+from libs.xds import outcomes
+from libs.xds.types import Conflict
 from services.discovery import metrics
 from services.discovery.status.replicas import MAX_REPLICAS, Connect
 
@@ -47,6 +49,24 @@ def problems(lists: Iterable[PatchList], known: Collection[Ref]) -> list[Problem
             if Ref(patch.ref) in known:
                 alike[Ref(patch.ref), patch.index].append(patch)
     return sorted(one for place, said in alike.items() for one in _problems(*place, said))
+
+
+def lost(lists: Iterable[PatchList], known: Collection[Ref]) -> list[Problem]:
+    """Return one problem of each resource among `known` that lost a listener, in order."""
+    first: dict[Ref, Conflict] = {}
+    for said in lists:
+        for one in said.conflicts:
+            conflict = Conflict(one.listener, Ref(one.kept), Ref(one.lost), one.reason)
+            if conflict.lost in known:
+                first[conflict.lost] = min(conflict, first.get(conflict.lost, conflict))
+    reason, severity = reasons.LISTENER_CONFLICT, Severity.WARNING
+    return [Problem(ref, "", reason, outcomes.lost(first[ref]), severity) for ref in sorted(first)]
+
+
+def _listening(mesh: Mesh) -> frozenset[Ref]:
+    """Return whatever can have listeners at its callers."""
+    services = (row.ref for row in mesh.services.values())
+    return frozenset((*services, *(row.ref for row in mesh.sidecars.values())))
 
 
 def _problems(ref: Ref, index: int, said: list[Patch]) -> Iterator[Problem]:
@@ -103,7 +123,7 @@ class Findings:
         self._changed = asyncio.Event()
 
     def about(self, mesh: Mesh) -> list[Problem]:
-        """Return the problems of the EnvoyFilters of `mesh`; follow its replicas from now on.
+        """Return the problems of what `mesh` has; follow its replicas from now on.
 
         Those beyond MAX_REPLICAS are not followed.
         """
@@ -111,7 +131,9 @@ class Findings:
         if wanted != self._wanted:
             self._wanted = wanted
             self._changed.set()
-        return problems(self._said.values(), {row.ref for row in mesh.patches.values()})
+        said = self._said.values()
+        found = problems(said, {row.ref for row in mesh.patches.values()})
+        return found + lost(said, _listening(mesh)) if any(it.conflicts for it in said) else found
 
     async def run(self) -> None:
         """Follow until cancelled."""

@@ -6,6 +6,8 @@ Each takes the scope and nothing else, so the scope is the key under which resul
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from msgspec.structs import replace
+
 from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.scope import ProxyScope
@@ -17,6 +19,7 @@ from libs.xds.generate import (
     listeners,
     names,
     narrow,
+    outbound_plan,
     proxyless,
     proxyless_servers,
     routes,
@@ -69,7 +72,11 @@ def listener_set(scope: ProxyScope) -> ResourceSet:
         calling = partial(part, proxyless.listener_list(scope.outbound))
         shared = _parts.get(scope.outbound, (LISTENER,), calling)
         return joined(LISTENER, (shared, part(proxyless_servers.generate(scope.inbound))))
-    return patched(scope, LISTENER, listeners.generate(scope))
+    found = patched(scope, LISTENER, listeners.generate(scope))
+    lost = (
+        () if scope.outbound.type is ProxyType.ROUTER else outbound_plan.conflicts(scope.outbound)
+    )
+    return replace(found, conflicts=lost) if lost else found
 
 
 def route_set(scope: ProxyScope) -> ResourceSet:

@@ -22,6 +22,7 @@ from libs.xds.generate.egress import Egress
 from libs.xds.generate.outbound_places import WILDCARD as WILDCARD  # noqa: PLC0414 - exported
 from libs.xds.generate.outbound_places import Place
 from libs.xds.generate.stream_chains import Chain, Match, Reached, RouteName, StreamChains
+from libs.xds.types import Conflict as Conflict  # noqa: PLC0414 - exported
 
 PLAINTEXT_HTTP = ("http/1.1", "h2c")
 RAW_BUFFER = "raw_buffer"
@@ -38,15 +39,6 @@ class Listener(NamedTuple):
     chains: tuple[Chain, ...]
     sources: tuple[Ref, ...]
     others: tuple[str, ...] = ()  # addresses of a further family
-
-
-class Conflict(NamedTuple):
-    """A service that lost connections to an older one, or to the proxy itself."""
-
-    listener: str
-    kept: Ref  # empty: the proxy needs the port
-    lost: Ref
-    reason: str
 
 
 class Plan(NamedTuple):

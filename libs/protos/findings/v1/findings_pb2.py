@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&libs/protos/findings/v1/findings.proto\x12\x11seine.findings.v1\"\x0e\n\x0cWatchRequest\"H\n\tPatchList\x12)\n\x07patches\x18\x01 \x03(\x0b\x32\x18.seine.findings.v1.Patch\x12\x10\n\x08left_out\x18\x02 \x01(\r\"s\n\x05Patch\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x0f\n\x07proxies\x18\x03 \x01(\r\x12\x0f\n\x07\x61pplied\x18\x04 \x01(\r\x12,\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x1a.seine.findings.v1.Finding\"\x9b\x01\n\x07\x46inding\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.seine.findings.v1.Finding.Kind\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07proxies\x18\x03 \x01(\r\"B\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06MISFIT\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\x10\n\x0cNOT_IN_FORCE\x10\x03\x32T\n\x08\x46indings\x12H\n\x05Watch\x12\x1f.seine.findings.v1.WatchRequest\x1a\x1c.seine.findings.v1.PatchList0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&libs/protos/findings/v1/findings.proto\x12\x11seine.findings.v1\"\x0e\n\x0cWatchRequest\"x\n\tPatchList\x12)\n\x07patches\x18\x01 \x03(\x0b\x32\x18.seine.findings.v1.Patch\x12\x10\n\x08left_out\x18\x02 \x01(\r\x12.\n\tconflicts\x18\x03 \x03(\x0b\x32\x1b.seine.findings.v1.Conflict\"H\n\x08\x43onflict\x12\x0c\n\x04lost\x18\x01 \x01(\t\x12\x0c\n\x04kept\x18\x02 \x01(\t\x12\x10\n\x08listener\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"s\n\x05Patch\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x0f\n\x07proxies\x18\x03 \x01(\r\x12\x0f\n\x07\x61pplied\x18\x04 \x01(\r\x12,\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x1a.seine.findings.v1.Finding\"\x9b\x01\n\x07\x46inding\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.seine.findings.v1.Finding.Kind\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07proxies\x18\x03 \x01(\r\"B\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06MISFIT\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\x10\n\x0cNOT_IN_FORCE\x10\x03\x32T\n\x08\x46indings\x12H\n\x05Watch\x12\x1f.seine.findings.v1.WatchRequest\x1a\x1c.seine.findings.v1.PatchList0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,13 +34,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREQUEST']._serialized_start=61
   _globals['_WATCHREQUEST']._serialized_end=75
   _globals['_PATCHLIST']._serialized_start=77
-  _globals['_PATCHLIST']._serialized_end=149
-  _globals['_PATCH']._serialized_start=151
-  _globals['_PATCH']._serialized_end=266
-  _globals['_FINDING']._serialized_start=269
-  _globals['_FINDING']._serialized_end=424
-  _globals['_FINDING_KIND']._serialized_start=358
-  _globals['_FINDING_KIND']._serialized_end=424
-  _globals['_FINDINGS']._serialized_start=426
-  _globals['_FINDINGS']._serialized_end=510
+  _globals['_PATCHLIST']._serialized_end=197
+  _globals['_CONFLICT']._serialized_start=199
+  _globals['_CONFLICT']._serialized_end=271
+  _globals['_PATCH']._serialized_start=273
+  _globals['_PATCH']._serialized_end=388
+  _globals['_FINDING']._serialized_start=391
+  _globals['_FINDING']._serialized_end=546
+  _globals['_FINDING_KIND']._serialized_start=480
+  _globals['_FINDING_KIND']._serialized_end=546
+  _globals['_FINDINGS']._serialized_start=548
+  _globals['_FINDINGS']._serialized_end=632
 # @@protoc_insertion_point(module_scope)

@@ -42,23 +42,61 @@ class PatchList(_message.Message):
 
     PATCHES_FIELD_NUMBER: _builtins.int
     LEFT_OUT_FIELD_NUMBER: _builtins.int
+    CONFLICTS_FIELD_NUMBER: _builtins.int
     left_out: _builtins.int
     """Patches that are not told of, because there are too many."""
     @_builtins.property
     def patches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Patch]: ...
+    @_builtins.property
+    def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conflict]:
+        """Whose listeners others have, at some proxy of this replica; one of each."""
+
     def __init__(
         self,
         *,
         patches: _abc.Iterable[Global___Patch] | None = ...,
         left_out: _builtins.int = ...,
+        conflicts: _abc.Iterable[Global___Conflict] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out", b"left_out", "patches", b"patches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflicts", b"conflicts", "left_out", b"left_out", "patches", b"patches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PatchList: _TypeAlias = PatchList  # noqa: Y015
+
+@_typing.final
+class Conflict(_message.Message):
+    """A resource that does not get all connections to an address and port, because another one has them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOST_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    LISTENER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    lost: _builtins.str
+    """`<kind>/<namespace>/<name>`."""
+    kept: _builtins.str
+    """Who has them; empty if the proxy itself listens there."""
+    listener: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        lost: _builtins.str = ...,
+        kept: _builtins.str = ...,
+        listener: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept", b"kept", "listener", b"listener", "lost", b"lost", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Conflict: _TypeAlias = Conflict  # noqa: Y015
 
 @_typing.final
 class Patch(_message.Message):

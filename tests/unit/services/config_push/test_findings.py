@@ -8,12 +8,13 @@ from pathlib import Path
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
+from libs.model.ids import Ref
 from libs.model.patches import PatchSet
 from libs.protos.findings.v1.findings_pb2 import Finding, Patch, PatchList
 from libs.proxy.scoper import Scoper
 from libs.runtime.tasks import background
 from libs.xds import generate
-from libs.xds.types import BOOTSTRAP, CLUSTER, ENDPOINT, LISTENER, ResourceSet
+from libs.xds.types import BOOTSTRAP, CLUSTER, ENDPOINT, LISTENER, Conflict, ResourceSet
 from services.config_push import findings
 from services.config_push.findings import Watched, found
 from tests.support.mesh import endpoints, fqdn, mesh, port, proxy, service
@@ -123,6 +124,26 @@ def test_the_list_is_bounded_and_keeps_what_is_wrong() -> None:
     assert len(said.patches) == findings.MAX_PATCHES
     assert said.left_out == 1
     assert said.patches[-1].index == findings.MAX_PATCHES
+
+
+def _conflict(lost: str) -> Conflict:
+    return Conflict("10.96.0.1_5432", Ref("Service/shop/a"), Ref(lost), "TCP over TCP")
+
+
+def test_who_lost_a_listener_is_told_once() -> None:
+    one, other = _conflict("Service/shop/b"), _conflict("Service/shop/c")
+    said = found([], [other, one, other])
+    assert [(it.lost, it.kept) for it in said.conflicts] == [
+        ("Service/shop/b", "Service/shop/a"),
+        ("Service/shop/c", "Service/shop/a"),
+    ]
+    assert not said.patches
+
+
+def test_conflicts_that_are_told_are_bounded() -> None:
+    many = [_conflict(f"Service/shop/{number}") for number in range(findings.MAX_CONFLICTS + 2)]
+    said = found([], many)
+    assert (len(said.conflicts), said.left_out) == (findings.MAX_CONFLICTS, 2)
 
 
 async def until(running: RunningPlane, reached: Callable[[PatchList], bool]) -> PatchList:

@@ -5,8 +5,8 @@ import pytest
 from libs.api import reasons
 from libs.api.problem import Severity
 from libs.model.ids import Ref
-from libs.protos.findings.v1.findings_pb2 import Finding, Patch, PatchList
-from services.discovery.findings import problems
+from libs.protos.findings.v1.findings_pb2 import Conflict, Finding, Patch, PatchList
+from services.discovery.findings import lost, problems
 
 REF = Ref("EnvoyFilter/shop/p")
 
@@ -19,6 +19,20 @@ def said(*, index: int = 0, proxies: int = 1, applied: int = 0, **kinds: int) ->
     ]
     patch = Patch(ref=REF, index=index, proxies=proxies, applied=applied, findings=found)
     return PatchList(patches=[patch])
+
+
+def test_who_lost_a_listener_is_told_once_and_by_whom() -> None:
+    one = Conflict(
+        listener="10.96.0.1_80", kept="Service/shop/a", lost="Service/shop/b", reason="r"
+    )
+    other = Conflict(listener="10.96.0.1_90", kept="", lost="Service/shop/b", reason="r")
+    gone = Conflict(listener="10.96.0.1_80", kept="", lost="Service/shop/gone", reason="r")
+    said = [PatchList(conflicts=[other, gone]), PatchList(conflicts=[one])]
+    (problem,) = lost(said, {Ref("Service/shop/a"), Ref("Service/shop/b")})
+    assert (problem.ref, problem.reason) == ("Service/shop/b", reasons.LISTENER_CONFLICT)
+    assert problem.severity is Severity.WARNING
+    assert "10.96.0.1_80 stays with the older Service/shop/a" in problem.text
+    assert lost(said, ()) == []
 
 
 def test_a_patch_that_does_what_it_says_is_no_problem() -> None:

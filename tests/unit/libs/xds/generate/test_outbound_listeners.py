@@ -21,6 +21,7 @@ from libs.model.traffic import (
     WeightedDestination,
 )
 from libs.proxy.node import Interception, ProxyType
+from libs.xds.generate import listener_set
 from libs.xds.generate.outbound_plan import Conflict, conflicts
 from libs.xds.types import LISTENER
 from tests.support.mesh import endpoints, host_policy, port, routing, service, sidecar
@@ -151,6 +152,13 @@ def test_the_oldest_service_keeps_an_address_and_the_others_are_told() -> None:
     assert conflicts(scope(newer, older).outbound) == (
         Conflict("10.96.0.1_5432", older.ref, newer.ref, "TCP over TCP"),
     )
+
+
+def test_a_set_of_listeners_says_who_has_none() -> None:
+    older, newer = tcp("b", created=1), tcp("a", created=2)
+    (conflict,) = listener_set(scope(newer, older)).conflicts
+    assert (conflict.kept, conflict.lost) == (older.ref, newer.ref)
+    assert listener_set(scope(older)).conflicts == ()
 
 
 def test_equally_old_services_go_by_host() -> None:
