@@ -280,4 +280,9 @@ DEVIATIONS = (
         "a proxy starts without patches of its bootstrap that Envoy does not take",
         "in Istio it never starts",
     ),
+    Deviation(
+        "metrics",
+        "bytes of a TCP connection are counted when it ends (ADR 57)",
+        "what Envoy tells of one that goes on is its whole count each time: sums would be wrong",
+    ),
 )
