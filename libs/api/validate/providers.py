@@ -10,7 +10,7 @@ from libs.api.scalars import Duration
 from libs.api.validate.access_log import check_text
 from libs.api.validate.durations import check_duration
 from libs.api.validate.formats import wrong_format
-from libs.api.validate.headers import is_name
+from libs.api.validate.headers import is_authority, is_name
 from libs.api.validate.single_line import is_line
 
 LONGEST_CALL = 2**32 * 1000 - 1
@@ -49,6 +49,9 @@ def check_added(headers: Mapping[str, str], path: Path, report: Report) -> None:
     """Report headers, by name, that Envoy would not add to what it asks an authorizer."""
     for name, value in headers.items():
         check_header(name, value, (path, name), report=report)
+        if is_authority(name):
+            text = f"the header {name[:100]!r} cannot be changed"
+            report.error((path, name), reasons.INVALID_HEADER, text)
 
 
 def check_log_format(layout: LogFormat | None, path: Path, report: Report) -> None:

@@ -282,6 +282,11 @@ OTEL_HEADERS = "opentelemetry: {service: b, port: 1, http: {headers: [%s]}}"
             "envoyExtAuthzHttp.includeAdditionalHeadersInCheck.a.value InvalidHeader",
         ),
         (
+            HTTP_AUTHORIZER % "includeAdditionalHeadersInCheck: {hosts: b}",
+            HTTP_AUTHORIZER % "includeAdditionalHeadersInCheck: {Host: b}",
+            "envoyExtAuthzHttp.includeAdditionalHeadersInCheck.Host InvalidHeader",
+        ),
+        (
             HTTP_AUTHORIZER % "timeout: 0s",
             HTTP_AUTHORIZER % "timeout: 4294967296s",
             "envoyExtAuthzHttp.timeout InvalidDuration",
