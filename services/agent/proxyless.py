@@ -28,12 +28,14 @@ from services.agent.rotation import Rotation, Schedule
 from services.agent.scrape import CONTENT_TYPE
 from services.agent.settings import AgentSettings
 from services.agent.streams import server as stream_server
-from services.agent.trust import Published, TrustedRoots
+from services.agent.trust import Published, TrustedRoots, identifiers
 
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 60
 """How often programs look whether their certificate was renewed."""
+BELIEVED_SECONDS = 1.5 * REFRESH_SECONDS
+"""After new roots were written: programs do not say that they have read them."""
 LISTENER_TEMPLATE = "xds.istio.io/grpc/lds/inbound/%s"
 _FILES = ("cert-chain.pem", "key.pem", "root-cert.pem")
 
@@ -54,7 +56,8 @@ class Proxyless:
         self._token = token
         self._clock = clock
         self._trusted = TrustedRoots()
-        self._trusted.forget()  # nobody tells when programs have read new roots
+        self._offered = ""
+        self._renewed = asyncio.Event()
         self._written = False
         self._quit = asyncio.Event()
 
@@ -87,6 +90,7 @@ class Proxyless:
     def _certificate(self) -> list[Coroutine[Any, Any, None]]:
         settings = self._settings
         if given := files.provided(besides=settings.prov_cert):
+            self._trusted.forget()
             self._write_bootstrap(given)
             return []
         rotation = Rotation(
@@ -96,16 +100,32 @@ class Proxyless:
             clock=self._clock,
         )
         published = Published(Path(settings.ca_root_file), rotation.renew_soon, clock=self._clock)
-        return [rotation.run(), published.run()]
+        return [rotation.run(), published.run(), self._believe()]
 
     def _use(self, fresh: Issued) -> None:
         folder = Path(self._settings.output_certs).absolute()
         written = files.keep_all(
             folder, chain=fresh.chain, key=fresh.key, roots=fresh.roots, group=True
         )
-        if written and not self._written:
-            chain, key, roots = (folder / name for name in _FILES)
-            self._write_bootstrap((chain, key, roots))
+        if not written:
+            return
+        self._offered = identifiers(fresh.roots)
+        self._trusted.offer(self._offered, fresh.roots)
+        if self._written:
+            self._renewed.set()
+            return
+        chain, key, roots = (folder / name for name in _FILES)
+        self._write_bootstrap((chain, key, roots))
+        self._trusted.accept(self._offered)  # no program has read any others
+
+    async def _believe(self) -> None:
+        """Tell the control plane of new roots when programs must have read them."""
+        while True:
+            await self._renewed.wait()
+            self._renewed.clear()
+            offered = self._offered
+            await self._clock.sleep(BELIEVED_SECONDS)
+            self._trusted.accept(offered)
 
     def _write_bootstrap(self, certificate: tuple[Path, Path, Path]) -> None:
         path = Path(self._settings.grpc_bootstrap)
