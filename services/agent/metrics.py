@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 from libs.runtime import build
+from libs.runtime.metrics import Total
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
@@ -27,6 +28,11 @@ def _counter(name: str, text: str) -> Counter:
 
 def _gauge(name: str, text: str) -> Gauge:
     return Gauge(f"istio_agent_{name}", text, registry=REGISTRY)
+
+
+def _total(name: str, text: str, label: str) -> Total:
+    """Return a counter whose name has no suffix, as Istio's has none."""
+    return Total(f"istio_agent_{name}", text, [label], registry=REGISTRY)
 
 
 BUILD = Gauge(
@@ -59,6 +65,18 @@ ENVOY_TERMINATIONS = _counter("envoy_connection_terminations", "Streams that Env
 ENVOY_STARTS = _counter("envoy_starts", "Times Envoy was started.")
 MODULES_FETCHED = _counter("modules_fetched", "Modules of WebAssembly that Envoy was given.")
 MODULES_FAILED = _counter("modules_failed", "Modules of WebAssembly that could not be had.")
+WASM_ENTRIES = _gauge("wasm_cache_entries", "Modules of WebAssembly that are kept as files.")
+WASM_LOOKUPS = _total("wasm_cache_lookup_count", "Modules looked for among those kept.", "hit")
+WASM_FETCHES = _total("wasm_remote_fetch_count", "Attempts to fetch a module.", "result")
+WASM_CONVERSIONS = _total(
+    "wasm_config_conversion_count", "Extensions of Envoy's whose module was looked at.", "result"
+)
+WASM_MILLISECONDS = Histogram(
+    "istio_agent_wasm_config_conversion_duration",
+    "Milliseconds until a module's file was put into an extension's configuration.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
+    registry=REGISTRY,
+)
 SCRAPES = _counter("scrapes", "Scrapes of the merged metrics.")
 SCRAPE_FAILURES = Counter(
     "istio_agent_scrape_failures",

@@ -15,7 +15,7 @@ from services.agent.http.client import HttpError
 from services.agent.modules.accounts import NOBODY, account
 from services.agent.modules.body import unpacked, written
 from services.agent.modules.door import Door
-from services.agent.modules.errors import ModuleError
+from services.agent.modules.errors import DigestError, ModuleError
 from services.agent.modules.registry import Registry
 
 SECONDS = 30.0
@@ -54,7 +54,7 @@ async def fetch_module(
     if sha256 and sha256 not in {found.sha256, *found.known_as}:
         what = " or ".join(sorted(found.known_as)) or found.sha256
         message = f"its sha256 is {what}, not {sha256}"
-        raise ModuleError(message)
+        raise DigestError(message)
     return found
 
 

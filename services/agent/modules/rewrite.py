@@ -9,6 +9,7 @@ the control plane tells the agent among a module's variables is taken out of the
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from time import perf_counter
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
@@ -57,6 +58,7 @@ async def _rewrite(resource: Any, file_of: FileOf) -> bool:
     plugin = module_pb2.WasmFilter.FromString(named.typed_config.value)
     code = plugin.config.vm_config.code
     if not code.HasField("remote"):
+        metrics.WASM_CONVERSIONS.labels("no_remote_load").inc()
         return False
     told = _taken_out(plugin.config.vm_config)
     source = Source(
@@ -65,14 +67,18 @@ async def _rewrite(resource: Any, file_of: FileOf) -> bool:
         once=told.get(_POLICY) == _ONCE,
         pull_secret=told.get(_PULL_SECRET, ""),
     )
+    started = perf_counter()
     try:
         path = await file_of(source)
     except ModuleError as error:
+        metrics.WASM_CONVERSIONS.labels("fetch_failure").inc()
         _give_up(named, plugin, f"module {source.url}: {error}")
     else:
         metrics.MODULES_FETCHED.inc()
+        metrics.WASM_CONVERSIONS.labels("success").inc()
         code.local.filename = str(path.absolute())
         named.typed_config.value = plugin.SerializeToString()
+    metrics.WASM_MILLISECONDS.observe(1e3 * (perf_counter() - started))
     resource.value = named.SerializeToString()
     return True
 

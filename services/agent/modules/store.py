@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from services.agent import metrics
 from services.agent.modules.door import Door
-from services.agent.modules.errors import ModuleError
+from services.agent.modules.errors import DigestError, ModuleError
 from services.agent.modules.fetch import fetch_module
 from services.agent.modules.source import Source
 
@@ -63,7 +64,9 @@ class Store:
         async with self._lock:
             last = self._last(source)
             fixed = source.sha256 or _DIGEST in source.url
-            if last is not None and (fixed or source.once):
+            held = last is not None and bool(fixed or source.once)
+            metrics.WASM_LOOKUPS.labels(str(held).lower()).inc()
+            if last is not None and held:
                 return last
             try:
                 digest = await self._fetch(source)
@@ -96,11 +99,17 @@ class Store:
     async def _fetch(self, source: Source) -> str:
         for attempt in range(ATTEMPTS):
             try:
-                return await self._fetch_once(source)
-            except ModuleError:
+                digest = await self._fetch_once(source)
+            except ModuleError as error:
+                wrong = isinstance(error, DigestError)
+                result = "checksum_mismatched" if wrong else "download_failure"
+                metrics.WASM_FETCHES.labels(result).inc()
                 if attempt + 1 == ATTEMPTS:
                     raise
                 await self._sleep(1.0)
+            else:
+                metrics.WASM_FETCHES.labels("success").inc()
+                return digest
         raise AssertionError
 
     async def _fetch_once(self, source: Source) -> str:
@@ -139,6 +148,7 @@ class Store:
         found = sorted(self._folder.glob("*.wasm"), key=lambda path: path.stat().st_mtime_ns)
         for path in found[:-KEPT]:
             path.unlink(missing_ok=True)
+        metrics.WASM_ENTRIES.set(min(len(found), KEPT))
 
 
 def _key(source: Source) -> tuple[str, str, str]:
