@@ -8,6 +8,7 @@ from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.validate.durations import check_duration, check_idle_timeout
 from libs.api.validate.localities import check_localities, check_zones
+from libs.api.validate.single_line import check_line
 
 MAGLEV_LIMIT = 5_000_011
 """Envoy's table is smaller than this."""
@@ -58,6 +59,7 @@ def _check_hash(balancer: ConsistentHash, path: Path, report: Report) -> None:
         balancer.use_source_ip,
         balancer.http_query_parameter_name,
     )
+    check_line(balancer.http_header_name or "", (path, "httpHeaderName"), report)
     _check_keys(sum(key is not None for key in keys), path, report)
     if balancer.http_cookie:
         _check_cookie(balancer.http_cookie, (path, "httpCookie"), report)
@@ -89,6 +91,8 @@ def _check_keys(count: int, path: Path, report: Report) -> None:
 def _check_cookie(cookie: HttpCookie, path: Path, report: Report) -> None:
     if not cookie.name:
         report.error((path, "name"), reasons.EMPTY_VALUE, "must not be empty")
+    check_line(cookie.name, (path, "name"), report)
+    check_line(cookie.path, (path, "path"), report)
     check_idle_timeout(cookie.ttl, (path, "ttl"), report)
     seen: set[str] = set()
     for index, attribute in enumerate(cookie.attributes):
@@ -98,6 +102,8 @@ def _check_cookie(cookie: HttpCookie, path: Path, report: Report) -> None:
         elif attribute.name in seen:
             text = f"the attribute {attribute.name[:100]!r} is there twice"
             report.error(place, reasons.DUPLICATE_KEY, text)
+        check_line(attribute.name, place, report)
+        check_line(attribute.value, (place[0], "value"), report)
         seen.add(attribute.name)
 
 

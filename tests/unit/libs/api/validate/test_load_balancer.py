@@ -22,6 +22,16 @@ from tests.support.rulings import of_traffic_policy
             ".consistentHash.httpCookie.ttl InvalidDuration",
         ),
         (
+            "{consistentHash: {httpHeaderName: a}}",
+            '{consistentHash: {httpHeaderName: "a\\nb"}}',
+            ".consistentHash.httpHeaderName InvalidValue",
+        ),
+        (
+            "{consistentHash: {httpCookie: {name: a, attributes: [{name: b}]}}}",
+            '{consistentHash: {httpCookie: {name: a, attributes: [{name: b, value: "c\\0"}]}}}',
+            ".consistentHash.httpCookie.attributes[0].value InvalidValue",
+        ),
+        (
             "{consistentHash: {httpCookie: {name: a}}}",
             "{consistentHash: {httpCookie: {name: ''}}}",
             ".consistentHash.httpCookie.name EmptyValue",
