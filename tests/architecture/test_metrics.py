@@ -6,6 +6,7 @@ from tests.tools import reference
 
 
 def test_no_two_services_declare_one_metric() -> None:
-    rows = [line.split("`")[1] for line in reference.metrics().splitlines() if "| `" in line]
+    lines = reference.metrics().splitlines()
+    rows = [line.split("`")[1] for line in lines if line.startswith("| `")]
     assert rows
     assert [name for name, times in Counter(rows).items() if times > 1] == []
