@@ -150,7 +150,9 @@ class Client:
     async def _upgraded(
         self, path: str, params: Sequence[tuple[str, str | int]], protocol: str
     ) -> ClientWebSocketResponse:
-        headers = await self._headers(_Request(method="GET", path=path, params=None))
+        # A kubelet, to which this is passed on, answers 406 to whoever takes only one type.
+        headers = await self._headers(_Request(method="GET", path=path, params=None, accept="*/*"))
+        del headers["Content-Type"]
         more = {"server_hostname": name} if (name := self._rest.server_hostname) else {}
         try:
             async with asyncio.timeout(REQUEST_SECONDS):

@@ -46,6 +46,7 @@ class Kubelet:
         ]
 
     async def _forward(self, request: web.Request) -> web.WebSocketResponse:
+        _check(request)
         socket = web.WebSocketResponse(protocols=(PROTOCOL,))
         await socket.prepare(request)
         number, pod = int(request.query["port"]), request.match_info["pod"]
@@ -65,6 +66,7 @@ class Kubelet:
         return socket
 
     async def _run(self, request: web.Request) -> web.WebSocketResponse:
+        _check(request)
         socket = web.WebSocketResponse(protocols=(PROTOCOL,))
         await socket.prepare(request)
         self.asked.append(request.match_info["container"])
@@ -79,6 +81,12 @@ class Kubelet:
         failed = {"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": [cause]}}
         await _end(socket, failed if code else {"status": "Success"})
         return socket
+
+
+def _check(request: web.Request) -> None:
+    """Refuse as real ones do, whose paths promise no type: who does not take any is sent away."""
+    if "*/*" not in request.headers.get("Accept", "*/*"):
+        raise web.HTTPNotAcceptable
 
 
 async def _end(socket: web.WebSocketResponse, status: Mapping[str, Any]) -> None:

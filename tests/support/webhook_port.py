@@ -82,8 +82,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     while (line := await reader.readline()).strip():
         name, _, value = line.decode().partition(":")
         length = int(value) if name.lower() == "content-length" else length
-    peer = writer.get_extra_info("ssl_object").getpeercert()
-    return Answer(status, await reader.readexactly(length), peer["serialNumber"])
+    peer = writer.get_extra_info("ssl_object").getpeercert() or {}
+    return Answer(status, await reader.readexactly(length), peer.get("serialNumber", ""))
 
 
 @asynccontextmanager
