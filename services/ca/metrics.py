@@ -35,6 +35,10 @@ LIFE_LEFT = Gauge(
     "Share of its life that the certificate which signs, or one above it, has left.",
 )
 PLUGGED_IN = Gauge("seine_ca_plugged_in", "1 while what signs is plugged in: nobody rotates it.")
+REVOCATION_IGNORED = Gauge(
+    "seine_ca_revocation_ignored",
+    "1 while what is plugged in has a list of revoked certificates, which nobody reads.",
+)
 LIMITED = Counter("seine_ca_limited", "Requests refused for their number.", ["limit"])
 SIGN_SECONDS = Histogram(
     "seine_ca_sign_seconds",

@@ -38,7 +38,7 @@ from services.ca.in_use import InUse, Record
 from services.ca.proof import Proof
 from services.ca.rotation import State
 from services.ca.rules import Rules
-from services.ca.secrets import IN_USE, OWN, PLUGGED_IN, ROTATE, USE_NOW, Secret, Secrets
+from services.ca.secrets import IN_USE, OWN, PLUGGED_IN, REVOKED, ROTATE, USE_NOW, Secret, Secrets
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class RootSecret:
         self._version = ""  # of the Secret to write over; empty if there is none
         self._recorded = ""  # the same of what is in use
         self._changed = False
+        self._ignores = False
         self.state: State | None = None
         """Of our own root; None while another is plugged in."""
         self.in_use: InUse | None = None
@@ -217,7 +218,7 @@ class RootSecret:
 
     async def _first(self) -> None:
         """Let what signs sign on; see `services.ca.beginning`."""
-        wanted, kept = await self._secrets.get(PLUGGED_IN), await self._secrets.get(IN_USE)
+        wanted, kept = await self._plugged_in(), await self._secrets.get(IN_USE)
         found = Found(wanted, kept, await self._secrets.get(OWN))
         self._recorded = kept.version if kept else ""
         match beginning.decide(found, now=self._clock.now(), longest=self._longest):
@@ -232,6 +233,17 @@ class RootSecret:
                 logger.info("root made", extra={"secret": OWN})
         self._changed = False
 
+    async def _plugged_in(self) -> Secret | None:
+        """Return what an operator wants, and say what of it nobody heeds."""
+        found = await self._secrets.get(PLUGGED_IN)
+        ignored = found is not None and REVOKED in found.content
+        if ignored and not self._ignores:
+            extra = {"secret": PLUGGED_IN, "key": REVOKED}
+            logger.warning("revoked certificates have no effect: nobody reads them", extra=extra)
+        self._ignores = ignored
+        metrics.REVOCATION_IGNORED.set(ignored)
+        return found
+
     def _made(self) -> State:
         return rotation.begin(self.fresh(), longest=self._longest)
 
@@ -244,7 +256,7 @@ class RootSecret:
 
     async def _read(self) -> None:
         """Use what the Secrets hold."""
-        wanted = await self._secrets.get(PLUGGED_IN)
+        wanted = await self._plugged_in()
         if wanted is not None or self.in_use is not None:
             await self._read_plugged_in(wanted)
             return

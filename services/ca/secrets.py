@@ -18,6 +18,9 @@ ROTATE = "seine.io/rotate"
 USE_NOW = "seine.io/use-now"
 """Annotation on what is plugged in: the identifier of its signer, to be used whoever trusts it."""
 
+REVOKED = "ca-crl.pem"
+"""Key of what is plugged in, for which there is no code: it is said that it has no effect."""
+
 TYPE = "istio.io/ca-root"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.kube.client import Client
 from libs.kube.errors import NotFoundError
@@ -18,7 +19,7 @@ from libs.pki import authority, bundle, verify
 from libs.rpc import tls
 from libs.runtime.clock import SystemClock
 from libs.runtime.tasks import background
-from services.ca.secrets import IN_USE, PLUGGED_IN, USE_NOW
+from services.ca.secrets import IN_USE, PLUGGED_IN, REVOKED, USE_NOW
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
 from tests.support.kube_ca import (
@@ -90,6 +91,22 @@ async def test_a_plugged_in_authority_signs_and_is_followed(
 
 
 @pytest.mark.timeout(400)
+async def test_a_list_of_revoked_certificates_is_said_to_have_no_effect(
+    client: Client, config: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = CLOCK.now()
+    root = authority.generate("plugged", now=now)
+    content = authority.to_content(intermediate(root, period=(now - 60, now + 86_400 * 30)))
+    await kube.namespace(client, SYSTEM)
+    await plug_in(client, {**content, REVOKED: b"a list"}, "POST")
+    async with cluster_ca(tmp_path, client, config, roots=root.root_pem):
+        assert _ignored() == 1
+        said = [one for one in caplog.records if getattr(one, "key", "") == REVOKED]
+        assert len(said) == 1, "once, not each time that the Secret is read"
+        await plug_in(client, dict(content), "PUT")
+        await until(_none_ignored)
+
+
 async def test_a_ca_that_restarts_in_the_middle_of_a_rotation_of_what_is_plugged_in_goes_on(
     client: Client, config: str, tmp_path: Path
 ) -> None:
@@ -316,3 +333,11 @@ async def _change(client: Client, change: Mapping[str, bytes | None]) -> None:
     data = {key: value and base64.b64encode(value).decode() for key, value in change.items()}
     path = f"{SECRETS}/{IN_USE}"
     await client.request("PATCH", path, body={"data": data}, content_type=MERGE)
+
+
+def _ignored() -> float | None:
+    return REGISTRY.get_sample_value("seine_ca_revocation_ignored")
+
+
+async def _none_ignored() -> bool:
+    return _ignored() == 0
