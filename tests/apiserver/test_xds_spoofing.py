@@ -4,6 +4,7 @@ The attacker has an honest token of the namespace `mine`. The namespace `theirs`
 itself. Whatever the attacker claims, it gets what its own identity gets, or its stream ends.
 """
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -13,11 +14,15 @@ from typing import Any
 
 import pytest
 from envoy.config.core.v3 import base_pb2
+from grpc import StatusCode
 
+from libs.kube import tokens
 from libs.kube.client import Client
 from libs.pki import bundle, csr, verify
 from libs.proxy import node as proxy_node
+from libs.rpc.limits import Limits as ServerLimits
 from libs.xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from services.config_push import app as push_app
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
 from tests.support.kube_apps import KubeApps, kube_apps, place
@@ -228,3 +233,36 @@ async def test_a_certificate_opens_the_other_port(apps: KubeApps) -> None:
     material = await apps.ca.enrol("mine", "default", "mine-1")
     async with apps.agent(material) as over:
         assert (await ask(over, csr.make_with_key()[1])).code == "OK"
+
+
+@pytest.mark.parametrize("gone", ["pods/leaves-1", "serviceaccounts/leaver", ""])
+async def test_a_proof_that_is_no_longer_good_ends_with_its_connection(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """What a namespace that is deleted loses as well; with nothing gone proxies come back."""
+    quick = ServerLimits(age_seconds=2.0, age_grace_seconds=1.0)
+    monkeypatch.setattr(push_app, "_limits", lambda _settings: quick)
+    monkeypatch.setattr(tokens, "KEEP_SECONDS", 1.0)
+    async with kube.client_of(server, tmp_path) as client:
+        await populate(client)
+        token = await place(client, "mine", "leaves-1", by="leaver", address="10.1.0.9")
+        async with kube_apps(tmp_path, server, client) as apps:
+            assert await _ended(apps, token) is StatusCode.UNAVAILABLE  # it is to come back
+            if gone:
+                at_once = {"gracePeriodSeconds": "0"}
+                path = f"/api/v1/namespaces/mine/{gone}"
+                await client.request("DELETE", path, params=at_once)
+            said = await _ended(apps, token)
+            async with asyncio.timeout(60):
+                while gone and said is not StatusCode.UNAUTHENTICATED:
+                    said = await _ended(apps, token)
+    assert said is (StatusCode.UNAUTHENTICATED if gone else StatusCode.UNAVAILABLE)
+
+
+async def _ended(apps: KubeApps, token: str) -> StatusCode:
+    """Follow clusters until the stream ends, and return how."""
+    client = DeltaClient(node("leaves-1.mine", ip="10.1.0.9"))
+    async with apps.agent() as over:
+        proxy = ConnectedProxy(client, over, metadata=[("authorization", f"Bearer {token}")])
+        await proxy.send(client.subscribe(CLUSTER))
+        return await proxy.ended()
