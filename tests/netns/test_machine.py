@@ -23,6 +23,7 @@ import yaml
 from typer.testing import CliRunner
 
 from libs.kube.client import Client
+from libs.kube.errors import NotFoundError
 from services.ctl.app import app as seinectl
 from tests.support import agent as agents
 from tests.support import dns, meshed_pod, netns
@@ -202,7 +203,7 @@ async def _configured(world: World) -> None:
     await kube.ensure(world.client, strict, yaml.safe_load(_STRICT))
     async with asyncio.timeout(PATIENCE):
         while True:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(NotFoundError):
                 if await root_map(world.client, "shop"):
                     return
             await asyncio.sleep(0.1)
