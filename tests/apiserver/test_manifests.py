@@ -1,5 +1,7 @@
 """The manifests of deploy/ and of the bookshop, applied to a real API server with kubectl."""
 
+import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from libs.runtime.settings import load
+from services.ca.settings import Settings
 from tests.support import kube_apiserver
 from tests.support.kube_apiserver import ApiServer
 from tests.support.kubeconfig import write_kubeconfig
@@ -181,3 +185,34 @@ def test_each_revision_is_asked_about_the_pods_that_ask_for_it(
     assert status == 500
     assert "failed calling webhook" in answer["message"]
     assert f"https://{asked}.istio-system.svc:443/inject" in answer["message"]
+
+
+def test_agents_of_nodes_are_trusted_only_with_their_component(
+    kubectl: Kubectl, tmp_path: Path
+) -> None:
+    """With it the CA may follow pods, which is how it knows who runs on an agent's node."""
+    install(kubectl, "prod")
+    ask = (
+        "auth",
+        "can-i",
+        "watch",
+        "pods",
+        "-A",
+        "--as",
+        "system:serviceaccount:istio-system:seine-ca",
+    )
+    assert kubectl(*ask).stdout.strip() == "no"
+    deploy = os.path.relpath(ROOT / "deploy", tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [{deploy}/overlays/prod]\ncomponents: [{deploy}/components/node-agents]\n"
+    )
+    done = kubectl("apply", "--server-side", "--force-conflicts", "-k", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    try:
+        assert kubectl(*ask).stdout.strip() == "yes"
+        path = "jsonpath={.spec.template.spec.containers[0].env}"
+        made = kubectl("get", "deployment", "seine-ca", "-n", "istio-system", "-o", path)
+        environ = {one["name"]: one.get("value", "") for one in json.loads(made.stdout)}
+        assert load(Settings, environ).trusted_node_accounts == ("istio-system/ztunnel",)
+    finally:
+        kubectl("delete", "-f", "deploy/components/node-agents/rbac.yaml")
