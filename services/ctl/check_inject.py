@@ -15,9 +15,10 @@ from msgspec import Struct
 from libs.api.documents import Raw
 from libs.api.kubernetes import ConfigMap
 from libs.api.resource import Metadata
-from libs.inject import config, manifests, record, shape, tags, unserved, webhooks
+from libs.inject import config, manifests, record, shape, tags, unasked, unserved, webhooks
 from libs.inject.config import InjectorConfig
 from libs.inject.decide import Decision, decide
+from libs.inject.scene import NamespaceFacts
 from libs.inject.webhooks import Match, Target
 from services.ctl import inject, output
 from services.ctl.output import Format
@@ -95,12 +96,13 @@ def answer(subject: Subject) -> Answer:
 
 
 def _in_vain(subject: Subject) -> list[str]:
-    """Return that the namespace or the pod asks for an injector that is not there."""
+    """Return what the labels of the namespace or the pod say that no injector ever hears."""
     known = [one for raw in subject.configurations for one in unserved.asks(raw)]
     labels = (subject.pod.get("metadata") or {}).get("labels") or {}
+    spaces = subject.namespace_labels
     found = (
-        unserved.of_namespace(subject.namespace, subject.namespace_labels, known),
-        unserved.of_pod(labels, subject.namespace_labels, known),
+        unserved.of_namespace(subject.namespace, spaces, known),
+        unasked.why(labels, NamespaceFacts(name=subject.namespace, labels=spaces), known),
     )
     return [one.text for one in found if one]
 
