@@ -54,10 +54,10 @@ from services.discovery.name_finder import NameFinder, look_up
 from services.discovery.numbering import Numbering
 from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
+from services.discovery.replicas import Connect, addresses
 from services.discovery.servicer import MeshFeed
 from services.discovery.settings import Settings
 from services.discovery.sources import Opened, Source, Work
-from services.discovery.status.replicas import Connect, addresses
 from services.discovery.status.wiring import Statuses
 
 SUBSCRIBERS = frozenset({"seine-config-push", "seine-webhook", "seine-console", "seine-ctl"})
