@@ -10,13 +10,13 @@ but Envoy 1.40 ends with a segmentation fault when it validates such a configura
 Messages of gRPC have a logger of their own, which is asked only about streams whose messages were
 counted (`filters.grpc_messages`): a counter without a value is an error in Envoy's log.
 
-Of its own side a proxy knows everything. Of its peer, as a server, what the certificate proves and,
-for requests, what `peer_metadata` believes; as a client, what the endpoint says. The rest is
-`unknown`.
+Of its own side a proxy knows everything. Of its peer, as a server, what the certificate proves (the
+principal and the namespace) and, for requests, what `peer_metadata` believes; as a client, what the
+endpoint says. The rest is `unknown`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -225,7 +225,7 @@ def _of_server(own: Side, called: Called | None, *, http: bool) -> _Labels:
     host = called.host if called else own.canonical_service
     name = called.name if called else names.INBOUND_PASSTHROUGH_CLUSTER
     return {
-        **(_peer() if http else _side("source", canonical_revision=_NO_REVISION)),
+        **_peer(peer_metadata.FIELDS if http else (peer_metadata.NAMESPACE,)),
         "source_principal": _proved("uri_san_peer_certificate"),
         **_own_side("destination", own),
         "destination_principal": _proved("uri_san_local_certificate"),
@@ -262,17 +262,17 @@ def _of_client(own: Side) -> _Labels:
     }
 
 
-def _peer() -> _Labels:
-    """Return labels of the caller, as far as it has proved them."""
+def _peer(fields: Iterable[str]) -> _Labels:
+    """Return labels of the caller: those `fields` of it that can be known, if they are proved."""
     defaults = {"canonical_revision": _NO_REVISION}
     known = {
         field: _first(
             _operator("FILTER_STATE", f"{peer_metadata.state(field)}:PLAIN"),
             default=defaults.get(field, UNKNOWN),
         )
-        for field in peer_metadata.FIELDS
+        for field in fields
     }
-    return _side("source", **known)
+    return _side("source", **{**defaults, **known})
 
 
 def _own_side(which: str, own: Side) -> _Labels:
