@@ -81,8 +81,9 @@ rbac: setup ## Regenerate the roles and webhook configurations of deploy/base
 revision: setup ## Make deploy/overlays/NAME: a control plane of that revision beside the default one (NAME=canary)
 	$(BIN)/python -m tests.tools.revision $(NAME)
 
-tools: setup ## Build etcd and kube-apiserver for tests/apiserver (four minutes, once; needs Go)
-	$(BIN)/python tests/tools/kubernetes/build.py
+tools: setup ## Build etcd, kube-apiserver and a judge of identities for tests (four minutes, once; needs Go)
+	$(BIN)/python -m tests.tools.kubernetes.build
+	$(BIN)/python -m tests.tools.spiffe.build
 
 lock: setup ## Compile requirements/*.txt anew from pyproject.toml
 	$(BIN)/python tests/tools/lock.py

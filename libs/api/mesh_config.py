@@ -291,7 +291,7 @@ def _check_refresh(rate: Duration | None, path: Path, report: Report) -> None:
 def _check_policies(config: MeshConfig, report: Report) -> None:
     _check_outbound(config.outbound_traffic_policy, (_PLACE, "outboundTrafficPolicy"), report)
     place = (_PLACE, "zoneAwareLbSetting")
-    check_zones(config.zone_aware_lb_setting, place, report)
+    check_zones(config.zone_aware_lb_setting, place, report, outlier=True)
     place = (_PLACE, "defaultInboundHttpRetryPolicy")
     check_inbound_retries(config.default_inbound_http_retry_policy, place, report)
     check_mesh_tls(config.mesh_mtls, (_PLACE, "meshMTLS"), report)

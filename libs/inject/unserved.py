@@ -1,8 +1,9 @@
-"""Unserved: namespaces and pods that ask for an injector that is not there.
+"""Unserved: namespaces that ask for an injector that is not there.
 
 API servers ask nobody about their pods, so no injector ever hears of them: a revision or a tag with
 a slip of the pen leaves pods outside of the mesh, and nothing says so. Who is served is read from
-the selectors of webhooks, ours and other control planes', and not from names of revisions.
+the selectors of webhooks, ours and other control planes', and not from names of revisions. Single
+pods of which nobody hears are found in `libs.inject.unasked`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,13 +17,13 @@ from libs.api.mesh_parts import LabelSelector
 from libs.api.path import Path
 from libs.api.readers import reader_of
 from libs.api.report import Report
-from libs.inject import words
+from libs.inject import webhooks, words
 from libs.model.ids import Ref
 
 SHOWN = 10
 """Revisions that a text names at most."""
 _KEYS = (words.NAMESPACE_SWITCH, words.REVISION)
-_NAME_LABEL = "kubernetes.io/metadata.name"
+NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 class Reason(StrEnum):
@@ -43,24 +44,29 @@ class Unserved(Struct, frozen=True):
 
 
 class Asks(Struct, frozen=True):
-    """About which namespaces one webhook asks, and which revisions it names."""
+    """About which namespaces and pods one webhook asks, and which revisions it names."""
 
     namespaces: LabelSelector
     revisions: frozenset[str]
+    pods: LabelSelector = LabelSelector()
+    service: tuple[str, str] = ("", "")
+    """Namespace and name of the Service that answers; empty, if it is a URL."""
 
 
 def asks(configuration: Mapping[str, Any]) -> list[Asks]:
     """Return what the webhooks of one MutatingWebhookConfiguration ask about.
 
-    Those whose selectors do not say that labels of injection have a value are no injectors.
+    Those whose selectors do not say that labels of injection have a value are no injectors, unless
+    they are named as Istio names them.
     """
     found = []
     for webhook in configuration.get("webhooks") or ():
         spaces = _selector(webhook.get("namespaceSelector"))
         pods = _selector(webhook.get("objectSelector"))
         values = {key: _wanted(spaces, key) | _wanted(pods, key) for key in _KEYS}
-        if any(values.values()):
-            found.append(Asks(spaces, values[words.REVISION]))
+        named = str(webhook.get("name", "")).endswith(webhooks.SUFFIX)
+        if named or any(values.values()):
+            found.append(Asks(spaces, values[words.REVISION], pods, _service(webhook)))
     return found
 
 
@@ -74,38 +80,26 @@ def of_namespace(name: str, labels: Mapping[str, str], known: Iterable[Asks]) ->
     if switch == "disabled" or name in words.IGNORED_NAMESPACES or switch is revision is None:
         return None
     known = list(known)
-    named = {_NAME_LABEL: name, **labels}
-    nameless = {key: value for key, value in labels.items() if key != _NAME_LABEL}
+    named = {NAME_LABEL: name, **labels}
+    nameless = {key: value for key, value in labels.items() if key != NAME_LABEL}
     if any(_hears(one.namespaces, seen) for one in known for seen in (named, nameless)):
         return None
     if switch is None:
         return _revision(revision or "", known, "pods of the namespace are not injected")
     said = f"the label {words.NAMESPACE_SWITCH}={switch[:63]}"
     if switch == "enabled":
-        return Unserved(Reason.DEFAULT, switch, f"{said} is heard by nobody: {_there_are(known)}")
+        return Unserved(Reason.DEFAULT, switch, f"{said} is heard by nobody: {there_are(known)}")
     text = f"{said} is neither 'enabled' nor 'disabled': pods of the namespace are not injected"
     return Unserved(Reason.VALUE, switch, text)
 
 
-def of_pod(
-    labels: Mapping[str, str], namespace_labels: Mapping[str, str], known: Iterable[Asks]
-) -> Unserved | None:
-    """Return what the labels of a pod ask for in vain, where its namespace does not decide."""
-    revision = labels.get(words.REVISION)
-    if revision is None or any(key in namespace_labels for key in _KEYS):
-        return None
-    known = list(known)
-    if any(revision in one.revisions for one in known):
-        return None
-    return _revision(revision, known, "the pod is not injected")
-
-
 def _revision(revision: str, known: Iterable[Asks], outcome: str) -> Unserved:
     said = f"the label {words.REVISION}={revision[:63]} is heard by nobody, so {outcome}"
-    return Unserved(Reason.REVISION, revision, f"{said}: {_there_are(known)}")
+    return Unserved(Reason.REVISION, revision, f"{said}: {there_are(known)}")
 
 
-def _there_are(known: Iterable[Asks]) -> str:
+def there_are(known: Iterable[Asks]) -> str:
+    """Return which revisions and tags there are, in words."""
     names = sorted({name for one in known for name in one.revisions})
     if not names:
         return "there are no injectors"
@@ -125,6 +119,11 @@ def _wanted(selector: LabelSelector, key: str) -> frozenset[str]:
         if one.key == key and one.operator == "In":
             found.update(one.values)
     return frozenset(found)
+
+
+def _service(webhook: Mapping[str, Any]) -> tuple[str, str]:
+    service = (webhook.get("clientConfig") or {}).get("service") or {}
+    return str(service.get("namespace", "")), str(service.get("name", ""))
 
 
 def _selector(written: object) -> LabelSelector:

@@ -52,9 +52,9 @@ def configuration(target: Target, authorities: str = "") -> dict[str, Any]:
     }
     if target.tag:
         metadata["labels"]["istio.io/tag"] = target.tag
-    rows = _default_rows(target) if asked_for == "default" else _revision_rows(asked_for)
+    rows = _revision_rows(asked_for, target.system_namespace)
     if asked_for == "default":
-        rows = [*_revision_rows(asked_for), *rows]
+        rows += _default_rows(target)
     webhooks = [_webhook(target, row, authorities) for row in rows]
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "webhooks": webhooks}
 
@@ -89,7 +89,7 @@ _REVISION_ABSENT = _absent(words.REVISION)
 _NOT_REFUSED = _is_not(words.INJECT, "false")
 
 
-def _revision_rows(revision: str) -> list[_Row]:
+def _revision_rows(revision: str, home: str) -> list[_Row]:
     return [
         _Row(
             "rev.namespace.",
@@ -100,6 +100,12 @@ def _revision_rows(revision: str) -> list[_Row]:
             "rev.object.",
             (_REVISION_ABSENT, _SWITCH_ABSENT),
             (_NOT_REFUSED, _is(words.REVISION, revision)),
+        ),
+        _Row(
+            "rev.gateway.",
+            (_REVISION_ABSENT, _SWITCH_ABSENT, _is(_NAME_LABEL, home)),
+            (_is(words.INJECT, "true"), _is(words.REVISION, revision)),
+            by_name=True,
         ),
     ]
 

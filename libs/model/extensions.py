@@ -43,6 +43,7 @@ class Module(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A module of WebAssembly."""
 
     url: str
+    connections: bool = False  # it filters bytes of connections, not requests
     sha256: str = ""
     name: str = ""
     config: bytes = b""  # JSON that the module reads

@@ -88,6 +88,7 @@ def _module(resource: WasmPlugin | TrafficExtension, spec: WasmPluginSpec | Wasm
     config = spec.plugin_config
     return Module(
         url=url,
+        connections=spec.type is wasm.PluginType.NETWORK,
         sha256=spec.sha256.lower(),
         name=spec.plugin_name or "",
         config=b"" if config is None else msgspec.json.encode(config, order="deterministic"),
@@ -131,9 +132,6 @@ def _module_problems(
         except ValueError as error:
             text = f"{error}: this one has no effect"
             found.append(Problem(resource.ref, f"{place}.url", reasons.INVALID_URL, text))
-    if spec.type is wasm.PluginType.NETWORK:
-        text = "modules that filter connections are not supported yet: this one has no effect"
-        found.append(_problem(resource, f"{place}.type", text))
     if spec.verification_key:
         text = "signatures of modules are not verified yet; sha256 is"
         found.append(_problem(resource, f"{place}.verificationKey", text))

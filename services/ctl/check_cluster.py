@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from libs.inject.words import TLS_MODE
 from libs.kube import forward
 from libs.kube.errors import ForbiddenError, KubeError, MalformedError
+from libs.model import revisions
 from services.ctl import check
 from services.ctl.check import Finding
 from services.ctl.cluster import Misused
@@ -20,6 +21,8 @@ from services.ctl.mesh import RequestError
 SERVICES = ("seine-ca", "seine-discovery", "seine-config-push", "seine-webhook")
 _WITH_PROXY = {"labelSelector": f"{TLS_MODE}=istio", "fieldSelector": "status.phase=Running"}
 _NAMES = 5
+Seen = tuple[Finding, str, str]
+"""What was found of a pod, its revision and its version."""
 
 
 def findings(plane: ClusterPlane) -> Iterator[Finding]:
@@ -30,29 +33,35 @@ def findings(plane: ClusterPlane) -> Iterator[Finding]:
         Misused: there is no control plane at all.
 
     """
-    versions: set[str] = set()
+    versions: dict[str, set[str]] = {}
     for service in SERVICES:
-        for finding, version in plane.run(_service(plane, service)):
-            versions |= {version} - {""}
+        for finding, revision, version in plane.run(_service(plane, service)):
+            versions.setdefault(revision, set()).update({version} - {""})
             yield finding
-    if len(versions) > 1:
-        hint = "Is an update under way? `kubectl rollout status` says so."
-        text = f"of several versions: {', '.join(sorted(versions))}"
-        yield Finding(subject="control plane", good=False, text=text, hint=hint)
+    for revision, found in versions.items():
+        if len(found) > 1:
+            hint = "Is an update under way? `kubectl rollout status` says so."
+            text = f"of several versions: {', '.join(sorted(found))}"
+            subject = revisions.named("control plane", revision)
+            yield Finding(subject=subject, good=False, text=text, hint=hint)
     yield from _missing_replicas(plane)
     yield _absent(plane)
     yield check.configuration(plane)
 
 
-async def _service(plane: ClusterPlane, service: str) -> list[tuple[Finding, str]]:
+async def _service(plane: ClusterPlane, service: str) -> list[Seen]:
     try:
         pods = await plane.pods(service)
     except Misused as error:
         if service == SERVICES[0]:
             raise
         text = f"no pods in namespace {plane.system_namespace}"
-        return [(Finding(subject=service, good=False, text=text, hint=error.hint), "")]
-    return list(await asyncio.gather(*(_pod(plane, pod) for pod in pods)))
+        return [(Finding(subject=service, good=False, text=text, hint=error.hint), "", "")]
+    found = await asyncio.gather(*(_pod(plane, pod) for pod in pods))
+    return [
+        (finding, pod.revision, version)
+        for pod, (finding, version) in zip(pods, found, strict=True)
+    ]
 
 
 async def _pod(plane: ClusterPlane, pod: Pod) -> tuple[Finding, str]:
@@ -71,7 +80,8 @@ async def _pod(plane: ClusterPlane, pod: Pod) -> tuple[Finding, str]:
     if ready.status != 200:
         text = ", ".join(ready.body.decode(errors="replace").split("\n")).strip(", ")
         return Finding(subject=pod.name, good=False, text=text, hint=logs), version
-    return Finding(subject=pod.name, good=True, text=f"ready, version {version}"), version
+    of = "" if revisions.is_default(pod.revision) else f", revision {pod.revision}"
+    return Finding(subject=pod.name, good=True, text=f"ready, version {version}{of}"), version
 
 
 async def _page(plane: ClusterPlane, pod: Pod, path: str) -> forward.Page:

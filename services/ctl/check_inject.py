@@ -15,9 +15,10 @@ from msgspec import Struct
 from libs.api.documents import Raw
 from libs.api.kubernetes import ConfigMap
 from libs.api.resource import Metadata
-from libs.inject import config, manifests, record, shape, tags, unserved, webhooks
+from libs.inject import config, manifests, record, shape, tags, unasked, unserved, webhooks
 from libs.inject.config import InjectorConfig
 from libs.inject.decide import Decision, decide
+from libs.inject.scene import NamespaceFacts
 from libs.inject.webhooks import Match, Target
 from services.ctl import inject, output
 from services.ctl.output import Format
@@ -64,10 +65,10 @@ def run_files(paths: Sequence[str], namespace: str, form: Format) -> int:
     return _print([answer(one) for one in _in_files(raws, namespace)], form)
 
 
-def run_cluster(name: str, kubeconfig: str, *, form: Format) -> int:
+def run_cluster(name: str, kubeconfig: str, context: str = "", *, form: Format) -> int:
     """Answer for `[KIND/]NAME[.NAMESPACE]` in a cluster."""
     path = kubeconfig or str(DEFAULT_KUBECONFIG.expanduser())
-    return _print([answer(asyncio.run(_in_cluster(name, path)))], form)
+    return _print([answer(asyncio.run(_in_cluster(name, path, context)))], form)
 
 
 def answer(subject: Subject) -> Answer:
@@ -95,12 +96,13 @@ def answer(subject: Subject) -> Answer:
 
 
 def _in_vain(subject: Subject) -> list[str]:
-    """Return that the namespace or the pod asks for an injector that is not there."""
+    """Return what the labels of the namespace or the pod say that no injector ever hears."""
     known = [one for raw in subject.configurations for one in unserved.asks(raw)]
     labels = (subject.pod.get("metadata") or {}).get("labels") or {}
+    spaces = subject.namespace_labels
     found = (
-        unserved.of_namespace(subject.namespace, subject.namespace_labels, known),
-        unserved.of_pod(labels, subject.namespace_labels, known),
+        unserved.of_namespace(subject.namespace, spaces, known),
+        unasked.why(labels, NamespaceFacts(name=subject.namespace, labels=spaces), known),
     )
     return [one.text for one in found if one]
 
@@ -141,14 +143,14 @@ def _in_files(raws: Sequence[Raw], namespace: str) -> Iterator[Subject]:
         )
 
 
-async def _in_cluster(name: str, kubeconfig: str) -> Subject:
+async def _in_cluster(name: str, kubeconfig: str, context: str) -> Subject:
     from libs.kube import access  # noqa: PLC0415 - only now it is needed
     from libs.kube.client import Client  # noqa: PLC0415
     from libs.kube.errors import KubeError  # noqa: PLC0415
 
     path, bare, namespace = located(name)
     try:
-        async with Client(access.load(kubeconfig)) as client:
+        async with Client(access.load(kubeconfig, context)) as client:
             pod = manifests.pod_of({"kind": "Pod"} | await client.get(path))
             place = await client.get(f"/api/v1/namespaces/{namespace}")
             listed = await client.get(_CONFIGURATIONS)

@@ -22,6 +22,7 @@ from libs.kube import access, forward
 from libs.kube.client import Client
 from libs.kube.errors import ForbiddenError, KubeError, NotFoundError
 from libs.kube.execute import STDERR, execute
+from libs.model import revisions
 from libs.protos.feed.v1.feed_pb2 import Problem
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from services.ctl import merging, mesh, output
@@ -35,6 +36,7 @@ MONITORING_PORT = 15014
 ADMIN_PORT = 15000
 CONFIG_PUSH, DISCOVERY = "seine-config-push", "seine-discovery"
 LABEL = "app.kubernetes.io/name"
+_REVISION = "istio.io/rev"
 LOOK_SECONDS = 1.0
 """How often receipts are looked at, where no stream brings them."""
 _PROXY = "istio-proxy"
@@ -48,6 +50,7 @@ class Pod(Struct, frozen=True):
     name: str
     phase: str
     ready: bool
+    revision: str = revisions.DEFAULT
 
 
 Pages = dict[str, bytes]
@@ -167,20 +170,21 @@ class ClusterPlane:
         return self._runner.run(work)
 
     async def pods(self, service: str) -> list[Pod]:
-        """Return the pods of a service of the control plane that have not ended.
+        """Return a service's pods of all revisions that have not ended, the default's first.
 
         Raises:
             Misused: there are none.
 
         """
         path = f"/api/v1/namespaces/{self.system_namespace}/pods"
-        answer = await self.client.get(path, {"labelSelector": f"{LABEL}={service}"})
-        found = [_pod(it) for it in answer["items"] if not _has_ended(it)]
+        answer = await self.client.get(path, {"labelSelector": LABEL})
+        meant = [it for it in answer["items"] if _is_of(it, service)]
+        found = [_pod(it) for it in meant if not _has_ended(it)]
         if not found:
             text = f"no control plane in namespace {self.system_namespace}: it has no pods of"
             hint = "-i names another namespace; kubectl apply -k deploy/overlays/prod installs one"
             raise Misused(f"{text} {service}", hint)
-        return sorted(found, key=lambda pod: pod.name)
+        return sorted(found, key=_default_first)
 
     async def all_pages(self, service: str, path: str) -> Pages:
         """Return the page of every pod of a service; those that do not answer are `missing`.
@@ -289,7 +293,21 @@ def _pod(raw: Json) -> Pod:
     status = raw.get("status") or {}
     conditions = {it["type"]: it["status"] for it in status.get("conditions") or ()}
     name, phase = raw["metadata"]["name"], status.get("phase", "Unknown")
-    return Pod(name, phase, conditions.get("Ready") == "True")
+    return Pod(name, phase, conditions.get("Ready") == "True", _revision(raw))
+
+
+def _is_of(raw: Json, service: str) -> bool:
+    named = revisions.named(service, _revision(raw))
+    return bool(raw["metadata"]["labels"][LABEL] == named)
+
+
+def _revision(raw: Json) -> str:
+    labels = raw["metadata"].get("labels") or {}
+    return str(labels.get(_REVISION) or revisions.DEFAULT)
+
+
+def _default_first(pod: Pod) -> tuple[bool, str, str]:
+    return not revisions.is_default(pod.revision), pod.revision, pod.name
 
 
 def _has_ended(raw: Json) -> bool:

@@ -16,7 +16,6 @@ from libs.kube.access_review import AccessReviewer
 from libs.kube.client import Client
 from libs.kube.domain import DEFAULT, cluster_domain
 from libs.kube.tokens import Reviewer
-from libs.model.delta import Delta
 from libs.model.mesh import Mesh
 from libs.model.settings import MeshSettings
 from libs.pki import bundle, csr, files, verify
@@ -36,6 +35,7 @@ from libs.runtime.tasks import background
 from libs.translate.apply import Step
 from services.discovery import debug, metrics, outgoing, sources
 from services.discovery.analyst import Analyst
+from services.discovery.audience import Audience
 from services.discovery.credentials import (
     CredentialBook,
     CredentialService,
@@ -43,21 +43,21 @@ from services.discovery.credentials import (
     by_review,
     everybody,
 )
-from services.discovery.earlier import EarlierLife, Serve
+from services.discovery.earlier import EarlierLife
 from services.discovery.feed import Feed
 from services.discovery.files import Batch
 from services.discovery.findings import Findings
 from services.discovery.ingest import Ingest
-from services.discovery.key_fetcher import KeyFetcher
+from services.discovery.key_fetcher import Get, KeyFetcher
 from services.discovery.machines.wiring import registration
 from services.discovery.name_finder import NameFinder, look_up
 from services.discovery.numbering import Numbering
 from services.discovery.outgoing import Reach
 from services.discovery.problems import Problems
+from services.discovery.replicas import Connect, addresses
 from services.discovery.servicer import MeshFeed
 from services.discovery.settings import Settings
 from services.discovery.sources import Opened, Source, Work
-from services.discovery.status.replicas import Connect, addresses
 from services.discovery.status.wiring import Statuses
 
 SUBSCRIBERS = frozenset({"seine-config-push", "seine-webhook", "seine-console", "seine-ctl"})
@@ -90,141 +90,116 @@ async def serve(settings: Settings) -> None:
 async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Bound]:
     """Run discovery while the block runs; the source is read before the first subscriber comes."""
     clock = clock or SystemClock()
-    readiness = Readiness("configuration", "certificate")
-    feed, problems, credentials = Feed(), Problems(), CredentialBook()
-    earlier = _earlier_life(settings, clock)
-    svid = _own_certificate(settings, clock)
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(sources.opened(settings, clock))
-        source = opened.source
-        connect = _to_config_push(settings, svid)
-        statuses = _statuses(settings, opened, connect, clock=clock)
-        machines = registration(
-            settings,
-            opened,
-            statuses,
-            connect=connect,
-            clock=clock,
-            where=partial(_config_pushes, settings),
-        )
         reach = Reach(settings.keys_from_loopback, settings.keys_from_private)
         out = await stack.enter_async_context(outgoing.opened(reach))
-        fetcher = KeyFetcher(out.get, clock, source.put)
-        names = NameFinder(look_up, clock, source.put)
-        numbering = Numbering(clock)
-        audience = _Audience(
-            feed, problems, credentials, earlier=earlier, statuses=statuses, readiness=readiness
-        )
-
-        def publish(step: Step) -> None:
-            machines.publish(step.state)
-            fetcher.want(step.state.mesh)
-            names.want(step.state.mesh)
-            audience.publish(step)
-
-        findings = Findings(
-            connect, clock, places=partial(_config_pushes, settings), moved=audience.look_again
-        )
-        ingest = Ingest(
-            _mesh_settings(settings),
-            publish,
-            clock,
-            complete=opened.complete,
-            prepare=partial(_with_answers, (fetcher, names), source),
-            numbering=numbering,
-        )
-        audience.found = lambda mesh: map(ingest.located, findings.about(mesh))
-        analyst = Analyst(
-            lambda: ingest.state,
-            ingest.located,
-            fetches_anywhere=settings.keys_from_loopback and settings.keys_from_private,
-        )
-        readers = debug.Readers(settings.system_namespace, _namespaces(opened.client, clock))
+        parts = _Parts(settings, opened, clock, get=out.get)
         monitoring = await stack.enter_async_context(
             http.serve(
                 settings.listen_address,
                 settings.monitoring_port,
-                debug.routes(feed, problems, analyst=analyst, readers=readers),
-                readiness=lambda: _waiting(readiness, opened),
+                parts.pages,
+                readiness=parts.waiting,
                 component="discovery",
             )
         )
-        await stack.enter_async_context(
-            background(
-                ingest.run(source.batches()),
-                svid.run(),
-                fetcher.run(),
-                names.run(),
-                findings.run(),
-                *opened.work,
-                *_saving(earlier, opened, partial(audience.fall_back, numbering)),
-                statuses.run() if statuses else machines.run(),
-            )
-        )
-        await svid.ready()
-        readiness.set("certificate")
-        secrets = CredentialService(credentials, _may_read(opened.client, clock), clock=clock)
-        number = await stack.enter_async_context(
-            _serving(settings, svid, MeshFeed(feed, problems, analyst), credentials=secrets)
-        )
+        await stack.enter_async_context(background(*parts.work()))
+        await parts.svid.ready()
+        parts.readiness.set("certificate")
+        number = await stack.enter_async_context(_serving(parts))
         yield Bound(feed=number, monitoring=monitoring)
 
 
-class _Audience:
-    """Everyone who is told of each step, in the order in which they are."""
+class _Parts:
+    """The parts of the process, wired and not yet running."""
 
-    def __init__(
-        self,
-        feed: Feed,
-        problems: Problems,
-        credentials: CredentialBook,
-        *,
-        earlier: EarlierLife | None,
-        statuses: Statuses | None,
-        readiness: Readiness,
-    ) -> None:
-        self.found: Callable[[Mesh], Iterable[Problem]] = lambda _: ()
-        """Returns what proxies have brought to light about a mesh."""
-        self._last: Step | None = None
-        self._feed = feed
-        self._problems = problems
-        self._credentials = credentials
-        self._earlier = earlier
-        self._statuses = statuses
-        self._readiness = readiness
+    def __init__(self, settings: Settings, opened: Opened, clock: Clock, *, get: Get) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.opened = opened
+        self.readiness = Readiness("configuration", "certificate")
+        self.svid = _own_certificate(settings, clock)
+        self.credentials = CredentialBook()
+        self._feed, self._problems = Feed(), Problems()
+        self._earlier = _earlier_life(settings, clock)
+        connect = _to_config_push(settings, self.svid)
+        where = partial(_config_pushes, settings)
+        self._statuses = _statuses(settings, opened, connect, clock=clock)
+        self._machines = registration(
+            settings, opened, self._statuses, connect=connect, clock=clock, where=where
+        )
+        self._fetcher = KeyFetcher(get, clock, opened.source.put)
+        self._names = NameFinder(look_up, clock, opened.source.put)
+        self._numbering = Numbering(clock)
+        self._audience = Audience(
+            self._feed,
+            self._problems,
+            self.credentials,
+            earlier=self._earlier,
+            statuses=self._statuses,
+            readiness=self.readiness,
+        )
+        self._findings = Findings(connect, clock, places=where, moved=self._audience.look_again)
+        self._ingest = Ingest(
+            _mesh_settings(settings),
+            self._publish,
+            clock,
+            complete=opened.complete,
+            prepare=self._prepare,
+            numbering=self._numbering,
+        )
+        self._audience.found = self._found
+        self._analyst = Analyst(
+            lambda: self._ingest.state,
+            self._ingest.located,
+            fetches_anywhere=settings.keys_from_loopback and settings.keys_from_private,
+        )
+        readers = debug.Readers(settings.system_namespace, _namespaces(opened.client, clock))
+        self.pages = debug.routes(
+            self._feed, self._problems, analyst=self._analyst, readers=readers
+        )
 
-    def publish(self, step: Step) -> None:
-        """Tell of a step."""
-        step = self._earlier.settle(step) if self._earlier else step
-        self._last = step
-        self._feed.publish(step.state.mesh, step.delta)
-        self.look_again()
-        self._credentials.publish(step.state.resources.get("Secret", {}))
-        if self._statuses is not None:
-            self._statuses.serve(step.state)
-        self._readiness.set("configuration")
+    @property
+    def servicer(self) -> MeshFeed:
+        """What subscribers call."""
+        return MeshFeed(self._feed, self._problems, self._analyst)
 
-    def look_again(self) -> None:
-        """Tell of all problems: those of the last step, and what proxies have brought to light."""
-        if self._last is None:
-            return
-        mesh = self._last.state.mesh
-        problems = tuple(sorted({*self._last.problems, *self.found(mesh)}))
-        self._problems.publish(problems)
-        if self._statuses is not None:
-            self._statuses.publish(mesh, problems)
+    def waiting(self) -> Sequence[str]:
+        """Return what is not there yet; of the configuration, which kinds, and why."""
+        missing = self.readiness()
+        return [*missing, *self.opened.waiting()] if "configuration" in missing else missing
 
-    def fall_back(self, numbering: Numbering, mesh: Mesh, problem: Problem) -> None:
-        """Tell of the mesh of an earlier life."""
-        self._feed.publish(mesh, Delta(change=numbering()))
-        self._problems.publish((problem,))
-        self._readiness.set("configuration")
+    def work(self) -> list[Work]:
+        """Return what runs beside the ports."""
+        return [
+            self._ingest.run(self.opened.source.batches()),
+            self.svid.run(),
+            self._fetcher.run(),
+            self._names.run(),
+            self._findings.run(),
+            *self.opened.work,
+            *self._saving(),
+            self._statuses.run() if self._statuses else self._machines.run(),
+        ]
 
+    def _saving(self) -> list[Work]:
+        if self._earlier is None or self.opened.away is None:
+            return []
+        serve = partial(self._audience.fall_back, self._numbering)
+        return [self._earlier.run(), self._earlier.fall_back(self.opened.away, serve)]
 
-def _waiting(readiness: Readiness, opened: Opened) -> Sequence[str]:
-    """What is not there yet; of the configuration, which kinds, and why."""
-    missing = readiness()
-    return [*missing, *opened.waiting()] if "configuration" in missing else missing
+    def _publish(self, step: Step) -> None:
+        self._machines.publish(step.state)
+        self._fetcher.want(step.state.mesh)
+        self._names.want(step.state.mesh)
+        self._audience.publish(step)
+
+    async def _prepare(self, mesh: Mesh) -> Batch:
+        return await _with_answers((self._fetcher, self._names), self.opened.source, mesh)
+
+    def _found(self, mesh: Mesh) -> Iterable[Problem]:
+        return map(self._ingest.located, self._findings.about(mesh))
 
 
 def _config_pushes(settings: Settings, mesh: Mesh) -> frozenset[str]:
@@ -262,12 +237,6 @@ def _statuses(
     )
     opened.tell(statuses.subjects.take)
     return statuses
-
-
-def _saving(earlier: EarlierLife | None, opened: Opened, serve: Serve) -> list[Work]:
-    if earlier is None or opened.away is None:
-        return []
-    return [earlier.run(), earlier.fall_back(opened.away, serve)]
 
 
 def _earlier_life(settings: Settings, clock: Clock) -> EarlierLife | None:
@@ -317,11 +286,13 @@ def _may_read(client: Client | None, clock: Clock) -> May:
 
 
 @asynccontextmanager
-async def _serving(
-    settings: Settings, svid: Svid, servicer: MeshFeed, *, credentials: CredentialService
-) -> AsyncIterator[int]:
+async def _serving(parts: _Parts) -> AsyncIterator[int]:
+    settings, svid = parts.settings, parts.svid
+    credentials = CredentialService(
+        parts.credentials, _may_read(parts.opened.client, parts.clock), clock=parts.clock
+    )
     health = Health()
-    register = partial(feed_pb2_grpc.add_MeshFeedServicer_to_server, servicer)
+    register = partial(feed_pb2_grpc.add_MeshFeedServicer_to_server, parts.servicer)
     hand_out = partial(credentials_pb2_grpc.add_CredentialsServicer_to_server, credentials)
     allow = interceptors.allow(
         ALLOWED,
@@ -366,6 +337,7 @@ def _mesh_settings(settings: Settings) -> MeshSettings:
         cluster_id=settings.cluster_id,
         mesh_id=settings.trust_domain or domain,
         root_namespace=settings.system_namespace,
+        ingress_namespace=settings.ingress_namespace,
         strict_hosts=settings.strict_hosts,
         config_map=mesh_layers.config_map_name(settings.revision),
     )

@@ -1,18 +1,14 @@
 """Findings: what config-push sees become of patches, and of listeners that two want, as problems.
 
 Every replica of discovery follows every config-push that runs, because whoever asks for problems
-may ask any of them, and its leader writes them into statuses. Each has a stream of its own, opened
-again with growing pauses; while it is broken, its last word counts. A patch matches nothing only if
-it does so at all proxies of all replicas. Numbers of proxies are rough, so that a text, and with it
-a status, does not change whenever a proxy comes.
+may ask any of them, and its leader writes them into statuses. A patch matches nothing only if it
+does so at all proxies of all replicas. Numbers of proxies are rough, so that a text, and with it a
+status, does not change whenever a proxy comes.
 """
 
-import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-import grpc
 import grpc.aio
 
 from libs.api import reasons
@@ -21,17 +17,12 @@ from libs.model.ids import Ref
 from libs.model.mesh import Mesh
 from libs.protos.findings.v1.findings_pb2 import Finding, Patch, PatchList, WatchRequest
 from libs.protos.findings.v1.findings_pb2_grpc import FindingsStub
-from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
-from libs.runtime.tasks import background
 from libs.xds import outcomes
 from libs.xds.types import Conflict
 from services.discovery import metrics
-from services.discovery.status.replicas import MAX_REPLICAS, Connect
+from services.discovery.replicas import Connect, Replicas
 
-logger = logging.getLogger(__name__)
-
-BACKOFF = Backoff(first=0.2, limit=10.0)
 _STEPS = (1, 2, 5)
 
 _KINDS: Mapping[Finding.Kind.ValueType, tuple[str, Severity, str]] = {
@@ -103,7 +94,9 @@ def _rough(number: int) -> str:
 
 
 class Findings:
-    """Follows replicas; `run` does the work."""
+    """Knows what replicas found; `run` follows them."""
+
+    hears = "findings"
 
     def __init__(
         self,
@@ -114,56 +107,32 @@ class Findings:
         moved: Callable[[], None],
     ) -> None:
         """Take where replicas are, and what is called whenever `about` may say something else."""
-        self._connect = connect
-        self._clock = clock
+        self._replicas = Replicas(connect, self, clock, counted=metrics.FINDINGS_REPLICAS.set)
         self._places = places
         self._moved = moved
         self._said: dict[str, PatchList] = {}
-        self._wanted: frozenset[str] = frozenset()
-        self._changed = asyncio.Event()
+        self.run = self._replicas.run
 
     def about(self, mesh: Mesh) -> list[Problem]:
-        """Return the problems of what `mesh` has; follow its replicas from now on.
-
-        Those beyond MAX_REPLICAS are not followed.
-        """
-        wanted = frozenset(sorted(self._places(mesh))[:MAX_REPLICAS])
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._changed.set()
+        """Return the problems of what `mesh` has; follow its replicas from now on."""
+        self._replicas.want(self._places(mesh))
         said = self._said.values()
         found = problems(said, {row.ref for row in mesh.patches.values()})
         return found + lost(said, _listening(mesh)) if any(it.conflicts for it in said) else found
 
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        running: dict[str, asyncio.Task[None]] = {}
-        async with background() as group:
-            while True:
-                for address in running.keys() - self._wanted:
-                    running.pop(address).cancel()
-                    if self._said.pop(address, None) is not None:
-                        self._moved()
-                for address in self._wanted - running.keys():
-                    running[address] = group.create_task(self._follow(address))
-                metrics.FINDINGS_REPLICAS.set(len(running))
-                await self._changed.wait()
-                self._changed.clear()
+    def open(self, replica: str) -> None:
+        """Nothing is known of a replica until it speaks."""
 
-    async def _follow(self, address: str) -> None:
-        attempt = 0
-        while True:
-            reason = "closed"
-            try:
-                async with self._connect(address) as channel:
-                    async for said in FindingsStub(channel).Watch(WatchRequest()):
-                        attempt = 0
-                        self._said[address] = said
-                        self._moved()
-            except grpc.aio.AioRpcError as error:
-                reason = error.code().name
-            delay = BACKOFF.delay(attempt, chance())
-            attempt += 1
-            extra = {"replica": address, "reason": reason, "retry_seconds": round(delay, 2)}
-            logger.info("findings ended", extra=extra)
-            await self._clock.sleep(delay)
+    def close(self, replica: str) -> None:
+        """Forget what a replica found."""
+        if self._said.pop(replica, None) is not None:
+            self._moved()
+
+    async def listen(
+        self, replica: str, channel: grpc.aio.Channel, heard: Callable[[], None]
+    ) -> None:
+        """Follow the findings of one replica."""
+        async for said in FindingsStub(channel).Watch(WatchRequest()):
+            heard()
+            self._said[replica] = said
+            self._moved()

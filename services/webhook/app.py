@@ -32,6 +32,7 @@ from services.webhook.injection.asked_in_vain import AskedInVain
 from services.webhook.injection.events import Events, Notice, Regarding
 from services.webhook.injection.judge import PodJudge
 from services.webhook.injection.knowledge import Knowledge, followed
+from services.webhook.injection.unasked import Surroundings, UnaskedPods
 from services.webhook.serving import ServingCertificate
 from services.webhook.settings import NativeSidecars, Settings
 from services.webhook.validation.activation import Activation
@@ -137,25 +138,39 @@ async def _injection(
         about = Regarding("Namespace", namespace, "")
         events.tell(Notice(about, found.reason, found.text, detail=found.wish))
 
+    def labelled(namespace: str, labels: dict[str, str] | None) -> None:
+        in_vain.note_namespace(namespace, labels)
+        pods.note_namespace(namespace)
+
+    async def configured(changes: Sequence[Change]) -> None:
+        await in_vain.take_configurations(changes)
+        pods.note_configurations()
+
     in_vain = AskedInVain(unserved, clock)
     knowledge = Knowledge(
         settings.system_namespace,
         settings.revision,
         conflict,
         shared_mesh_config=settings.shared_mesh_config,
-        on_labels=in_vain.note_namespace,
+        on_labels=labelled,
     )
+    around = Surroundings(
+        namespace=knowledge.namespace,
+        asks=lambda: in_vain.asks,
+        service=(settings.system_namespace, settings.service),
+    )
+    pods = UnaskedPods(events.tell, clock, around)
     judge = PodJudge(knowledge, events, _cluster(settings, svid))
     activation = Activation(client, _validated(settings), clock)
     followed_too = [
-        (MUTATING, _both(authorities.sink(MUTATING), in_vain.take_configurations)),
+        (MUTATING, _both(authorities.sink(MUTATING), configured)),
         (VALIDATING, _both(authorities.sink(VALIDATING), activation.take)),
     ]
     version = _Version(settings.native_sidecars, judge)
     async with (
         background(events.run(), version.follow(client, clock), activation.run()),
         followed(client, [*knowledge.sources, *followed_too], clock),
-        background(in_vain.run()),
+        background(in_vain.run(), pods.run(client)),
     ):
         await version.known.wait()
         yield judge.judge

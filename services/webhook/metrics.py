@@ -25,6 +25,15 @@ ASKED_IN_VAIN = Gauge(
     "Namespaces whose labels ask for an injector that is not there.",
     ["reason"],
 )
+NOT_ASKED_ABOUT = Gauge(
+    "seine_webhook_pods_not_asked_about",
+    "Pods without a proxy whose labels speak of injection, but of which no webhook ever heard.",
+    ["reason"],
+)
+PODS_PASSED_OVER = Counter(
+    "seine_webhook_pods_passed_over",
+    "Changes of pods that were not looked at, because too many are known already.",
+)
 VALIDATION_PASSED = Total(
     "galley_validation_passed", "Resources let through.", ["group", "version", "resource"]
 )

@@ -107,6 +107,18 @@ async def test_proxy_status_adds_up_all_replicas(plane: Plane, config: str) -> N
         assert (said.code, "web-1" in said.out) == (0, False)
 
 
+async def test_proxies_of_all_revisions_are_shown(plane: Plane, config: str) -> None:
+    """An overlay of a revision gives its pods another name, and a label."""
+    name = f"{CONFIG_PUSH}-2"
+    await appear(plane.client, CONFIG_PUSH, name, revision="canary")
+    try:
+        async with _two_proxies(plane):
+            said = await kube_ctl.run("proxy-status", "--kubeconfig", config, "-o", "json")
+    finally:
+        await appear(plane.client, CONFIG_PUSH, name)
+    assert {row["proxy"]: row["replica"] for row in said.data}["web-2.shop"] == name
+
+
 @pytest.mark.parametrize(
     ("phase", "reason"), [("Running", "error forwarding port"), ("Pending", "it is Pending")]
 )

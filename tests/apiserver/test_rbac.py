@@ -275,6 +275,9 @@ async def test_the_webhook_uses_what_it_may(watched: Watched, tmp_path: Path) ->
         await _define(admin)
         async with running_webhook(watched.server, tmp_path, admin, kubeconfig=config) as webhook:
             await webhook.create("warm", pod(hostNetwork=True))
+            of_job = pod(hostNetwork=True)
+            of_job["metadata"]["ownerReferences"][0] |= {"apiVersion": "batch/v1", "kind": "Job"}
+            await webhook.create("warm", of_job)
             await _used(watched, "seine-webhook")
     compare(watched, "seine-webhook")
 

@@ -34,7 +34,7 @@ from libs.runtime.clock import SystemClock
 from libs.runtime.tasks import background
 from services.ctl import wait
 from services.ctl.where import Where
-from services.discovery.status import replicas
+from services.discovery.status import receipts
 from services.discovery.status.wiring import Statuses
 from tests.support import kube_accounts as kube
 from tests.support.kube_apiserver import ApiServer, running
@@ -297,7 +297,7 @@ async def test_what_a_replica_got_when_it_started_counts_when_its_proxies_are_sy
 async def test_proxies_that_connect_after_a_resource_was_applied_are_counted(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replicas, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(receipts, "LOOK_SECONDS", 0.1)
     async with (
         _replica(tmp_path, "10.0.0.1:1") as one,
         _routes(client),

@@ -1,7 +1,8 @@
 """What a webhook that is away, hangs or is not believed blocks in a real API server, and what not.
 
 The table is printed. Nothing that a control plane needs to come up again is ever blocked: pods in
-its own namespace and in Kubernetes', and every change that is none of the mesh's.
+its own namespace and in Kubernetes', and every change that is none of the mesh's. Nor are pods that
+opt out, or that ask for a revision that is not there: what is told of them is told later.
 """
 
 import asyncio
@@ -34,15 +35,23 @@ NAMESPACES: dict[str, dict[str, str]] = {
     SYSTEM: {"istio-injection": "enabled"},  # a mistake that people make
     "kube-system": {"istio-injection": "enabled"},
 }
+PODS: dict[str, tuple[str, dict[str, str]]] = {
+    "meshed": ("meshed", {}),
+    "plain": ("plain", {}),
+    "opt-out": ("meshed", {"sidecar.istio.io/inject": "false"}),
+    "unknown": ("plain", {"istio.io/rev": "canry"}),
+    SYSTEM: (SYSTEM, {}),
+    "kube-system": ("kube-system", {}),
+}
 EXPECTED = """
-failure      policy  pod meshed  pod plain  pod istio-system  pod kube-system  resource  service
-gone         Fail    blocked     admitted   admitted          admitted         blocked   admitted
-gone         Ignore  uninjected  admitted   admitted          admitted         unjudged  admitted
-hangs        Fail    blocked     admitted   admitted          admitted         blocked   admitted
-hangs        Ignore  uninjected  admitted   admitted          admitted         unjudged  admitted
-not believed Fail    blocked     admitted   admitted          admitted         blocked   admitted
-not believed Ignore  uninjected  admitted   admitted          admitted         unjudged  admitted
-none         Fail    injected    admitted   admitted          admitted         judged    admitted
+failure      policy meshed     plain    opt-out  unknown  istio-system kube-system resource service
+gone         Fail   blocked    admitted admitted admitted admitted     admitted    blocked  admitted
+gone         Ignore uninjected admitted admitted admitted admitted     admitted    unjudged admitted
+hangs        Fail   blocked    admitted admitted admitted admitted     admitted    blocked  admitted
+hangs        Ignore uninjected admitted admitted admitted admitted     admitted    unjudged admitted
+not believed Fail   blocked    admitted admitted admitted admitted     admitted    blocked  admitted
+not believed Ignore uninjected admitted admitted admitted admitted     admitted    unjudged admitted
+none         Fail   injected   admitted admitted admitted admitted     admitted    judged   admitted
 """
 
 
@@ -176,12 +185,12 @@ async def _row(client: Client, failure: str, policy: str) -> list[str]:
         resource_blocked, service_blocked, *pods_blocked = await asyncio.gather(
             _is_blocked(_create_routes(client)),
             _is_blocked(_create_service(client)),
-            *(_is_blocked(_create_pod(client, name)) for name in NAMESPACES),
+            *(_is_blocked(_create_pod(client, *one)) for one in PODS.values()),
         )
-        blocked = dict(zip(NAMESPACES, pods_blocked, strict=True))
+        blocked = dict(zip(PODS, pods_blocked, strict=True))
     assert answered <= {"meshed", "plain"}  # of nothing else is anybody asked
     pod = "injected" if "meshed" in answered else "uninjected"
-    others = ["blocked" if blocked[name] else "admitted" for name in list(NAMESPACES)[1:]]
+    others = ["blocked" if blocked[name] else "admitted" for name in list(PODS)[1:]]
     resource = "judged" if "plain" in answered else "unjudged"
     return [
         failure,
@@ -203,9 +212,9 @@ async def _is_blocked(creation: Awaitable[object]) -> bool:
     return False
 
 
-async def _create_pod(client: Client, namespace: str) -> None:
+async def _create_pod(client: Client, namespace: str, labels: dict[str, str]) -> None:
     spec = {"serviceAccountName": "default", "containers": [{"name": "app", "image": "app"}]}
-    body = {"metadata": {"generateName": "pod-"}, "spec": spec}
+    body = {"metadata": {"generateName": "pod-", "labels": labels}, "spec": spec}
     await client.request("POST", f"/api/v1/namespaces/{namespace}/pods", body=body)
 
 
@@ -233,7 +242,7 @@ async def test_an_outage_blocks_what_it_must_and_nothing_that_brings_us_back(
     for line in expected:
         failure, policy = line[:12].strip(), line[13:20].strip()
         row = await _row(client, failure, policy)
-        widths = (13, 8, 12, 11, 18, 17, 10, 0)
+        widths = (13, 7, 11, 9, 9, 9, 13, 12, 9, 0)
         found.append("".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)))
     with capsys.disabled():
         sys.stdout.write("\n".join(["", *found, ""]))

@@ -72,6 +72,29 @@ async def test_the_agent_fetches_and_envoy_runs_it(tmp_path: Path) -> None:
             assert plane.plane.refused == []
 
 
+async def test_and_a_module_of_connections_too(tmp_path: Path) -> None:
+    outbound, application = agents.loopback(), agents.loopback()
+    images = Registry()
+    images.push_module("m", "v1", wasm_module.connection_module())
+    async with traffic.application(application, PORT), images.serving():
+        for failure, tag, status in (
+            (Failure.CLOSE, "v1", 400),  # what the module puts before a request makes it none
+            (Failure.OPEN, "gone", 200),
+        ):
+            url = f"oci://{images.host}/m:{tag}"
+            module = Module(url=url, connections=True, failure=failure)
+            folder = tmp_path / tag
+            folder.mkdir()
+            async with (
+                agents.mesh(folder, snapshot(outbound, application, module)) as plane,
+                agents.agent(plane, address=agents.loopback(), environ=HERE) as agent,
+            ):
+                await agent.ready()
+                answer = await traffic.http((outbound, PORT), headers={"host": "web.shop"})
+                assert answer.status == status
+                assert plane.plane.refused == []
+
+
 async def test_the_agent_proves_to_a_registry_who_it_is(tmp_path: Path) -> None:
     outbound, application = agents.loopback(), agents.loopback()
     images = Registry(users=USERS)

@@ -49,8 +49,10 @@ class Client(Struct, frozen=True):
         return await traffic.http((OUTBOUND, self.http), "/", headers={"host": "web.shop"})
 
 
-def _snapshot(http: int, application: int, *rows: Struct) -> Snapshot:
-    web = mesh.service("web", ServicePort(http, "http", Protocol.HTTP))
+def _snapshot(
+    http: int, application: int, *rows: Struct, protocol: Protocol = Protocol.HTTP
+) -> Snapshot:
+    web = mesh.service("web", ServicePort(http, "http", protocol))
     behind = Endpoint(address=SERVER, port=application, port_name="http")
     now = mesh.mesh(web, EndpointSet(key=web.key, endpoints=(behind,)), *rows)
     client = mesh.proxy(interception=Interception.NONE, outbound_address=OUTBOUND)
@@ -102,6 +104,80 @@ async def test_a_module_of_webassembly_acts(client: Client, tmp_path: Path) -> N
     assert answer.headers[wasm_module.HEADER[0]] == wasm_module.HEADER[1]
 
 
+@pytest.mark.parametrize("connections", [False, True])
+@pytest.mark.parametrize("failure", [Failure.CLOSE, Failure.OPEN])
+async def test_a_new_proxy_does_not_wait_for_a_module_that_envoy_refuses(
+    failure: Failure, connections: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "module.wasm"
+    file.write_bytes(b"no module at all")
+    http, application = free_ports(2)
+    module = Module(url=f"file://{file}", failure=failure, connections=connections)
+    given = _snapshot(http, application, extension("m", module=module))
+    async with (
+        traffic.application(SERVER, application),
+        running(given, TestAuthority().issue("client"), tmp_path) as envoy,
+    ):
+        (refusal,) = envoy.plane.refused
+        assert "Unable to create Wasm plugin" in refusal
+        answer = await traffic.http((OUTBOUND, http), "/", headers={"host": "web.shop"})
+        shut = 0 if connections else 500
+        assert answer.status == (200 if failure is Failure.OPEN else shut)
+
+
+async def test_nor_for_a_script_that_envoy_refuses(tmp_path: Path) -> None:
+    http, application = free_ports(2)
+    given = _snapshot(http, application, extension("a", lua="function ("))
+    async with (
+        traffic.application(SERVER, application),
+        running(given, TestAuthority().issue("client"), tmp_path) as envoy,
+    ):
+        assert "script load error" in envoy.plane.refused[0]
+        answer = await traffic.http((OUTBOUND, http), "/", headers={"host": "web.shop"})
+        assert answer.status == 500
+
+
+async def _echoed(client: Client, module: Module) -> str:
+    """Have Envoy run a module for connections of a port without a protocol; return the bytes."""
+    row = extension("m", module=module)
+    await client.envoy.serve(_snapshot(client.http, client.application, row, protocol=Protocol.TCP))
+    assert await client.envoy.complaints() == []
+    return (await traffic.exchange((OUTBOUND, client.http), b"hello")).body
+
+
+async def test_a_module_of_connections_sees_their_bytes(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "module.wasm"
+    file.write_bytes(wasm_module.connection_module())
+    module = Module(url=f"file://{file}", connections=True)
+    assert await _echoed(client, module) == "MODULE:HELLO"
+    # In front of requests it does the same, and what it puts there is no request any more.
+    assert (await client.answer(extension("m", module=module))).status == 400
+    elsewhere = extension("m", module=module, traffic=(Traffic(ports=(1,)),))
+    assert (await client.answer(elsewhere)).status == 200
+
+
+async def test_a_module_that_comes_to_filter_requests_does(client: Client, tmp_path: Path) -> None:
+    connections, requests = tmp_path / "connections.wasm", tmp_path / "requests.wasm"
+    connections.write_bytes(wasm_module.connection_module())
+    requests.write_bytes(wasm_module.module())
+    for _ in range(2):
+        first = Module(url=f"file://{connections}", connections=True)
+        assert (await client.answer(extension("m", module=first))).status == 400
+        second = await client.answer(extension("m", module=Module(url=f"file://{requests}")))
+        assert second.headers[wasm_module.HEADER[0]] == wasm_module.HEADER[1]
+
+
+@pytest.mark.parametrize(("failure", "later"), [(Failure.CLOSE, ""), (Failure.OPEN, "HELLO")])
+async def test_a_module_of_connections_that_fails_ends_them_unless_it_may_be_skipped(
+    client: Client, failure: Failure, later: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "module.wasm"
+    file.write_bytes(wasm_module.failing_connection_module())
+    module = Module(url=f"file://{file}", connections=True, failure=failure)
+    assert await _echoed(client, module) == ""  # the one in which it fails has lost its bytes
+    assert (await traffic.exchange((OUTBOUND, client.http), b"hello")).body == later
+
+
 async def _through_the_agent(snapshot: Snapshot, file_of: FileOf) -> Snapshot:
     """Return a snapshot as it is behind an agent to which `file_of` gives modules."""
     made = snapshot.of(EXTENSION).resources.values()
@@ -141,6 +217,32 @@ async def test_a_module_that_is_nowhere_is_refused_in_words_and_the_last_one_goe
         assert answer.status == 200
         assert answer.headers.get("x-module") == header
     client.envoy.plane.refused.clear()
+
+
+async def test_listeners_change_while_a_module_of_theirs_is_nowhere(
+    client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "module.wasm"
+    file.write_bytes(wasm_module.module())
+
+    async def found(_: Source) -> Path:
+        return file
+
+    async def nothing(_: Source) -> Path:
+        message = "status 404"
+        raise ModuleError(message)
+
+    row = extension("m", module=Module(url="https://example.com/m.wasm"))
+    script = extension("a", lua=ADDS_HEADER % "added")
+    broken = extension("m", module=Module(url="https://example.com/n.wasm"))
+    for rows, file_of in (([row], found), ([broken], nothing), ([broken, script], nothing)):
+        wanted = _snapshot(client.http, client.application, *rows)
+        await client.envoy.serve(await _through_the_agent(wanted, file_of))
+    refused, client.envoy.plane.refused = client.envoy.plane.refused, []
+    assert all("https://example.com/n.wasm: status 404" in text for text in refused)
+    answer = await traffic.http((OUTBOUND, client.http), "/", headers={"host": "web.shop"})
+    assert answer.headers["x-script"] == "added"
+    assert answer.headers["x-module"] == "was here"
 
 
 async def test_patches_act_together_with_extensions(client: Client) -> None:

@@ -19,6 +19,7 @@ from libs.model.ids import parse_ref
 from libs.model.mesh import Mesh
 from libs.model.service import Service
 from libs.model.traffic import HostPolicy, Routing
+from libs.proxy.locality import NETWORK_LABEL
 from libs.xds import affects
 from libs.xds.types import ENDPOINT, LISTENER, ROUTE, ResourceSet
 from tests.support import world_said
@@ -153,6 +154,8 @@ def foreign(stream: Stream, mesh: Mesh, namespace: str) -> Iterator[str]:
 
 def _private(mesh: Mesh, namespace: str) -> Iterator[Service | HostPolicy | Routing]:
     for row in mesh.services.values():
+        if NETWORK_LABEL in row.labels:
+            continue  # everybody is told where another network is entered
         audience = row.export_to or mesh.settings.service_export_to
         if not _may_see(tuple(audience), row.namespace, namespace):
             yield row

@@ -13,6 +13,7 @@ from msgspec import Struct
 from typer.testing import CliRunner
 
 from libs.kube.client import Client
+from libs.model import revisions
 from libs.rpc import channel, tls
 from libs.runtime.tasks import background
 from libs.xds.types import CLUSTER
@@ -50,12 +51,14 @@ async def run(*words: str, environment: dict[str, str] | None = None) -> Said:
     return Said(done.exit_code, done.stdout, done.stderr)
 
 
-async def appear(client: Client, service: str, name: str, *, phase: str = "Running") -> None:
+async def appear(
+    client: Client, service: str, name: str, *, phase: str = "Running", revision: str = ""
+) -> None:
     """Have a pod of the control plane be there, as its Deployment would."""
     await kube.pod(client, SYSTEM, name, by=service)
     path = f"/api/v1/namespaces/{SYSTEM}/pods/{name}"
-    labels = {"metadata": {"labels": {LABEL: service}}}
-    await client.request("PATCH", path, body=labels, content_type=_MERGE)
+    labels = {LABEL: revisions.named(service, revision), "istio.io/rev": revision or None}
+    await client.request("PATCH", path, body={"metadata": {"labels": labels}}, content_type=_MERGE)
     status = {"phase": phase, "conditions": [{"type": "Ready", "status": "True"}]}
     body = {"status": status}
     await client.request("PATCH", f"{path}/status", body=body, content_type=_MERGE)

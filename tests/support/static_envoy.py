@@ -21,6 +21,7 @@ from envoy.extensions.filters.http.wasm.v3.wasm_pb2 import Wasm
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
+from envoy.extensions.filters.network.wasm.v3 import wasm_pb2 as network_wasm
 
 from libs.xds.generate import typed
 from libs.xds.generate.filters import cors, fault
@@ -103,7 +104,7 @@ def _with_extensions(bodies: Iterable[bytes]) -> Iterator[Listener]:
     """Yield listeners with filters that would be fetched; modules are not there to be judged."""
     for index, body in enumerate(bodies):
         fetched = TypedExtensionConfig.FromString(body)
-        if fetched.typed_config.Is(Wasm.DESCRIPTOR):
+        if any(fetched.typed_config.Is(kind.DESCRIPTOR) for kind in (Wasm, network_wasm.Wasm)):
             continue
         named = hcm.HttpFilter(name=fetched.name, typed_config=fetched.typed_config)
         manager = hcm.HttpConnectionManager(

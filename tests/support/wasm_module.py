@@ -1,35 +1,64 @@
-"""A tiny module of WebAssembly that speaks proxy-wasm: it adds `x-module: was here` to responses.
+"""Tiny modules of WebAssembly that speak proxy-wasm, one for requests and one for connections.
 
-Written byte by byte, as no compiler is at hand: `_section` and `_named` follow the binary format.
+The first adds `x-module: was here` to responses, the second puts `module:` before what clients
+send. Written byte by byte, as no compiler is at hand: `_section` and `_name` follow the binary
+format.
 """
 
 from collections.abc import Iterable
 
 HEADER = ("x-module", "was here")
+PREFIX = "module:"
 
 _I32 = 0x7F
 _FUNCTION, _MEMORY = 0, 2
 _RESPONSE_HEADERS = 2
+_FROM_CLIENTS = 2
+_FAILS = b"\0"  # the instruction that is never to be reached
 
 
 def module() -> bytes:
-    """Return the module."""
-    key, value = (text.encode() for text in HEADER)
+    """Return the module that filters requests."""
+    key, value = HEADER
+    add = [_RESPONSE_HEADERS, 0, len(key), len(key), len(value)]
+    called = _calling(add)
+    return _module("proxy_add_header_map_value", "proxy_on_response_headers", called, key + value)
+
+
+def connection_module() -> bytes:
+    """Return the module that filters connections."""
+    called = _calling([_FROM_CLIENTS, 0, 0, 0, len(PREFIX)])
+    return _module("proxy_set_buffer_bytes", "proxy_on_downstream_data", called, PREFIX)
+
+
+def failing_connection_module() -> bytes:
+    """Return a module that dies of the first bytes of a connection."""
+    return _module("proxy_set_buffer_bytes", "proxy_on_downstream_data", _FAILS, PREFIX)
+
+
+def _calling(arguments: Iterable[int]) -> bytes:
+    """Return what calls the imported function, drops its result and lets Envoy go on."""
+    return b"".join(map(_const, arguments)) + b"\x10\x00\x1a" + _const(0)
+
+
+def _module(imported: str, hook: str, body: bytes, text: str) -> bytes:
+    """Return a module with `text` at the start of its memory, in whose `hook` happens `body`.
+
+    The function that is imported takes five numbers, the hook three; both return one.
+    """
     types = _section(
         1,
         _vector(
             [
-                _type(5),  # proxy_add_header_map_value
-                _type(3),  # proxy_on_response_headers
+                _type(5),  # what is imported
+                _type(3),  # the hook
                 _type(1),  # proxy_on_memory_allocate
                 _type(2),  # proxy_on_vm_start, proxy_on_configure
                 b"\x60\x00\x00",  # proxy_abi_version_0_2_1, _initialize
             ]
         ),
     )
-    imports = _section(
-        2, _vector([_name("env") + _name("proxy_add_header_map_value") + bytes((_FUNCTION, 0))])
-    )
+    imports = _section(2, _vector([_name("env") + _name(imported) + bytes((_FUNCTION, 0))]))
     functions = _section(3, _vector([b"\1", b"\2", b"\3", b"\4"]))
     memory = _section(5, _vector([b"\0\1"]))
     exports = _section(
@@ -37,7 +66,7 @@ def module() -> bytes:
         _vector(
             [
                 _name("memory") + bytes((_MEMORY, 0)),
-                _export("proxy_on_response_headers", 1),
+                _export(hook, 1),
                 _export("proxy_on_memory_allocate", 2),
                 _export("proxy_on_vm_start", 3),
                 _export("proxy_on_configure", 3),
@@ -46,15 +75,9 @@ def module() -> bytes:
             ]
         ),
     )
-    add = [_RESPONSE_HEADERS, 0, len(key), len(key), len(value)]
-    bodies = [
-        b"".join(map(_const, add)) + b"\x10\x00\x1a" + _const(0),  # call it, drop its result
-        _const(1024),
-        _const(1),
-        b"",
-    ]
-    code = _section(10, _vector(_sized(b"\0" + body + b"\x0b") for body in bodies))
-    data = _section(11, _vector([b"\0" + _const(0) + b"\x0b" + _sized(key + value)]))
+    bodies = [body, _const(1024), _const(1), b""]
+    code = _section(10, _vector(_sized(b"\0" + one + b"\x0b") for one in bodies))
+    data = _section(11, _vector([b"\0" + _const(0) + b"\x0b" + _sized(text.encode())]))
     return b"\0asm\1\0\0\0" + types + imports + functions + memory + exports + code + data
 
 

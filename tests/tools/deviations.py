@@ -48,6 +48,18 @@ DEVIATIONS = (
         "a URL that names no host is refused",
         "it could never be fetched",
     ),
+    Deviation(
+        "WasmPlugin, TrafficExtension",
+        "a module that Envoy refuses is skipped if it may be, also in a new proxy; one of "
+        "connections has another name than one of requests "
+        "([ADR 63](../adr/0063-modules-that-are-refused.md))",
+        "in Istio such a proxy answers 500 whatever `failStrategy` says",
+    ),
+    Deviation(
+        "WasmPlugin, TrafficExtension",
+        "a module of connections is in every chain that stands for a service",
+        "Istio gives it to the first chain of an outbound listener for requests only",
+    ),
     Deviation("WorkloadGroup", "probes by gRPC are accepted", "Istio's own types have them"),
     Deviation(
         "WorkloadGroup",

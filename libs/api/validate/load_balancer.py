@@ -33,7 +33,8 @@ def check_load_balancer(
         report.error(path, reasons.CONFLICTING_FIELDS, text)
     localities = balancer.locality_lb_setting
     check_localities(localities, (path, "localityLbSetting"), report, outlier=outlier)
-    check_zones(balancer.zone_aware_lb_setting, (path, "zoneAwareLbSetting"), report)
+    zones = balancer.zone_aware_lb_setting
+    check_zones(zones, (path, "zoneAwareLbSetting"), report, outlier=outlier)
     _check_warmup(balancer, path, report)
 
 

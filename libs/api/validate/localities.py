@@ -34,17 +34,16 @@ def check_localities(
     _check_failover(setting, path, report, outlier=outlier)
 
 
-def check_zones(setting: ZoneAwareBalancing | None, path: Path, report: Report) -> None:
-    """Report labels that zone-aware balancing already accounts for, and wrong regions.
-
-    Unlike balancing by locality it fails over without outlier detection, too.
-    """
+def check_zones(
+    setting: ZoneAwareBalancing | None, path: Path, report: Report, *, outlier: bool
+) -> None:
+    """Report labels that zone-aware balancing already accounts for, and wrong regions."""
     if setting is None:
         return
     if TOPOLOGY_LABELS.intersection(setting.failover_priority):
         text = "labels of the topology are already accounted for"
         report.error((path, "failoverPriority"), reasons.CONFLICTING_FIELDS, text)
-    _check_failover(setting, path, report, outlier=True)
+    _check_failover(setting, path, report, outlier=outlier)
 
 
 def _check_distribute(shares: Sequence[Distribute], path: Path, report: Report) -> None:
@@ -100,7 +99,7 @@ def _check_failover(
     setting: LocalityBalancing | ZoneAwareBalancing, path: Path, report: Report, *, outlier: bool
 ) -> None:
     if (setting.failover or setting.failover_priority) and not outlier:
-        text = "without outlierDetection nothing fails, and so nothing fails over"
+        text = "without outlierDetection nothing fails, and only what is empty fails over"
         report.warning(path, reasons.NO_EFFECT, text)
     for index, failover in enumerate(setting.failover):
         _check_regions(failover, ((path, "failover"), index), report)

@@ -72,7 +72,7 @@ def check_egress(
                 report.error(place, reasons.CONFLICTING_FIELDS, text)
             if listener.bind:
                 text = "needs a port: without one a listener has no address of its own"
-                report.error((place, "bind"), reasons.CONFLICTING_FIELDS, text)
+                report.warning((place, "bind"), reasons.NO_EFFECT, text)
         else:
             _check_place(listener, listener.port, place, report=report)
             if listener.port.number:

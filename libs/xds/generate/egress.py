@@ -58,7 +58,12 @@ class Egress(NamedTuple):
         return self.view is None or scoped.service.host in self.view.services
 
     def ports(self, scoped: ScopedService, elsewhere: set[int]) -> Iterator[ServicePort]:
-        """Yield the ports of a service at the listener; those `elsewhere` have one of their own."""
+        """Yield the ports of a service at the listener; those `elsewhere` have one of their own.
+
+        An HTTP proxy is asked for services by their names, whatever ports they have.
+        """
+        if self.http_proxy:
+            return
         listener = self.view.listener if self.view else None
         for port in scoped.service.ports:
             if listener is None or listener.port is None:

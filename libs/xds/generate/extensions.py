@@ -1,5 +1,7 @@
 """Extensions: users' scripts and modules, each fetched by its filter under a name (ECDS).
 
+Modules filter requests, or the bytes of connections; scripts filter requests.
+
 So a new version of an extension reaches filters without new listeners, and the agent gets to see
 modules, which it fetches for Envoy. Which extensions are for a proxy, and in which order, was
 decided in `libs.proxy.additions`; where a phase stands among the mesh's own filters is said by
@@ -16,14 +18,19 @@ from envoy.config.core.v3.config_source_pb2 import (
     ExtensionConfigSource,
 )
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.extensions.filters.http.lua.v3.lua_pb2 import Lua
+from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.filters.http.wasm.v3.wasm_pb2 import Wasm
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
+from envoy.extensions.filters.network.wasm.v3 import wasm_pb2 as network_wasm
 from envoy.extensions.wasm.v3.wasm_pb2 import FailurePolicy, PluginConfig
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
 from libs.model.extensions import Extension, Failure, Module, Phase, Pull, Traffic
@@ -35,6 +42,7 @@ from libs.xds.generate.metrics import Direction
 from libs.xds.types import EXTENSION, NamedResource, resource
 
 PREFIX = "extensions.istio.io/trafficextension/"
+_OF_CONNECTIONS = "/network"  # no name of a resource has a slash
 FETCH_CLUSTER = "_"
 """Stands for the agent, which fetches the module before Envoy sees its address."""
 
@@ -47,12 +55,14 @@ RESOURCE_VERSION = f"{AGENT_VARIABLES}WASM_PLUGIN_RESOURCE_VERSION"
 _FETCH_SECONDS = 30
 _RUNTIME = "envoy.wasm.runtime.v8"
 _FILE = "file://"
-_RBAC = "envoy.extensions.filters.http.rbac.v3.RBAC"
 _POLICIES = {
     Failure.CLOSE: FailurePolicy.FAIL_CLOSED,
     Failure.OPEN: FailurePolicy.FAIL_OPEN,
     Failure.RELOAD: FailurePolicy.FAIL_RELOAD,
 }
+# A module that may be skipped is replaced by a filter that lets everything through.
+_IN_PLACE = RBAC()
+_IN_PLACE_OF_CONNECTIONS = network_rbac.RBAC(stat_prefix="skipped_module.")
 
 
 def generate(scope: InboundScope) -> list[NamedResource]:
@@ -75,29 +85,43 @@ def http_filters(
     0 if it can be any.
     """
     for name, extension in _named(scope).items():
-        if _sees(extension, direction, port):
-            yield extension.phase, _filter(name, extension)
+        if not _is_for_connections(extension) and _sees(extension, direction, port):
+            kinds = (Wasm(), _IN_PLACE) if extension.module else (Lua(),)
+            source = _discovery(extension, *kinds)
+            yield extension.phase, hcm.HttpFilter(name=name, config_discovery=source)
+
+
+def network_filters(
+    scope: InboundScope, direction: Direction, port: int
+) -> Iterator[tuple[Phase, Filter]]:
+    """Yield the filters of the modules that see the bytes of a port; arguments as above."""
+    for name, extension in _named(scope).items():
+        if _is_for_connections(extension) and _sees(extension, direction, port):
+            source = _discovery(extension, network_wasm.Wasm(), _IN_PLACE_OF_CONNECTIONS)
+            yield extension.phase, Filter(name=name, config_discovery=source)
 
 
 def placement(scope: InboundScope) -> str:
-    """Return all that decides which filters `http_filters` yields, as text."""
+    """Return all that decides which filters there are, as text."""
     return "\n".join(
-        f"{name} {one.phase} {bool(one.module)} {one.traffic}"
-        for name, one in _named(scope).items()
+        f"{name} {one.phase} {_kind(one)} {one.traffic}" for name, one in _named(scope).items()
     )
 
 
 def _named(scope: InboundScope) -> Mapping[str, Extension]:
     """Return the extensions by name, in their order.
 
-    A WasmPlugin has the name that Istio gives it, unless a TrafficExtension has the same.
+    A WasmPlugin has the name that Istio gives it, unless a TrafficExtension has the same. What
+    filters connections never has the name of what filters requests: a module that comes to be the
+    other would be refused by the filter that it was, and never be asked for by the one that it is.
     """
     found: dict[str, Extension] = {}
     taken = {_path(one) for one in scope.extensions if _is_plain(one)}
     for one in scope.extensions:
         path = _path(one)
         clash = path in taken and not _is_plain(one)
-        found[f"{PREFIX}{path}.wasmplugin" if clash else PREFIX + path] = one
+        name = f"{PREFIX}{path}.wasmplugin" if clash else PREFIX + path
+        found[f"{name}{_OF_CONNECTIONS}" if _is_for_connections(one) else name] = one
     return found
 
 
@@ -118,22 +142,35 @@ def _fits(traffic: Traffic, direction: Direction, port: int) -> bool:
     return side and (not traffic.ports or port in traffic.ports)
 
 
-def _filter(name: str, extension: Extension) -> hcm.HttpFilter:
-    # A module that may be skipped is replaced by a filter that lets everything through.
-    kinds = (_url(Wasm), f"type.googleapis.com/{_RBAC}") if extension.module else (_url(Lua),)
+def _kind(one: Extension) -> str:
+    return f"{one.module.connections} {one.module.failure}" if one.module else ""
+
+
+def _is_for_connections(extension: Extension) -> bool:
+    return extension.module is not None and extension.module.connections
+
+
+def _discovery(
+    extension: Extension, kind: Message, in_place: Message | None = None
+) -> ExtensionConfigSource:
+    """Return where the configuration of a filter comes from.
+
+    The listener waits for it. What Envoy refuses ends the waiting: without a configuration the
+    filter lets nothing through, or everything, if it may be skipped.
+    """
     source = ConfigSource(
         ads=AggregatedConfigSource(),
         initial_fetch_timeout=Duration(),
         resource_api_version=ApiVersion.V3,
     )
-    return hcm.HttpFilter(
-        name=name,
-        config_discovery=ExtensionConfigSource(config_source=source, type_urls=kinds),
-    )
-
-
-def _url(kind: type[Wasm] | type[Lua]) -> str:
-    return f"type.googleapis.com/{kind.DESCRIPTOR.full_name}"
+    found = ExtensionConfigSource(config_source=source)
+    for one in (kind, in_place):
+        if one is not None:
+            found.type_urls.append(f"type.googleapis.com/{one.DESCRIPTOR.full_name}")
+    module = extension.module
+    if in_place is not None and module is not None and module.failure is Failure.OPEN:
+        found.default_config.CopyFrom(typed.pack(in_place))
+    return found
 
 
 def _script(code: str) -> Any:
@@ -157,7 +194,8 @@ def _module(name: str, module: Module) -> Any:
         machine.code.local.filename = module.url.removeprefix(_FILE)
     else:
         machine.code.remote.CopyFrom(_remote(module))
-    return typed.pack(Wasm(config=config))
+    made = network_wasm.Wasm(config=config) if module.connections else Wasm(config=config)
+    return typed.pack(made)
 
 
 def _own(module: Module) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from msgspec import structs
 
 from libs.model import hosts
+from libs.model.extensions import Phase
 from libs.model.gateway import ANY_NAMESPACE, Server, ServerTlsMode
 from libs.model.ids import Ref
 from libs.model.service import Protocol, Resolution
@@ -31,6 +32,7 @@ from libs.xds.generate import (
     accepting,
     dynamic_dns,
     endpoints,
+    extensions,
     gateway_routes,
     listener_filters,
     provenance,
@@ -167,7 +169,10 @@ class _Builder:
             filters=[*self._requests, *web, *_HTTP_FILTERS, *self._resolving],
             service_port=server.number,
         )
-        return [manager]
+        return order.network([manager], self._added(server))
+
+    def _added(self, server: Server) -> Iterator[tuple[Phase, Filter]]:
+        return extensions.network_filters(self._own, "outbound", server.number)
 
     def _streams(self, bound: BoundServer) -> Iterator[_Chain]:
         """Yield the chain of a server that carries bytes: the first rule for its port decides."""
@@ -193,7 +198,8 @@ class _Builder:
         for name, policy, scoped in sni_clusters.of_server(self._outbound, bound.server):
             # TLS passes through unread, so no policy could know who calls: the server's own does.
             # Nor is it wrapped again: what the tunnel is for, the caller's own proxy did.
-            filters = [self._proxy(name, {name: 0}, structs.replace(policy, tunnel=None))]
+            proxy = self._proxy(name, {name: 0}, structs.replace(policy, tunnel=None))
+            filters = order.network([proxy], self._added(bound.server))
             source = scoped.service.ref
             yield _Chain(filters, sni=(name,), protocols=_MESH_ALPN, tls=True, source=source)
 
@@ -208,7 +214,8 @@ class _Builder:
         prefix = next(iter(weights)) if single else f"{routing.name}.{routing.namespace}"
         first = rule.destinations[0].destination if rule.destinations else None
         policy = self._destinations.policy(first, server.number) if first else None
-        return order.network([*self._connections, self._proxy(prefix, weights, policy)])
+        proxy = self._proxy(prefix, weights, policy)
+        return order.network([*self._connections, proxy], self._added(server))
 
     def _weights(self, destinations: Sequence[WeightedDestination], port: int) -> dict[str, int]:
         weights: dict[str, int] = {}

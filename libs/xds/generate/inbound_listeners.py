@@ -24,6 +24,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
+from libs.model.extensions import Phase
 from libs.model.gateway import Server
 from libs.model.ids import Ref
 from libs.model.service import Protocol, Service
@@ -33,6 +34,7 @@ from libs.xds import names
 from libs.xds.generate import (
     accepting,
     endpoints,
+    extensions,
     inbound_matches,
     inbound_routes,
     listener_filters,
@@ -114,26 +116,28 @@ class _Builder:
     def _http(self, port: InboundPort) -> list[Filter]:
         cluster = _cluster(port)
         prefix = f"inbound_{_ANY_ADDRESS}_{port.port};" if port.service else f"{cluster};"
-        return [
-            http_connection_manager(
-                own=self.scope,
-                direction="inbound",
-                stat_prefix=prefix,
-                filters=[*self._http_policies, *_translators(port.protocol), *_HTTP_FILTERS],
-                routes=inbound_routes.route_config(
-                    cluster=cluster,
-                    service_port=port.port if port.ingress else port.service_port,
-                    protocol=port.protocol,
-                    retries=self.scope.settings.inbound_retries,
-                ),
-                port=port,
-            )
-        ]
+        manager = http_connection_manager(
+            own=self.scope,
+            direction="inbound",
+            stat_prefix=prefix,
+            filters=[*self._http_policies, *_translators(port.protocol), *_HTTP_FILTERS],
+            routes=inbound_routes.route_config(
+                cluster=cluster,
+                service_port=port.port if port.ingress else port.service_port,
+                protocol=port.protocol,
+                retries=self.scope.settings.inbound_retries,
+            ),
+            port=port,
+        )
+        return order.network([manager], self._added(port))
 
     def _tcp(self, port: InboundPort) -> list[Filter]:
         proxy = self._proxy(_cluster(port), port.service)
         watching = [tcp.mongo(_cluster(port))] if port.protocol is Protocol.MONGO else []
-        return order.network([*self._network_policies, *watching, proxy])
+        return order.network([*self._network_policies, *watching, proxy], self._added(port))
+
+    def _added(self, port: InboundPort) -> Iterator[tuple[Phase, Filter]]:
+        return extensions.network_filters(self.scope, "inbound", port.port)
 
     def _proxy(self, cluster: str, service: Service | None = None) -> Filter:
         return tcp.tcp_proxy(

@@ -197,9 +197,11 @@ class _Builder:
         if chain.source:
             found.metadata.CopyFrom(provenance.metadata(chain.source))
         if chain.routes is not None:
-            found.filters.append(self._http(chain, chain.routes, listener))
+            port, own = chain.routes.asked, [self._http(chain, chain.routes, listener)]
         else:
-            found.filters.extend(self._streams(chain))
+            port, own = chain.port, self._streams(chain)
+        added = extensions.network_filters(self._own, "outbound", port)
+        found.filters.extend(order.network(own, added))
         return found
 
     def _http(self, chain: Chain, routes: RouteName, listener: str) -> Filter:
@@ -246,10 +248,10 @@ class _Builder:
             resolve = dynamic_dns.network_filter(
                 scope.settings, scope.families, port=chain.resolve_port
             )
-            return order.network([resolve, forward])
+            return [resolve, forward]
         if chain.protocol is not Protocol.MONGO:
             return [forward]
-        return order.network([tcp.mongo(chain.stat_prefix), forward])
+        return [tcp.mongo(chain.stat_prefix), forward]
 
     def _to(self, cluster: str) -> Filter:
         return tcp.tcp_proxy(

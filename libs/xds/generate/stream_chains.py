@@ -72,6 +72,7 @@ class Chain(NamedTuple):
     stat_prefix: str = ""
     pool: ConnectionPool | None = None
     hash_by_source: bool = False
+    port: int = 0  # of the service that a TCP chain is about
     protocol: Protocol = Protocol.TCP
     source: Ref = Ref("")  # of the routing that asked for the chain
     sources: tuple[Ref, ...] = ()
@@ -182,6 +183,7 @@ class StreamChains:
             pool=policy.connection_pool if policy else None,
             hash_by_source=by_source(policy),
             tunnel=policy.tunnel if policy else None,
+            port=port.number,
             protocol=port.protocol,
             resolve_port=self._resolve_port(destinations, port),
             sources=(reached.scoped.service.ref,),

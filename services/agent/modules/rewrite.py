@@ -21,9 +21,19 @@ from services.agent.modules.source import Source
 
 logger = logging.getLogger(__name__)
 
-WASM = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
 EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
-LETS_THROUGH = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
+
+_FILTERS = "type.googleapis.com/envoy.extensions.filters"
+WASM = f"{_FILTERS}.http.wasm.v3.Wasm"
+CONNECTION_WASM = f"{_FILTERS}.network.wasm.v3.Wasm"
+LETS_THROUGH = f"{_FILTERS}.http.rbac.v3.RBAC"
+LETS_CONNECTIONS_THROUGH = f"{_FILTERS}.network.rbac.v3.RBAC"
+
+# Envoy refuses a filter of connections without a name for its counters.
+_SKIPPED = module_pb2.ConnectionRules(stat_prefix="skipped_module.").SerializeToString()
+_IN_PLACE_OF = {WASM: (LETS_THROUGH, b""), CONNECTION_WASM: (LETS_CONNECTIONS_THROUGH, _SKIPPED)}
+"""Modules of requests and of connections, and the filter that does nothing in their place."""
+
 _MAX_REASON = 300
 
 _OURS = "ISTIO_META_"
@@ -34,6 +44,8 @@ _PULL_SECRET = f"{_OURS}WASM_IMAGE_PULL_SECRET"
 FileOf = Callable[[Source], Awaitable[Path]]
 """Returns the file of a module; raises ModuleError."""
 
+Refuse = Callable[[module_pb2.NamedExtension, module_pb2.WasmFilter, str], None]
+
 
 async def rewritten(message: bytes, *, delta: bool, file_of: FileOf) -> bytes:
     """Return a response in which every module is a file. What cannot be read stays as it is."""
@@ -43,17 +55,20 @@ async def rewritten(message: bytes, *, delta: bool, file_of: FileOf) -> bytes:
         changed = False
         for item in response.resources:
             resource = item.resource if isinstance(item, relay_pb2.Resource) else item
-            changed |= await _rewrite(resource, file_of)
+            changed |= await _rewrite(resource, file_of, refuse=_by_name if delta else _by_path)
     except DecodeError:
         logger.warning("response about extensions cannot be read")
         return message
     return response.SerializeToString() if changed else message
 
 
-async def _rewrite(resource: Any, file_of: FileOf) -> bool:
-    """Put a file into the configuration of one extension; False if it needs none."""
+async def _rewrite(resource: Any, file_of: FileOf, *, refuse: Refuse) -> bool:
+    """Put a file into the configuration of one extension; False if it needs none.
+
+    `refuse` makes it one that Envoy refuses, with the reason in its words.
+    """
     named = module_pb2.NamedExtension.FromString(resource.value)
-    if named.typed_config.type_url != WASM:
+    if named.typed_config.type_url not in _IN_PLACE_OF:
         return False
     plugin = module_pb2.WasmFilter.FromString(named.typed_config.value)
     code = plugin.config.vm_config.code
@@ -72,7 +87,7 @@ async def _rewrite(resource: Any, file_of: FileOf) -> bool:
         path = await file_of(source)
     except ModuleError as error:
         metrics.WASM_CONVERSIONS.labels("fetch_failure").inc()
-        _give_up(named, plugin, f"module {source.url}: {error}")
+        _give_up(named, plugin, f"module {source.url}: {error}", refuse=refuse)
     else:
         metrics.MODULES_FETCHED.inc()
         metrics.WASM_CONVERSIONS.labels("success").inc()
@@ -94,7 +109,9 @@ def _taken_out(machine: module_pb2.WasmMachine) -> dict[str, str]:
     return told
 
 
-def _give_up(named: module_pb2.NamedExtension, plugin: module_pb2.WasmFilter, reason: str) -> None:
+def _give_up(
+    named: module_pb2.NamedExtension, plugin: module_pb2.WasmFilter, reason: str, *, refuse: Refuse
+) -> None:
     metrics.MODULES_FAILED.inc()
     may_be_skipped = plugin.config.failure_policy == module_pb2.FAIL_OPEN
     logger.warning(
@@ -102,11 +119,27 @@ def _give_up(named: module_pb2.NamedExtension, plugin: module_pb2.WasmFilter, re
         extra={"extension": named.name, "reason": reason, "skipped": may_be_skipped},
     )
     if may_be_skipped:
-        named.typed_config.value = b""
-        named.typed_config.type_url = LETS_THROUGH
+        config = named.typed_config
+        config.type_url, config.value = _IN_PLACE_OF[config.type_url]
         return
-    # Envoy repeats the path of a file that is not there when it refuses a configuration.
-    plugin.config.vm_config.code.local.filename = f"/not fetched/{_printable(reason)}"
+    refuse(named, plugin, _printable(reason))
+
+
+def _by_name(named: module_pb2.NamedExtension, _: module_pb2.WasmFilter, reason: str) -> None:
+    """Name the configuration by the reason: Envoy repeats names that it did not ask for.
+
+    It refuses them before it notes the configuration. One that is noted and then refused would
+    make it refuse every listener that has the filter, whatever changes in it.
+    """
+    named.name = reason
+
+
+def _by_path(named: module_pb2.NamedExtension, plugin: module_pb2.WasmFilter, reason: str) -> None:
+    """Name a file that is not there, which Envoy repeats as well.
+
+    Without deltas, the name says whom the configuration is for.
+    """
+    plugin.config.vm_config.code.local.filename = f"/not fetched/{reason}"
     named.typed_config.value = plugin.SerializeToString()
 
 

@@ -8,12 +8,12 @@ from libs.runtime.clock import Clock
 from libs.translate.apply import State
 from services.discovery.machines.cluster import ClusterEntries
 from services.discovery.machines.folder import FolderEntries
-from services.discovery.machines.following import Following
 from services.discovery.machines.plan import Terms
 from services.discovery.machines.registrar import Registrar
+from services.discovery.machines.rolls import Rolls
+from services.discovery.replicas import Connect, Replicas
 from services.discovery.settings import Settings
 from services.discovery.sources import Opened
-from services.discovery.status.replicas import Connect
 from services.discovery.status.wiring import Statuses
 
 Where = Callable[[Mesh], frozenset[str]]
@@ -27,13 +27,13 @@ class Machines:
         self,
         entries: ClusterEntries | FolderEntries,
         registrar: Registrar,
-        following: Following,
+        replicas: Replicas,
         *,
         where: Where,
     ) -> None:
         self._entries = entries
         self._registrar = registrar
-        self._following = following
+        self._replicas = replicas
         self._where = where
         entries.seen = registrar.seen
 
@@ -42,12 +42,12 @@ class Machines:
         if isinstance(self._entries, FolderEntries):
             self._entries.use(state.resources.get("WorkloadEntry", {}))
         self._registrar.use(state.resources.get("WorkloadGroup", {}))
-        self._following.want(self._where(state.mesh))
+        self._replicas.want(self._where(state.mesh))
 
     async def run(self) -> None:
         """Register and remove until cancelled. In a cluster only the leader does."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._following.run())
+            group.create_task(self._replicas.run())
             group.create_task(self._registrar.run())
 
 
@@ -65,12 +65,12 @@ def registration(
     if opened.client is None or opened.tell is None or statuses is None:
         folder = FolderEntries(opened.source.put, clock)
         registrar = Registrar(folder, clock, terms=terms, check=lambda: None)
-        following = Following(connect, registrar.roster, clock)
-        return Machines(folder, registrar, following, where=where)
+        replicas = Replicas(connect, Rolls(registrar.roster), clock)
+        return Machines(folder, registrar, replicas, where=where)
     entries = ClusterEntries(opened.client)
     registrar = Registrar(entries, clock, terms=terms, check=statuses.check)
-    following = Following(connect, registrar.roster, clock)
-    machines = Machines(entries, registrar, following, where=where)
+    replicas = Replicas(connect, Rolls(registrar.roster), clock)
+    machines = Machines(entries, registrar, replicas, where=where)
     statuses.duties.append(machines.run)
     statuses.subjects.others.append(entries.take)
     return machines

@@ -13,8 +13,10 @@ from libs.model import revisions
 from libs.model.mesh import Mesh
 from libs.runtime.clock import Clock
 from libs.translate.state import State
+from services.discovery import metrics
+from services.discovery.replicas import Connect, Replicas, addresses
 from services.discovery.status.ingresses import IngressStatuses
-from services.discovery.status.replicas import Connect, Replicas, addresses
+from services.discovery.status.receipts import Receipts
 from services.discovery.status.subjects import Subjects
 from services.discovery.status.writer import StatusWriter
 
@@ -47,7 +49,9 @@ class Statuses:
         self._writer = StatusWriter(client, clock, self._lease.check, revision=revision)
         self._ingresses = IngressStatuses(client, clock, self._lease.check, revision=revision)
         self.subjects.others.append(self._ingresses.take)
-        self._replicas = Replicas(connect, self._writer.progress, clock, interest=self._writer)
+        receipts = Receipts(self._writer.progress, clock, interest=self._writer)
+        counted = metrics.STATUS_REPLICAS.set
+        self._replicas = Replicas(connect, receipts, clock, counted=counted)
 
     def check(self) -> None:
         """Raise LeaseLostError unless this process leads."""

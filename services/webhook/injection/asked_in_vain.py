@@ -39,6 +39,11 @@ class AskedInVain:
         self._found: dict[str, Unserved] = {}
         self._changed = asyncio.Event()
 
+    @property
+    def asks(self) -> list[Asks]:
+        """What all webhooks ask about."""
+        return [one for asks in self._asks.values() for one in asks]
+
     def note_namespace(self, name: str, labels: Labels | None) -> None:
         """Take note of the labels of a namespace; None if it is gone."""
         asking = labels if labels and unserved.of_namespace(name, labels, ()) else None
@@ -73,7 +78,7 @@ class AskedInVain:
             self._judge()
 
     def _judge(self) -> None:
-        known = [one for asks in self._asks.values() for one in asks]
+        known = self.asks
         before, self._found = self._found, {}
         for name, labels in self._labels.items():
             found = unserved.of_namespace(name, labels, known)

@@ -21,7 +21,7 @@ from libs.inject.patch import difference
 from libs.inject.pods import Asked, inject
 from libs.inject.scene import Cluster
 from services.webhook import metrics
-from services.webhook.injection.events import Events, Notice, owner
+from services.webhook.injection.events import NOT_INJECTED, Events, Notice, owner
 from services.webhook.injection.knowledge import Knowledge
 from services.webhook.review import GroupVersionKind, Question, Verdict
 
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 POD = GroupVersionKind("", "v1", "Pod")
 SHOWN = 20
 MAX_TEXT = 8192
+MAX_DETAIL = 256
+"""Of a text, by which one mistake is told from the next."""
 NOT_A_NEW_POD = "NotANewPod"
 SLOW_BYTES = 256 * 1024
 """Pods from this size on take several milliseconds whatever they say."""
@@ -126,14 +128,15 @@ def _skipped(question: Question, pod: Pod, decision: Decision) -> _Judged:
     text = f"not injected: {decision.text}"
     logger.info("pod not injected", extra=_extra(question, pod, decision.text))
     about, warning = owner(pod, question.namespace), decision.rule not in _WISHED
-    notice = Notice(about, "NotInjected", text, warning=warning)
+    notice = Notice(about, NOT_INJECTED, text, warning=warning, detail=decision.rule)
     return _Judged(Verdict(warnings=(text, *decision.ignored)), notice)
 
 
 def _failed(question: Question, pod: Pod, errors: Sequence[Problem]) -> _Judged:
     text = "; ".join(_written(one) for one in errors[:SHOWN])[:MAX_TEXT]
     logger.warning("pod refused", extra=_extra(question, pod, text))
-    notice = Notice(owner(pod, question.namespace), "InjectionFailed", text)
+    about = owner(pod, question.namespace)
+    notice = Notice(about, "InjectionFailed", text, detail=text[:MAX_DETAIL])
     return _refused(422, f"the proxy cannot be injected: {text}", notice)
 
 

@@ -156,6 +156,7 @@ class Fleet:
         empty = Table(name="", rows=())
         _, snapshots = self.snapshots(Feature(title="", order=0, tables=()), empty)
         (self._folder / "module.wasm").write_bytes(wasm_module.module())
+        (self._folder / "connections.wasm").write_bytes(wasm_module.connection_module())
         place = self.place
         outside = Outside(place.block, self._folder, self.keys.outside, self.applications)
         async with AsyncExitStack() as stack:

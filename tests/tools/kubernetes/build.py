@@ -33,10 +33,15 @@ def find(name: str) -> Path | None:
 
 def folder() -> Path:
     """Return where the binaries of the versions in go.mod are built."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"  # noqa: TID251
     found = versions()
     key = f"kubernetes-{found['k8s.io/kubernetes']}-etcd-{found['go.etcd.io/etcd/server/v3']}"
-    return Path(cache) / "seine" / "tools" / key
+    return cache() / key
+
+
+def cache() -> Path:
+    """Return the folder of everything that is built for tests, one folder a version."""
+    own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"  # noqa: TID251
+    return Path(own) / "seine" / "tools"
 
 
 def versions() -> dict[str, str]:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flibs/protos/xds/v1/module.proto\x12\x0cseine.xds.v1\x1a\x19google/protobuf/any.proto\"J\n\x0eNamedExtension\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x0ctyped_config\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"6\n\nWasmFilter\x12(\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x18.seine.xds.v1.WasmPlugin\"o\n\nWasmPlugin\x12,\n\tvm_config\x18\x03 \x01(\x0b\x32\x19.seine.xds.v1.WasmMachine\x12\x33\n\x0e\x66\x61ilure_policy\x18\x07 \x01(\x0e\x32\x1b.seine.xds.v1.FailurePolicy\"u\n\x0bWasmMachine\x12(\n\x04\x63ode\x18\x03 \x01(\x0b\x32\x1a.seine.xds.v1.ModuleSource\x12<\n\x15\x65nvironment_variables\x18\x07 \x01(\x0b\x32\x1d.seine.xds.v1.ModuleVariables\"\x9c\x01\n\x0fModuleVariables\x12\x15\n\rhost_env_keys\x18\x01 \x03(\t\x12@\n\nkey_values\x18\x02 \x03(\x0b\x32,.seine.xds.v1.ModuleVariables.KeyValuesEntry\x1a\x30\n\x0eKeyValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\x0cModuleSource\x12)\n\x05local\x18\x01 \x01(\x0b\x32\x18.seine.xds.v1.ModuleFileH\x00\x12,\n\x06remote\x18\x02 \x01(\x0b\x32\x1a.seine.xds.v1.RemoteModuleH\x00\x42\x0b\n\tspecifier\"\x1e\n\nModuleFile\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\"M\n\x0cRemoteModule\x12-\n\x08http_uri\x18\x01 \x01(\x0b\x32\x1b.seine.xds.v1.ModuleAddress\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"\x1c\n\rModuleAddress\x12\x0b\n\x03uri\x18\x01 \x01(\t*Q\n\rFailurePolicy\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46\x41IL_RELOAD\x10\x01\x12\x0f\n\x0b\x46\x41IL_CLOSED\x10\x02\x12\r\n\tFAIL_OPEN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flibs/protos/xds/v1/module.proto\x12\x0cseine.xds.v1\x1a\x19google/protobuf/any.proto\"J\n\x0eNamedExtension\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x0ctyped_config\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"6\n\nWasmFilter\x12(\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x18.seine.xds.v1.WasmPlugin\"&\n\x0f\x43onnectionRules\x12\x13\n\x0bstat_prefix\x18\x03 \x01(\t\"o\n\nWasmPlugin\x12,\n\tvm_config\x18\x03 \x01(\x0b\x32\x19.seine.xds.v1.WasmMachine\x12\x33\n\x0e\x66\x61ilure_policy\x18\x07 \x01(\x0e\x32\x1b.seine.xds.v1.FailurePolicy\"u\n\x0bWasmMachine\x12(\n\x04\x63ode\x18\x03 \x01(\x0b\x32\x1a.seine.xds.v1.ModuleSource\x12<\n\x15\x65nvironment_variables\x18\x07 \x01(\x0b\x32\x1d.seine.xds.v1.ModuleVariables\"\x9c\x01\n\x0fModuleVariables\x12\x15\n\rhost_env_keys\x18\x01 \x03(\t\x12@\n\nkey_values\x18\x02 \x03(\x0b\x32,.seine.xds.v1.ModuleVariables.KeyValuesEntry\x1a\x30\n\x0eKeyValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\x0cModuleSource\x12)\n\x05local\x18\x01 \x01(\x0b\x32\x18.seine.xds.v1.ModuleFileH\x00\x12,\n\x06remote\x18\x02 \x01(\x0b\x32\x1a.seine.xds.v1.RemoteModuleH\x00\x42\x0b\n\tspecifier\"\x1e\n\nModuleFile\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\"M\n\x0cRemoteModule\x12-\n\x08http_uri\x18\x01 \x01(\x0b\x32\x1b.seine.xds.v1.ModuleAddress\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"\x1c\n\rModuleAddress\x12\x0b\n\x03uri\x18\x01 \x01(\t*Q\n\rFailurePolicy\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46\x41IL_RELOAD\x10\x01\x12\x0f\n\x0b\x46\x41IL_CLOSED\x10\x02\x12\r\n\tFAIL_OPEN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,26 +34,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODULEVARIABLES_KEYVALUESENTRY']._loaded_options = None
   _globals['_MODULEVARIABLES_KEYVALUESENTRY']._serialized_options = b'8\001'
-  _globals['_FAILUREPOLICY']._serialized_start=858
-  _globals['_FAILUREPOLICY']._serialized_end=939
+  _globals['_FAILUREPOLICY']._serialized_start=898
+  _globals['_FAILUREPOLICY']._serialized_end=979
   _globals['_NAMEDEXTENSION']._serialized_start=76
   _globals['_NAMEDEXTENSION']._serialized_end=150
   _globals['_WASMFILTER']._serialized_start=152
   _globals['_WASMFILTER']._serialized_end=206
-  _globals['_WASMPLUGIN']._serialized_start=208
-  _globals['_WASMPLUGIN']._serialized_end=319
-  _globals['_WASMMACHINE']._serialized_start=321
-  _globals['_WASMMACHINE']._serialized_end=438
-  _globals['_MODULEVARIABLES']._serialized_start=441
-  _globals['_MODULEVARIABLES']._serialized_end=597
-  _globals['_MODULEVARIABLES_KEYVALUESENTRY']._serialized_start=549
-  _globals['_MODULEVARIABLES_KEYVALUESENTRY']._serialized_end=597
-  _globals['_MODULESOURCE']._serialized_start=599
-  _globals['_MODULESOURCE']._serialized_end=715
-  _globals['_MODULEFILE']._serialized_start=717
-  _globals['_MODULEFILE']._serialized_end=747
-  _globals['_REMOTEMODULE']._serialized_start=749
-  _globals['_REMOTEMODULE']._serialized_end=826
-  _globals['_MODULEADDRESS']._serialized_start=828
-  _globals['_MODULEADDRESS']._serialized_end=856
+  _globals['_CONNECTIONRULES']._serialized_start=208
+  _globals['_CONNECTIONRULES']._serialized_end=246
+  _globals['_WASMPLUGIN']._serialized_start=248
+  _globals['_WASMPLUGIN']._serialized_end=359
+  _globals['_WASMMACHINE']._serialized_start=361
+  _globals['_WASMMACHINE']._serialized_end=478
+  _globals['_MODULEVARIABLES']._serialized_start=481
+  _globals['_MODULEVARIABLES']._serialized_end=637
+  _globals['_MODULEVARIABLES_KEYVALUESENTRY']._serialized_start=589
+  _globals['_MODULEVARIABLES_KEYVALUESENTRY']._serialized_end=637
+  _globals['_MODULESOURCE']._serialized_start=639
+  _globals['_MODULESOURCE']._serialized_end=755
+  _globals['_MODULEFILE']._serialized_start=757
+  _globals['_MODULEFILE']._serialized_end=787
+  _globals['_REMOTEMODULE']._serialized_start=789
+  _globals['_REMOTEMODULE']._serialized_end=866
+  _globals['_MODULEADDRESS']._serialized_start=868
+  _globals['_MODULEADDRESS']._serialized_end=896
 # @@protoc_insertion_point(module_scope)

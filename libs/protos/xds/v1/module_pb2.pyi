@@ -3,7 +3,8 @@
 isort:skip_file
 What the agent reads of an extension's configuration: where a module of WebAssembly comes from.
 Field numbers are those of envoy.config.core.v3, envoy.extensions.wasm.v3 and
-envoy.extensions.filters.http.wasm.v3; fields that are left out are kept as they are.
+envoy.extensions.filters.{http,network}.{wasm,rbac}.v3; fields that are left out are kept as they
+are.
 """
 
 from collections import abc as _abc
@@ -69,7 +70,7 @@ Global___NamedExtension: _TypeAlias = NamedExtension  # noqa: Y015
 
 @_typing.final
 class WasmFilter(_message.Message):
-    """Wasm"""
+    """Wasm, of requests and of connections alike"""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -88,6 +89,27 @@ class WasmFilter(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WasmFilter: _TypeAlias = WasmFilter  # noqa: Y015
+
+@_typing.final
+class ConnectionRules(_message.Message):
+    """RBAC of connections"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAT_PREFIX_FIELD_NUMBER: _builtins.int
+    stat_prefix: _builtins.str
+    def __init__(
+        self,
+        *,
+        stat_prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stat_prefix", b"stat_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConnectionRules: _TypeAlias = ConnectionRules  # noqa: Y015
 
 @_typing.final
 class WasmPlugin(_message.Message):

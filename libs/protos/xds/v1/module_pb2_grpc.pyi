@@ -3,7 +3,8 @@
 isort:skip_file
 What the agent reads of an extension's configuration: where a module of WebAssembly comes from.
 Field numbers are those of envoy.config.core.v3, envoy.extensions.wasm.v3 and
-envoy.extensions.filters.http.wasm.v3; fields that are left out are kept as they are.
+envoy.extensions.filters.{http,network}.{wasm,rbac}.v3; fields that are left out are kept as they
+are.
 """
 
 from collections import abc as _abc

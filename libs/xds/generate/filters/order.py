@@ -4,7 +4,7 @@ A feature makes its filter; nobody but this table decides where it stands. Filte
 keep the order in which they were given. A name that is not in the table is a bug.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from libs.model.extensions import Phase
@@ -43,7 +43,11 @@ NETWORK_ORDER = (
     "istio.metadata_exchange",  # first, as above
     "istio.ext_authz_rules",  # as above
     "envoy.filters.network.ext_authz",
-    "envoy.filters.network.rbac",  # nothing reads a byte of a connection that is refused
+    Phase.AUTHN,  # extensions of users, as above
+    Phase.AUTHZ,
+    "envoy.filters.network.rbac",  # nothing else reads a byte of a connection that is refused
+    Phase.STATS,
+    Phase.UNSPECIFIED,
     "envoy.filters.network.mysql_proxy",  # protocol statistics look on before the bytes leave
     "envoy.filters.network.mongo_proxy",
     "envoy.filters.network.sni_dynamic_forward_proxy",  # finds out where the proxy behind it goes
@@ -54,13 +58,8 @@ NETWORK_ORDER = (
 )
 
 
-def _ranked(table: tuple[str, ...]) -> Callable[[_Named], int]:
-    ranks = {name: rank for rank, name in enumerate(table)}
-    return lambda item: ranks[item.name]
-
-
 _HTTP_RANKS = {name: rank for rank, name in enumerate(HTTP_ORDER)}
-_network_rank = _ranked(NETWORK_ORDER)
+_NETWORK_RANKS = {name: rank for rank, name in enumerate(NETWORK_ORDER)}
 
 
 def http(filters: Iterable[F], phased: Iterable[tuple[Phase, F]] = ()) -> list[F]:
@@ -68,11 +67,17 @@ def http(filters: Iterable[F], phased: Iterable[tuple[Phase, F]] = ()) -> list[F
 
     Filters that come with a phase stand where that does, whatever their names are.
     """
-    ranked = [(_HTTP_RANKS[one.name], one) for one in filters]
-    ranked += [(_HTTP_RANKS[phase], one) for phase, one in phased]
+    return _ordered(_HTTP_RANKS, filters, phased)
+
+
+def network(filters: Iterable[F], phased: Iterable[tuple[Phase, F]] = ()) -> list[F]:
+    """Return network filters in the order in which bytes meet them; phases count as above."""
+    return _ordered(_NETWORK_RANKS, filters, phased)
+
+
+def _ordered(
+    ranks: Mapping[str, int], filters: Iterable[F], phased: Iterable[tuple[Phase, F]]
+) -> list[F]:
+    ranked = [(ranks[one.name], one) for one in filters]
+    ranked += [(ranks[phase], one) for phase, one in phased]
     return [one for _, one in sorted(ranked, key=lambda pair: pair[0])]
-
-
-def network(filters: Iterable[F]) -> list[F]:
-    """Return network filters in the order in which bytes meet them."""
-    return sorted(filters, key=_network_rank)

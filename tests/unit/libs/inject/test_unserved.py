@@ -1,4 +1,4 @@
-"""Namespaces and pods that ask for an injector that is not there are told from those served."""
+"""Namespaces that ask for an injector that is not there are told from those served."""
 
 from typing import Any
 
@@ -61,13 +61,3 @@ def test_another_s_configuration_serves_only_what_it_asks_about() -> None:
 def test_what_is_left_out_by_name_is_left_out_on_purpose() -> None:
     for name in ("kube-system", "istio-system"):
         assert unserved.of_namespace(name, {SWITCH: "enabled"}, _known(OURS)) is None
-
-
-def test_pods() -> None:
-    known = _known(OURS, TAG)
-    assert unserved.of_pod({REV: "prod"}, {}, known) is None
-    assert unserved.of_pod({}, {}, known) is None
-    assert unserved.of_pod({REV: "canry"}, {SWITCH: "enabled"}, known) is None
-    found = unserved.of_pod({REV: "canry"}, {}, known)
-    assert found is not None
-    assert found.reason is Reason.REVISION

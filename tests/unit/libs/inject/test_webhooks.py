@@ -106,6 +106,12 @@ def test_the_control_plane_can_come_up_without_itself() -> None:
             assert _asked(labels, pod, target=target, name="istio-system") == ""
     gateway = {INJECT: "true"}
     assert _asked({}, gateway, target=target, name="istio-system") == "object"
+    for revision in ("default", "canary"):
+        of_it = {INJECT: "true", REV: revision}
+        other = Target(revision=revision)
+        assert _asked({}, of_it, target=other, name="istio-system") == "rev.gateway"
+        assert _asked({}, of_it, target=other) == "rev.object"
+        assert _asked({}, {REV: revision}, target=other, name="istio-system") == ""
 
 
 def test_pods_are_never_let_through_without_being_asked_about() -> None:

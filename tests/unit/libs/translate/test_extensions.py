@@ -69,12 +69,23 @@ def test_what_could_never_be_had_gives_no_row_and_says_so() -> None:
         ('url: "oci://registry.example.com/m@md5:a"', "url"),
         ("url: team/m:v1", "url"),
         ('url: "oci://m:v1"', "url"),
-        (f"{HTTPS}, type: NETWORK", "type"),
         (f"{HTTPS}, verificationKey: k", "verificationKey"),
     ):
         assert translated(PLUGIN % field) == (None, [(f"spec.{place}", Severity.ERROR)])
         wasm = EXTENSION % f"wasm: {{{field}}}"
         assert translated(wasm) == (None, [(f"spec.wasm.{place}", Severity.ERROR)])
+
+
+# proves: WasmPlugin spec.type
+# proves: TrafficExtension spec.wasm.type
+def test_a_module_says_whether_it_filters_requests_or_connections() -> None:
+    for written, connections in (("", False), (", type: HTTP", False), (", type: NETWORK", True)):
+        for text in (PLUGIN % (HTTPS + written), EXTENSION % f"wasm: {{{HTTPS}{written}}}"):
+            row, problems = translated(text)
+            assert problems == []
+            assert row is not None
+            assert row.module is not None
+            assert row.module.connections is connections
 
 
 def test_a_secret_for_what_is_no_registry_has_no_effect_and_the_rest_goes_on() -> None:

@@ -20,11 +20,14 @@ WAITING = Page(503, b"waiting for certificate\nwaiting for mesh\n")
 
 
 class _Plane(ClusterPlane):
-    """Has one pod of each service, and a second one of config-push."""
+    """Has one pod of each service, a second one of config-push, and a third one of a revision."""
 
     async def pods(self, service: str) -> list[Pod]:
         names = [f"{service}-1", f"{service}-2"] if service == "seine-config-push" else [service]
-        return [Pod(name, "Pending" if name == "seine-ca" else "Running", True) for name in names]
+        found = [Pod(name, "Pending" if name == "seine-ca" else "Running", True) for name in names]
+        if service != "seine-config-push":
+            return found
+        return [*found, Pod(f"{service}-canary-1", "Running", True, "canary")]
 
     async def all_pages(self, service: str, path: str) -> dict[str, bytes]:
         return {f"{service}-1": b"[]"}
@@ -80,3 +83,12 @@ def test_several_versions_are_said(runner: asyncio.Runner, monkeypatch: pytest.M
     found = _found(runner, monkeypatch, {("seine-config-push-2", "/version"): NEW})
     assert not found["control plane"].good
     assert found["control plane"].text == "of several versions: 1.0, 2.0"
+
+
+def test_another_revision_may_have_another_version(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = {("seine-config-push-canary-1", "/version"): NEW}
+    found = _found(runner, monkeypatch, pages)
+    assert "control plane" not in found
+    assert found["seine-config-push-canary-1"].text == "ready, version 2.0, revision canary"

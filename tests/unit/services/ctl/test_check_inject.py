@@ -66,7 +66,7 @@ def test_the_rule_that_decides_is_named(
     found = _check(tmp_path, SPACE % labels, POD % (pod, spec))
     assert found["injected"] is injected
     assert says in found["text"]
-    assert len(found["webhooks"]) == 4
+    assert len(found["webhooks"]) == 5
 
 
 def test_the_injector_s_own_policy_counts(tmp_path: Path) -> None:
@@ -81,6 +81,16 @@ def test_the_injector_s_own_policy_counts(tmp_path: Path) -> None:
         ("istio.io/rev: canry", "", "istio.io/rev=canry is heard by nobody"),
         ("", ", labels: {istio.io/rev: canry}", "istio.io/rev=canry is heard by nobody"),
         ("istio-injection: Enabled", "", "neither 'enabled' nor 'disabled'"),
+        (
+            "istio-injection: enabled",
+            ", labels: {sidecar.istio.io/inject: 'false'}",
+            "keeps the pod out of the mesh",
+        ),
+        (
+            "istio-injection: disabled",
+            ", labels: {sidecar.istio.io/inject: 'true'}",
+            "counts for nothing in a namespace with istio-injection=disabled",
+        ),
         ("istio.io/rev: default", "", ""),
         ("", ", labels: {istio.io/rev: default}", ""),
     ],

@@ -58,9 +58,12 @@ def test_settings(good: str, bad: str, found: str) -> None:
     assert error.startswith(found)
 
 
-def test_what_never_fails_never_fails_over() -> None:
-    assert of_setting("{failover: [{from: a, to: b}]}", "") == ["warning  NoEffect"]
-    assert of_setting("{failoverPriority: [app]}", "") == ["warning  NoEffect"]
+@pytest.mark.parametrize("field", ["failover: [{from: a, to: b}]", "failoverPriority: [app]"])
+@pytest.mark.parametrize("setting", ["localityLbSetting", "zoneAwareLbSetting"])
+def test_what_never_fails_never_fails_over(field: str, setting: str) -> None:
+    balancer = f"loadBalancer: {{{setting}: {{{field}}}}}\n"
+    assert of_traffic_policy(balancer + OUTLIERS) == []
+    assert of_traffic_policy(balancer) == [f"warning loadBalancer.{setting} NoEffect"]
 
 
 @pytest.mark.parametrize(

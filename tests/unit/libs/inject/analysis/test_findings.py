@@ -258,7 +258,7 @@ def test_webhooks_that_lead_nowhere() -> None:
     other = SERVICE % ("other", "", 443)
     assert {it[0] for it in found(webhooks() + other)} == {"IST0139"}
     assert {it[2] for it in found(webhooks() + SERVICE % ("istiod", "", 80))} == {
-        f"webhooks[{index}].clientConfig.service.port" for index in range(4)
+        f"webhooks[{index}].clientConfig.service.port" for index in range(5)
     }
     assert {it[0] for it in found(webhooks(url="injector.example"))} == {"IST0163"}
     assert {it[0] for it in found(webhooks(url="https://10.0.0.1/inject"))} == {"IST0164"}

@@ -196,6 +196,15 @@ def test_a_sidecars_http_proxy_gives_way_to_the_one_of_the_proxy_itself() -> Non
     assert (lost.listener, lost.lost) == ("127.0.0.9_15007", "Sidecar/shop/s")
 
 
+def test_a_service_at_the_port_of_a_sidecars_http_proxy_is_asked_for_there() -> None:
+    asked = EgressListener(
+        hosts=(HostPattern("*", "*"),), port=ListenerPort(3128, Protocol.HTTP), http_proxy=True
+    )
+    rest = EgressListener(hosts=(HostPattern("*", "*"),))
+    rows = (tcp("squid", number=3128), sidecar("s", egress=(asked, rest)))
+    assert outlines(*rows, **EXPLICIT) == {"127.0.0.9_3128": ["/3128"]}
+
+
 def test_no_service_takes_the_port_of_the_http_proxy() -> None:
     greedy = service("greedy", port(15007))
     found = outlines(greedy, **EXPLICIT, http_proxy_port=15007)

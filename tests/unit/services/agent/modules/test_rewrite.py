@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.extensions.filters.http.wasm.v3.wasm_pb2 import Wasm
+from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
+from envoy.extensions.filters.network.wasm.v3.wasm_pb2 import Wasm as ConnectionWasm
 from envoy.service.discovery.v3 import discovery_pb2
+from msgspec import structs
 
 from libs.model.extensions import Failure, Module, Pull
 from libs.xds.stream.delta import DeltaSession
@@ -99,12 +102,40 @@ async def test_a_module_that_is_nowhere_is_skipped_if_it_may_be() -> None:
     assert after.typed_config.value == b""
 
 
+async def test_so_is_one_of_connections_with_a_filter_that_envoy_takes() -> None:
+    module = Module(url="https://example.com/m.wasm", connections=True, failure=Failure.OPEN)
+    after = config(await rewritten(response(module), delta=True, file_of=nothing))
+    rules = RBAC()
+    assert after.typed_config.Unpack(rules)
+    assert rules.stat_prefix
+    assert not rules.HasField("rules")
+
+
+async def test_modules_of_connections_are_fetched_as_well() -> None:
+    module = structs.replace(MODULE, connections=True)
+    after = config(await rewritten(response(module), delta=True, file_of=found))
+    wasm = ConnectionWasm()
+    assert after.typed_config.Unpack(wasm)
+    assert wasm.config.vm_config.code.local.filename == str(FILE)
+
+
 @pytest.mark.parametrize("failure", [Failure.CLOSE, Failure.RELOAD])
 async def test_any_other_module_that_is_nowhere_is_refused_in_words(failure: Failure) -> None:
     body = response(Module(url="https://example.com/m.wasm", failure=failure))
     after = config(await rewritten(body, delta=True, file_of=nothing))
-    wasm = Wasm()
-    assert after.typed_config.Unpack(wasm)
+    assert after.name == "module https://example.com/m.wasm: status 404"
+
+
+async def test_and_so_it_is_where_all_is_sent_anew() -> None:
+    made = config(response(MODULE))
+    whole = discovery_pb2.DiscoveryResponse(type_url=EXTENSION)
+    whole.resources.add().Pack(made)
+    after = await rewritten(whole.SerializeToString(), delta=False, file_of=nothing)
+    (item,) = discovery_pb2.DiscoveryResponse.FromString(after).resources
+    named, wasm = TypedExtensionConfig(), Wasm()
+    assert item.Unpack(named)
+    assert named.name == made.name
+    assert named.typed_config.Unpack(wasm)
     said = wasm.config.vm_config.code.local.filename
     assert said == "/not fetched/module https://example.com/m.wasm: status 404"
 

@@ -37,10 +37,30 @@ async def test_the_same_is_told_again_only_after_a_while() -> None:
     assert events._queue.qsize() == 4
 
 
+async def test_what_somebody_chose_is_told_once() -> None:
+    clock = VirtualClock()
+    events = _events(clock)
+    chosen = Notice(_notice().about, "NotInjected", "text", warning=False)
+    for _ in range(2):
+        assert events.tell(chosen)
+        await clock.advance(AGAIN_SECONDS + 1)
+    assert events._queue.qsize() == 1
+
+
+async def test_rollouts_of_one_deployment_are_the_same_to_whoever_reads() -> None:
+    events = _events(VirtualClock())
+    for made in ("web-5d4f8b7c9", "web-6b8f9c7d5"):
+        given = pod()
+        given["metadata"]["ownerReferences"][0]["name"] = made
+        given["metadata"]["labels"]["pod-template-hash"] = made.removeprefix("web-")
+        events.tell(Notice(owner(given, "shop"), "NotInjected", "text"))
+    assert events._queue.qsize() == 1
+
+
 def test_what_is_too_much_is_dropped() -> None:
     events = _events(VirtualClock())
     for at in range(QUEUE + 50):
-        events.tell(_notice(f"w{at}"))
+        assert events.tell(_notice(f"w{at}")) is (at < QUEUE)
     assert events._queue.qsize() == QUEUE
     assert len(events._told) == QUEUE  # what was dropped may be told later
 

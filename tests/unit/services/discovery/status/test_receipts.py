@@ -1,7 +1,7 @@
 """When all proxies are looked at again."""
 
 from libs.protos.receipts.v1.receipts_pb2 import Standing
-from services.discovery.status.replicas import MOVING_LOOKS, Population
+from services.discovery.status.receipts import MOVING_LOOKS, Population
 
 
 def test_many_that_come_together_are_one_piece_of_news() -> None:
