@@ -24,6 +24,8 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from google.protobuf import json_format, symbol_database
 from google.protobuf.message import Message
 
+from libs.xds.generate.patches.notation import in_seconds
+
 MESSAGES: Mapping[str, type[Message]] = {
     "LISTENER": Listener,
     "LISTENER_FILTER": ListenerFilter,
@@ -70,17 +72,30 @@ def read(target: str, value: bytes) -> tuple[Message | None, str]:
         raise Misfit(message)
     try:
         load_types(value)
-        return json_format.Parse(value, kind()), ""
+        return _parse(kind, value), ""
     except json_format.ParseError as error:
         return _without_unknown(kind, value), _reason(error)
     except (RecursionError, ValueError) as error:
         raise Misfit(_reason(error)) from error
 
 
+def _parse(kind: type[Message], value: bytes) -> Message:
+    """Durations of Go's make the first try fail; few patches have one."""
+    try:
+        return json_format.Parse(value, kind())
+    except json_format.ParseError:
+        return json_format.Parse(_in_seconds(kind, value), kind())
+
+
+def _in_seconds(kind: type[Message], value: bytes) -> bytes:
+    raw = msgspec.json.decode(value)
+    return msgspec.json.encode(in_seconds(raw, kind, message_type))
+
+
 def _without_unknown(kind: type[Message], value: bytes) -> Message:
     """Fields that Envoy's types do not have are left out, as Istio does."""
     try:
-        return json_format.Parse(value, kind(), ignore_unknown_fields=True)
+        return json_format.Parse(_in_seconds(kind, value), kind(), ignore_unknown_fields=True)
     except (json_format.ParseError, RecursionError) as error:
         raise Misfit(_reason(error)) from error
 
