@@ -106,19 +106,24 @@ def _reason(error: Exception) -> str:
 
 def load_types(value: bytes) -> None:
     """Load the types that a text of JSON names."""
-    for package in set(_packages(msgspec.json.decode(value))):
-        _load(package)
+    for named in type_urls(msgspec.json.decode(value)):
+        if found := _TYPE.fullmatch(named):
+            _load(found[1])
 
 
-def _packages(value: object) -> Iterator[str]:
+def type_urls(value: object) -> set[str]:
+    """Return the types that JSON data names, at any depth."""
+    return set(_type_urls(value))
+
+
+def _type_urls(value: object) -> Iterator[str]:
     pending = [value]
     while pending:
         item = pending.pop()
         if isinstance(item, Mapping):
             named = item.get("@type")
-            found = _TYPE.fullmatch(named) if isinstance(named, str) else None
-            if found:
-                yield found[1]
+            if isinstance(named, str):
+                yield named
             pending.extend(item.values())
         elif isinstance(item, list):
             pending.extend(item)
