@@ -41,13 +41,15 @@ def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
     filters: Iterable[hcm.HttpFilter] = (),
     port: InboundPort | None = None,
     service_port: int = 0,
+    http1: bool = False,
 ) -> Filter:
     """Return the network filter that speaks HTTP.
 
     `own` is the workload whose proxy this is, in either direction: telemetry names it, and its
     settings are the mesh's. `routes` are either inline or the name under which RDS serves them.
     `port` is the inbound port that is served, `service_port` what an outbound listener stands for,
-    if that is one port; extensions choose by them. Clients of a router are strangers to the mesh.
+    if that is one port; extensions choose by them. With `http1` no gRPC passes. Clients of a router
+    are strangers to the mesh.
     """
     number = port.port if port else service_port
     added = extensions.http_filters(own, direction, number)
@@ -58,11 +60,11 @@ def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
         server_name=SERVER_NAME if direction == "inbound" or edge else "",  # Envoy's own: `envoy`
         use_remote_address=BoolValue(value=False),
         stream_idle_timeout=_NEVER,
-        access_log=telemetry.http_access_logs(own, direction, port),
+        access_log=telemetry.http_access_logs(own, direction, port, http1=http1),
         http_filters=order.http(
             [
                 *_telling(own, direction),
-                *telemetry.http_filters(own, direction, port),
+                *telemetry.http_filters(own, direction, port, http1=http1),
                 *filters,
                 _router(own.settings),
             ],

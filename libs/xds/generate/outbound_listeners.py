@@ -213,7 +213,21 @@ class _Builder:
             routes=str(routes),
             filters=[*web, *_HTTP_FILTERS, *self._resolving(routes)],
             service_port=routes.asked,
+            http1=self._only_http1(chain, routes),
         )
+
+    def _only_http1(self, chain: Chain, routes: RouteName) -> bool:
+        """Tell whether each service that is asked here declares its port as HTTP/1: none is gRPC.
+
+        Where routes send requests then is not looked at: listeners would change with every route.
+        """
+        if routes.every or not routes.port:
+            return False
+        if routes.service:
+            return chain.protocol is Protocol.HTTP
+        asked = (one.service for one in egress.behind(self._scope, routes).services)
+        declared = {port.protocol for one in asked if (port := one.port(routes.port))}
+        return {protocol for protocol in declared if protocol.is_http} == {Protocol.HTTP}
 
     def _resolving(self, routes: RouteName) -> list[hcm.HttpFilter]:
         """Return the filter that asks DNS for the host of requests, if any of them may need it."""

@@ -23,34 +23,42 @@ def side(own: InboundScope, direction: Direction) -> SideTelemetry:
 
 
 def http_access_logs(
-    own: InboundScope, direction: Direction, port: InboundPort | None = None
+    own: InboundScope,
+    direction: Direction,
+    port: InboundPort | None = None,
+    *,
+    http1: bool = False,
 ) -> Sequence[AccessLog]:
     """Return the loggers of an HTTP connection manager in the proxy of `own`.
 
-    `port` is the inbound port that is served, if it is one.
+    `port` is the inbound port that is served, if it is one; with `http1` no gRPC passes.
     """
     wanted = side(own, direction)
     logs = [*_logs(own, wanted, http=True)]
     if wanted.metrics:
         me, it = metrics.side(own), _called(port.service if port else None)
         logs += metrics.of_requests(me, direction, it, wanted.overrides)
-        if _may_be_grpc(port):
+        if _may_be_grpc(port, http1=http1):
             logs += metrics.of_messages(me, direction, it, wanted.overrides)
     return logs
 
 
 def http_filters(
-    own: InboundScope, direction: Direction, port: InboundPort | None = None
+    own: InboundScope,
+    direction: Direction,
+    port: InboundPort | None = None,
+    *,
+    http1: bool = False,
 ) -> Sequence[hcm.HttpFilter]:
-    """Return the filters that the loggers of an HTTP connection manager need."""
+    """Return the filters that the loggers of an HTTP connection manager need; as above."""
     wanted = side(own, direction)
     counted = wanted.metrics and metrics.counts_messages(wanted.overrides)
-    return grpc_messages.FILTERS if counted and _may_be_grpc(port) else ()
+    return grpc_messages.FILTERS if counted and _may_be_grpc(port, http1=http1) else ()
 
 
-def _may_be_grpc(port: InboundPort | None) -> bool:
-    """Tell whether gRPC may come in: a port that is declared as HTTP/1 pays for no messages."""
-    return port is None or port.protocol is not Protocol.HTTP
+def _may_be_grpc(port: InboundPort | None, *, http1: bool) -> bool:
+    """Tell whether gRPC may pass: what is declared as HTTP/1 pays for no messages."""
+    return not http1 and (port is None or port.protocol is not Protocol.HTTP)
 
 
 def tcp_access_logs(

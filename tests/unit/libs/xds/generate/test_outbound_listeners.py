@@ -322,3 +322,43 @@ def test_an_unprivileged_explicit_proxy_leaves_low_ports() -> None:
 
 def test_a_router_listens_for_gateways_only() -> None:
     assert listeners(WEB, type=ProxyType.ROUTER) == {}
+
+
+def notes_messages(listener: Listener) -> bool:
+    """Tell whether the messages of gRPC are counted in the first chain."""
+    manager = hcm.HttpConnectionManager()
+    assert listener.filter_chains[0].filters[-1].typed_config.Unpack(manager)
+    filters = "istio.grpc_messages" in {one.name for one in manager.http_filters}
+    counted = b"messages_total" in b"".join(log.typed_config.value for log in manager.access_log)
+    assert filters == counted
+    return filters
+
+
+@pytest.mark.parametrize(
+    ("protocols", "counted"),
+    [
+        ([Protocol.HTTP], False),
+        ([Protocol.HTTP, Protocol.HTTP], False),
+        ([Protocol.HTTP, Protocol.TCP], False),
+        ([Protocol.HTTP, Protocol.AUTO], False),  # that has a listener of its own
+        ([Protocol.HTTP, Protocol.GRPC], True),
+        ([Protocol.HTTP2], True),
+        ([Protocol.HTTP, Protocol.GRPC_WEB], True),
+    ],
+)
+def test_callers_of_http1_pay_nothing_for_messages(
+    protocols: list[Protocol], *, counted: bool
+) -> None:
+    rows = [
+        service(f"s{number}", port(80, protocol), addresses=(f"10.96.0.{number + 1}",))
+        for number, protocol in enumerate(protocols)
+    ]
+    assert notes_messages(listeners(*rows)["0.0.0.0_80"]) is counted
+
+
+def test_a_port_that_may_speak_anything_and_an_http_proxy_count_messages() -> None:
+    auto = service("auto", port(80, Protocol.AUTO), addresses=("10.96.0.1",))
+    found = listeners(WEB, auto, http_proxy_port=15080)
+    assert notes_messages(found["10.96.0.1_80"])
+    assert notes_messages(found["127.0.0.1_15080"])
+    assert not notes_messages(found["0.0.0.0_80"])
