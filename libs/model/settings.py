@@ -79,7 +79,13 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     ingress: str = "STRICT"  # which Ingresses count: STRICT, DEFAULT or OFF
     ingress_class: str = "istio"
     ingress_selector: str = "ingressgateway"
+    ingress_namespace: str = ""  # where ingress pods and their Service are; empty: the root one
     ingress_service: str = "istio-ingressgateway"  # whose addresses Ingresses have; may be empty
+
+    @property
+    def ingress_home(self) -> str:
+        """Namespace of the ingress pods, their Service, and the gateways of Ingresses."""
+        return self.ingress_namespace or self.root_namespace
 
     @property
     def own_ports(self) -> frozenset[int]:

@@ -41,7 +41,7 @@ def gateway(view: View, resource: api.Ingress) -> Derived:
     settings = view.settings
     row = model.Gateway(
         ref=resource.ref,
-        namespace=settings.root_namespace,
+        namespace=settings.ingress_home,
         name=_gateway_name(resource),
         created=resource.metadata.creation_timestamp or 0,
         selector={"istio": settings.ingress_selector},
@@ -117,7 +117,7 @@ def _routing(view: View, resource: api.Ingress, host: str) -> Routing | None:
         name=f"{host.replace('.', '-')}-{metadata.name}-{_NAME}",
         created=metadata.creation_timestamp or 0,
         hosts=(host.lower(),),
-        gateways=(f"{view.settings.root_namespace}/{_gateway_name(resource)}",),
+        gateways=(f"{view.settings.ingress_home}/{_gateway_name(resource)}",),
         http=tuple(sorted(http, key=_precedence)),
     )
 

@@ -37,7 +37,7 @@ def addresses(state: State) -> Addresses:
 
 
 def _found(state: State, settings: MeshSettings) -> Iterator[str]:
-    name, namespace = settings.ingress_service, settings.root_namespace
+    name, namespace = settings.ingress_service, settings.ingress_home
     if not name:
         yield from _of_nodes(state, settings)
         return
@@ -67,7 +67,7 @@ def _of_nodes(state: State, settings: MeshSettings) -> Iterator[str]:
 def _ingress_pods(state: State, settings: MeshSettings) -> Iterator[Pod]:
     for resource in _kind(state, Pod).values():
         pod, metadata = cast("Pod", resource), resource.metadata
-        is_there = metadata.namespace == settings.root_namespace and pod.status.phase is _RUNNING
+        is_there = metadata.namespace == settings.ingress_home and pod.status.phase is _RUNNING
         if is_there and metadata.labels.get("istio") == settings.ingress_selector:
             yield pod
 

@@ -30,6 +30,6 @@ def finding(outcome: Outcome) -> str:
 
 def lost(conflict: Conflict) -> str:
     """Return what its author should know of a resource that lost connections."""
-    keeper = f"the older {conflict.kept}" if conflict.kept else "the proxy itself"
+    keeper = str(conflict.kept) if conflict.kept else "the proxy itself"
     text = f"listener {conflict.listener} stays with {keeper} ({conflict.reason})"
     return f"{text}: connections to this one are not told apart from it"

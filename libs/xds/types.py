@@ -91,7 +91,7 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Conflict(NamedTuple):
-    """A service that lost connections to an older one, or to the proxy itself."""
+    """A service that lost connections to one that comes before it, or to the proxy itself."""
 
     listener: str
     kept: Ref  # empty: the proxy needs the port

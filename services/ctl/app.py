@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.ctl import tag_commands, workload_commands
+from services.ctl.options import Context, Kubeconfig, OfCluster
 from services.ctl.output import Format
 
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ Mesh = Annotated[
     Path | None, typer.Option("--mesh", help="State file of the mesh (default: found upwards).")
 ]
 Proxy = Annotated[str, typer.Argument(help="The proxy, as POD.NAMESPACE.")]
-Kubeconfig = Annotated[
-    str,
-    typer.Option("-c", "--kubeconfig", envvar="KUBECONFIG", help="Ask the mesh of a cluster."),
-]
-Context = Annotated[str, typer.Option("--context", help="Of the kubeconfig (default: current).")]
 System = Annotated[
     str,
     typer.Option("-i", "--istio-namespace", "--istioNamespace", help="Of the control plane."),
@@ -265,9 +261,8 @@ def check_inject(  # noqa: PLR0917 - typer passes them by name
     namespace: Annotated[
         str, typer.Option("-n", "--namespace", help="Of manifests that name none.")
     ] = "default",
-    kubeconfig: Annotated[
-        str, typer.Option(envvar="KUBECONFIG", help="The cluster (default: ~/.kube/config).")
-    ] = "",
+    kubeconfig: OfCluster = "",
+    context: Context = "",
     output: Output = Format.TABLE,
 ) -> None:
     """Say whether a pod gets a proxy, and which rule decides."""
@@ -278,7 +273,7 @@ def check_inject(  # noqa: PLR0917 - typer passes them by name
         fail("name a pod, or give manifests", hint="seinectl check-inject POD.NAMESPACE | -f FILE")
     if file:
         raise typer.Exit(command.run_files(file, namespace, output))
-    raise typer.Exit(command.run_cluster(name, kubeconfig, form=output))
+    raise typer.Exit(command.run_cluster(name, kubeconfig, context, form=output))
 
 
 @app.command()

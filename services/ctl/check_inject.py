@@ -65,10 +65,10 @@ def run_files(paths: Sequence[str], namespace: str, form: Format) -> int:
     return _print([answer(one) for one in _in_files(raws, namespace)], form)
 
 
-def run_cluster(name: str, kubeconfig: str, *, form: Format) -> int:
+def run_cluster(name: str, kubeconfig: str, context: str = "", *, form: Format) -> int:
     """Answer for `[KIND/]NAME[.NAMESPACE]` in a cluster."""
     path = kubeconfig or str(DEFAULT_KUBECONFIG.expanduser())
-    return _print([answer(asyncio.run(_in_cluster(name, path)))], form)
+    return _print([answer(asyncio.run(_in_cluster(name, path, context)))], form)
 
 
 def answer(subject: Subject) -> Answer:
@@ -143,14 +143,14 @@ def _in_files(raws: Sequence[Raw], namespace: str) -> Iterator[Subject]:
         )
 
 
-async def _in_cluster(name: str, kubeconfig: str) -> Subject:
+async def _in_cluster(name: str, kubeconfig: str, context: str) -> Subject:
     from libs.kube import access  # noqa: PLC0415 - only now it is needed
     from libs.kube.client import Client  # noqa: PLC0415
     from libs.kube.errors import KubeError  # noqa: PLC0415
 
     path, bare, namespace = located(name)
     try:
-        async with Client(access.load(kubeconfig)) as client:
+        async with Client(access.load(kubeconfig, context)) as client:
             pod = manifests.pod_of({"kind": "Pod"} | await client.get(path))
             place = await client.get(f"/api/v1/namespaces/{namespace}")
             listed = await client.get(_CONFIGURATIONS)

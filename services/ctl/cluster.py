@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from msgspec import Struct
+
 from libs.kube import access
 from libs.kube.client import Client
 from libs.kube.errors import KubeError
@@ -11,6 +13,13 @@ from services.ctl import output
 from services.ctl.check_inject import DEFAULT_KUBECONFIG
 
 T = TypeVar("T")
+
+
+class Api(Struct, frozen=True):
+    """Which API server is meant. Empty: the usual file, and its current context."""
+
+    kubeconfig: str = ""
+    context: str = ""
 
 
 class Misused(Exception):  # noqa: N818 - an answer to the user
@@ -21,12 +30,12 @@ class Misused(Exception):  # noqa: N818 - an answer to the user
         self.hint = hint
 
 
-def ask(kubeconfig: str, work: Callable[[Client], Awaitable[T]]) -> T:
+def ask(api: Api, work: Callable[[Client], Awaitable[T]]) -> T:
     """Return what `work` returns of a cluster, or end the command."""
-    path = kubeconfig or str(DEFAULT_KUBECONFIG.expanduser())
+    path = api.kubeconfig or str(DEFAULT_KUBECONFIG.expanduser())
 
     async def inside() -> T:
-        async with Client(access.load(path)) as client:
+        async with Client(access.load(path, api.context)) as client:
             return await work(client)
 
     try:

@@ -16,7 +16,7 @@ from libs.inject.tags import Tag
 from libs.kube.client import Client
 from libs.kube.errors import NotFoundError
 from services.ctl import cluster, output
-from services.ctl.cluster import Misused
+from services.ctl.cluster import Api, Misused
 from services.ctl.output import Format
 
 _CONFIGURATIONS = f"/apis/{webhooks.API_VERSION}/mutatingwebhookconfigurations"
@@ -31,7 +31,7 @@ _MANAGER = {"fieldManager": "seinectl", "force": "true"}
 _DEFAULT = "default"
 
 
-def run_set(tag: Tag, kubeconfig: str, *, overwrite: bool) -> int:
+def run_set(tag: Tag, api: Api, *, overwrite: bool) -> int:
     """Make a tag; `tag.client` is taken from the revision."""
 
     async def work(client: Client) -> bool:
@@ -41,28 +41,28 @@ def run_set(tag: Tag, kubeconfig: str, *, overwrite: bool) -> int:
             await client.request("PATCH", path, params=_MANAGER, body=one, content_type=_APPLY)
         return there
 
-    there = cluster.ask(kubeconfig, work)
+    there = cluster.ask(api, work)
     done = "now stands for" if there else "stands for"
     output.say(f"[green]✓[/] the tag [bold]{tag.name}[/] {done} the revision {tag.revision}")
     output.say(f"  kubectl label namespace NAMESPACE {words.REVISION}={tag.name} --overwrite")
     return output.OK
 
 
-def run_generate(tag: Tag, kubeconfig: str) -> int:
+def run_generate(tag: Tag, api: Api) -> int:
     """Print what makes a tag, as YAML to apply."""
 
     async def work(client: Client) -> list[dict[str, Any]]:
         return tags.objects((await _wanted(client, tag, overwrite=True))[0])
 
-    made = cluster.ask(kubeconfig, work)
+    made = cluster.ask(api, work)
     plain = json.loads(json.dumps(made))  # nothing is shared, so YAML has no need of aliases
     sys.stdout.write(yaml.safe_dump_all(plain, sort_keys=False, width=100))
     return output.OK
 
 
-def run_list(kubeconfig: str, *, form: Format) -> int:
+def run_list(api: Api, *, form: Format) -> int:
     """Print tags, the revisions that they stand for, and the namespaces that ask for them."""
-    rows = cluster.ask(kubeconfig, _listed)
+    rows = cluster.ask(api, _listed)
     if form is Format.JSON:
         output.print_json(rows)
     elif not rows:
@@ -74,7 +74,7 @@ def run_list(kubeconfig: str, *, form: Format) -> int:
     return output.OK
 
 
-def run_remove(name: str, kubeconfig: str, *, namespace: str, force: bool) -> int:
+def run_remove(name: str, api: Api, *, namespace: str, force: bool) -> int:
     """Take a tag away, unless namespaces still ask for it."""
 
     async def work(client: Client) -> None:
@@ -94,7 +94,7 @@ def run_remove(name: str, kubeconfig: str, *, namespace: str, force: bool) -> in
         ):
             await _delete(client, f"{_FOLDERS[kind]}/{one}")
 
-    cluster.ask(kubeconfig, work)
+    cluster.ask(api, work)
     output.say(f"[green]✓[/] the tag [bold]{name}[/] is gone")
     return output.OK
 

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.ctl.options import Context, OfCluster
 from services.ctl.output import Format
 
 if TYPE_CHECKING:
     from libs.inject.tags import Tag
+    from services.ctl.cluster import Api
 
 app = typer.Typer(
     help="Other names for a revision, under which namespaces ask for it.", no_args_is_help=True
@@ -21,25 +23,23 @@ Namespace = Annotated[
 ByDefault = Annotated[
     bool, typer.Option("--auto-inject-namespaces", help="Namespaces that say nothing, too.")
 ]
-Kubeconfig = Annotated[
-    str, typer.Option(envvar="KUBECONFIG", help="The cluster (default: ~/.kube/config).")
-]
 
 
 @app.command("set")
-def set_(  # noqa: PLR0917 - typer passes them by name
+def set_(  # noqa: PLR0913, PLR0917 - typer passes them by name
     name: Name,
     revision: Revision,
     overwrite: Annotated[bool, typer.Option(help="Also if there is such a tag.")] = False,
     namespaces_by_default: ByDefault = False,
     namespace: Namespace = "istio-system",
-    kubeconfig: Kubeconfig = "",
+    kubeconfig: OfCluster = "",
+    context: Context = "",
 ) -> None:
     """Have a tag stand for a revision."""
     from services.ctl import tag as command  # noqa: PLC0415
 
     wanted = _tag(name, revision, namespace, by_default=namespaces_by_default)
-    raise typer.Exit(command.run_set(wanted, kubeconfig, overwrite=overwrite))
+    raise typer.Exit(command.run_set(wanted, _api(kubeconfig, context), overwrite=overwrite))
 
 
 @app.command()
@@ -48,13 +48,14 @@ def generate(  # noqa: PLR0917 - typer passes them by name
     revision: Revision,
     namespaces_by_default: ByDefault = False,
     namespace: Namespace = "istio-system",
-    kubeconfig: Kubeconfig = "",
+    kubeconfig: OfCluster = "",
+    context: Context = "",
 ) -> None:
     """Print what makes a tag, to be kept and applied with other manifests."""
     from services.ctl import tag as command  # noqa: PLC0415
 
     wanted = _tag(name, revision, namespace, by_default=namespaces_by_default)
-    raise typer.Exit(command.run_generate(wanted, kubeconfig))
+    raise typer.Exit(command.run_generate(wanted, _api(kubeconfig, context)))
 
 
 @app.command("list")
@@ -62,12 +63,13 @@ def list_(
     output: Annotated[
         Format, typer.Option("-o", "--output", help="Table for people, or JSON.")
     ] = Format.TABLE,
-    kubeconfig: Kubeconfig = "",
+    kubeconfig: OfCluster = "",
+    context: Context = "",
 ) -> None:
     """Show tags, their revisions, and the namespaces that ask for them."""
     from services.ctl import tag as command  # noqa: PLC0415
 
-    raise typer.Exit(command.run_list(kubeconfig, form=output))
+    raise typer.Exit(command.run_list(_api(kubeconfig, context), form=output))
 
 
 @app.command()
@@ -77,12 +79,20 @@ def remove(  # noqa: PLR0917 - typer passes them by name
         bool, typer.Option("-y", "--yes", "--skip-confirmation", help="Also if it is asked for.")
     ] = False,
     namespace: Namespace = "istio-system",
-    kubeconfig: Kubeconfig = "",
+    kubeconfig: OfCluster = "",
+    context: Context = "",
 ) -> None:
     """Take a tag away."""
     from services.ctl import tag as command  # noqa: PLC0415
 
-    raise typer.Exit(command.run_remove(name, kubeconfig, namespace=namespace, force=yes))
+    api = _api(kubeconfig, context)
+    raise typer.Exit(command.run_remove(name, api, namespace=namespace, force=yes))
+
+
+def _api(kubeconfig: str, context: str) -> "Api":
+    from services.ctl.cluster import Api  # noqa: PLC0415
+
+    return Api(kubeconfig, context)
 
 
 def _tag(name: str, revision: str, namespace: str, *, by_default: bool) -> "Tag":

@@ -29,7 +29,7 @@ from libs.inject.scene import Cluster
 from libs.kube.client import Client
 from libs.kube.errors import NotFoundError
 from services.ctl import cluster, inject, output, workload_files
-from services.ctl.cluster import Misused
+from services.ctl.cluster import Api, Misused
 from services.ctl.workload_files import Wishes
 
 API_VERSION = "networking.istio.io/v1"
@@ -47,7 +47,7 @@ class Place(Struct, frozen=True, kw_only=True):
     name: str = ""
     namespace: str = ""
     folder: Path
-    kubeconfig: str = ""
+    api: Api = Api()
     token_seconds: int = 3600
     cluster_id: str = ""
     """Empty: as the injector's values have it."""
@@ -87,7 +87,7 @@ def run_configure(place: Place, wishes: Wishes) -> int:
     async def work(client: Client) -> Found:
         return await _asked(client, place, given=given, wishes=wishes)
 
-    found = cluster.ask(place.kubeconfig, work)
+    found = cluster.ask(place.api, work)
     wishes = replace(wishes, cluster=found.cluster)
     proxy = workload_files.proxy_of(found.group, found.mesh, wishes)
     texts = {

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from services.ctl.options import Context, OfCluster
 from services.ctl.output import fail
 
 app = typer.Typer(help="Machines outside the cluster.", no_args_is_help=True)
@@ -88,13 +89,13 @@ def configure(  # noqa: PLR0913, PLR0917 - typer passes them by name
     system_namespace: Annotated[
         str, typer.Option("-i", "--istio-namespace", "--istioNamespace", help="Its namespace.")
     ] = "istio-system",
-    kubeconfig: Annotated[
-        str, typer.Option(envvar="KUBECONFIG", help="The cluster (default: ~/.kube/config).")
-    ] = "",
+    kubeconfig: OfCluster = "",
+    context: Context = "",
 ) -> None:
     """Write what a machine of a group needs: cluster.env, mesh.yaml, a token, roots, hosts."""
     from libs.inject.scene import Cluster  # noqa: PLC0415
     from services.ctl import workload as command  # noqa: PLC0415
+    from services.ctl.cluster import Api  # noqa: PLC0415
     from services.ctl.workload_files import Wishes  # noqa: PLC0415
 
     if not file and not (name and namespace):
@@ -108,7 +109,7 @@ def configure(  # noqa: PLR0913, PLR0917 - typer passes them by name
         name=name,
         namespace=namespace,
         folder=folder,
-        kubeconfig=kubeconfig,
+        api=Api(kubeconfig, context),
         token_seconds=token_seconds,
         cluster_id=cluster_id,
         ingress_address=ingress_address,

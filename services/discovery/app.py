@@ -337,6 +337,7 @@ def _mesh_settings(settings: Settings) -> MeshSettings:
         cluster_id=settings.cluster_id,
         mesh_id=settings.trust_domain or domain,
         root_namespace=settings.system_namespace,
+        ingress_namespace=settings.ingress_namespace,
         strict_hosts=settings.strict_hosts,
         config_map=mesh_layers.config_map_name(settings.revision),
     )

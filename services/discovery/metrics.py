@@ -77,6 +77,10 @@ DISCOVERY_CACHE = Counter(
 STATUS_WRITES = Counter(
     "seine_discovery_status_writes", "Writes of resources' conditions.", ["outcome"]
 )
+STATUS_DISPUTES = Gauge(
+    "seine_discovery_status_disputes",
+    "Ingresses whose status somebody else writes, too, and otherwise.",
+)
 REGISTRATIONS = Counter("auto_registration_success", "Machines that were registered.")
 REGISTRATION_UPDATES = Counter(
     "auto_registration_updates", "Registered machines that connected again, or elsewhere."

@@ -56,6 +56,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     namespace only. Otherwise, as in Istio, they hold for everybody who sees them."""
     system_namespace: str = "istio-system"
     """Root namespace: its policies hold for the mesh, its ConfigMap `istio` has the settings."""
+    ingress_namespace: str = ""
+    """Namespace of the pods and the Service that Kubernetes' Ingresses are entered at (Istio:
+    K8S_INGRESS_NS); empty: the root namespace."""
     machines_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
     """How long a machine that nobody has any more keeps its WorkloadEntry."""
     revision: str = "default"

@@ -5,18 +5,20 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
+from aiohttp import web
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from libs.kube import tokens
 from libs.kube.client import Client
-from libs.kube.errors import BusyError, ForbiddenError, KubeError, ServerError, UnreachableError
 from libs.model.ids import SpiffeId
 from libs.pki import bundle, jwk, keys, verify
 from libs.runtime.clock import SystemClock
 from tests.support import kube_accounts as kube
+from tests.support import kube_proxy
 from tests.support.kube_apiserver import ApiServer, running
-from tests.support.kube_ca import ClusterCa, cluster_ca
+from tests.support.kube_ca import ClusterCa, cluster_ca, until
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.pki_ca import Metadata, bearer
 from tests.support.tokens import (
@@ -162,45 +164,58 @@ async def test_how_long_a_deleted_pods_token_is_good(ca: ClusterCa) -> None:
     sys.stdout.write(f"tokens: refused {seconds:.1f} s after the pod was deleted\n")
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        ServerError(500, "InternalError", "x"),
-        BusyError(429, "TooManyRequests", "x"),
-        UnreachableError("timeout"),
-        ForbiddenError(403, "Forbidden", "the CA has lost its role"),
-    ],
-    ids=["500", "429", "no answer", "403"],
-)
+def is_review(request: web.Request) -> bool:
+    return request.path == tokens.PATH
+
+
+@pytest.fixture(name="behind")
+async def ca_behind_a_proxy(
+    server: ApiServer, client: Client, tmp_path: Path
+) -> AsyncIterator[tuple[ClusterCa, kube_proxy.Proxy]]:
+    """Run a CA that reaches its API server through something that spoils answers."""
+    async with kube_proxy.running(server) as proxy:
+        config = kube_proxy.write_config(proxy, tmp_path)
+        async with cluster_ca(tmp_path, client, str(config)) as ca:
+            await ca.enrol("shop", "bob", "bob-1")  # it signs
+            yield ca, proxy
+
+
+@pytest.mark.parametrize("status", [500, 429, 403, 503, None])
 async def test_while_nobody_can_review_the_answer_is_later(
-    error: KubeError, ca: ClusterCa, monkeypatch: pytest.MonkeyPatch
+    status: int | None, behind: tuple[ClusterCa, kube_proxy.Proxy]
 ) -> None:
+    ca, proxy = behind
     token = bearer(await kube.pod_token(ca.client, "shop", "later-1", by="bob"))
-    honest = Client.request
-
-    async def request(own: Client, method: str, path: str, **more: Any) -> Any:  # noqa: ANN401
-        if path == tokens.PATH:
-            raise error
-        return await honest(own, method, path, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Client, "request", request)
-        answer = await ca.ask(token)
-        assert (answer.code, answer.details, answer.chain) == ("UNAVAILABLE", "unavailable", ())
-    assert (await ca.ask(token)).code == "OK"
+    over = await ca.connect()
+    if status is None:
+        proxy.hang_up(is_review)
+    else:
+        proxy.answer(is_review, status, retry_after=1 if status == 429 else 0)
+    answer = await ca.ask(token, over=over)
+    assert (answer.code, answer.details, answer.chain) == ("UNAVAILABLE", "unavailable", ())
+    await until(lambda: _is_granted(ca, token, over))  # the negative control: a proxy that relents
 
 
-async def test_a_review_without_audiences_is_no_review(
-    ca: ClusterCa, monkeypatch: pytest.MonkeyPatch
+async def _is_granted(ca: ClusterCa, token: Metadata, over: grpc.aio.Channel) -> bool:
+    return (await ca.ask(token, over=over)).code == "OK"
+
+
+def without_audiences(review: Any) -> Any:  # noqa: ANN401  # JSON
+    del review["status"]["audiences"]
+    return review
+
+
+def of_nobody(review: Any) -> Any:  # noqa: ANN401  # JSON
+    return review | {"status": {"authenticated": True, "audiences": ["istio-ca"]}}
+
+
+@pytest.mark.parametrize("change", [without_audiences, of_nobody])
+async def test_a_review_that_says_too_little_is_no_review(
+    change: kube_proxy.Change, behind: tuple[ClusterCa, kube_proxy.Proxy]
 ) -> None:
+    ca, proxy = behind
     token = bearer(await kube.pod_token(ca.client, "shop", "later-1", by="bob"))
-    honest = Client.request
-
-    async def request(own: Client, method: str, path: str, **more: Any) -> Any:  # noqa: ANN401
-        answer = await honest(own, method, path, **more)
-        if path == tokens.PATH:
-            answer["status"].pop("audiences", None)
-        return answer
-
-    monkeypatch.setattr(Client, "request", request)
-    assert (await ca.ask(token)).code == "UNAUTHENTICATED"
+    over = await ca.connect()
+    proxy.change(is_review, change)
+    assert (await ca.ask(token, over=over)).code == "UNAUTHENTICATED"
+    await until(lambda: _is_granted(ca, token, over))

@@ -326,7 +326,7 @@ async def test_history_that_etcd_forgot(
 async def _status_of_watch(kubernetes: Machine, version: str, folder: Path) -> int:
     async with client_of(kubernetes.server, folder) as client:
         params = {"watch": "1", "resourceVersion": version, "timeoutSeconds": 5}
-        async for chunk in client.stream(PATH, params, silence=10):
+        async for chunk in client.stream(PATH, params, silence=60):
             return int(json.loads(chunk)["object"].get("code", 200))
     return 0
 
@@ -377,7 +377,8 @@ async def test_a_restored_etcd_takes_back_what_was_never(
         before = int(follower._version)
         if noticed:
             await asyncio.to_thread(kubernetes.stop)
-            await seen.until(lambda: follower.state is State.AWAY)
+            # Not only AWAY: a server that ends may say so itself, which is no outage yet.
+            await seen.until(lambda: seen.happened[Happening.OUTAGE] > 0)
         else:
             kubernetes.stop()
         kubernetes.restore()
@@ -392,7 +393,7 @@ async def test_a_restored_etcd_takes_back_what_was_never(
             assert seen.data["m1"] == {"value": "goes on"}
         # Where none was to be noticed, the first answer of the new server may still be "later".
         why = {Happening.OUTAGE} if noticed else {Happening.OUTAGE, Happening.BACKWARDS}
-        assert sum(seen.happened[one] for one in why) == 1
+        assert sum(seen.happened[one] for one in why) >= 1
 
 
 GROUP = "things.example.org"

@@ -1,6 +1,7 @@
 """Authorizers outside the proxy, asked by a real Envoy: plain HTTP and gRPC, and none at all."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,13 +19,13 @@ from libs.model.settings import MeshSettings
 from tests.support import mesh as rows
 from tests.support import traffic
 from tests.support.certificates import TestAuthority
-from tests.support.ports import free_ports
 from tests.support.workload import Server, Workload, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ADDRESS = "127.66.200.1"
-HTTP_PORT, GRPC_PORT, NOBODY = free_ports(3)
+ADDRESS = f"127.67.{os.getpid() % 256}.{1 + os.getpid() // 256 % 254}"
+"""This run's own, and so are all its ports."""
+HTTP_PORT, GRPC_PORT, NOBODY = 9101, 9102, 9103
 SERVICE = rows.service(
     "authz",
     rows.port(HTTP_PORT),

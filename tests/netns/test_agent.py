@@ -88,10 +88,12 @@ async def ask_from(pod: Pod, address: str, port: int) -> str:
     client = pod.dial(address, port)
     client.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=client)
-    writer.write(b"GET / HTTP/1.1\r\nhost: there\r\nconnection: close\r\n\r\n")
-    answer = await asyncio.wait_for(reader.read(), 10)
-    writer.close()
-    return answer.decode()
+    try:
+        writer.write(b"GET / HTTP/1.1\r\nhost: there\r\nconnection: close\r\n\r\n")
+        async with asyncio.timeout(60):
+            return (await reader.read()).decode()
+    finally:
+        writer.close()
 
 
 async def test_an_application_that_knows_nothing_is_in_the_mesh(tmp_path: Path, pod: Pod) -> None:

@@ -74,10 +74,12 @@ async def failed_handshakes(ca: Process) -> None:
     """Connect a hundred times and talk nonsense."""
     for _ in range(100):
         reader, writer = await asyncio.open_connection("127.0.0.1", ca.ports[1])
-        writer.write(b"GET / HTTP/1.1\r\n\r\n" * 10)
-        with contextlib.suppress(ConnectionError):
-            await reader.read()
-        writer.close()
+        try:
+            writer.write(b"GET / HTTP/1.1\r\n\r\n" * 10)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+        finally:
+            writer.close()
 
 
 async def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ async def test_who_lost_a_listener_is_a_problem_for_as_long_as_it_has(tmp_path: 
                 found = await conflicts_until(apps, lambda it: it)
                 assert found.keys() == {"Service/shop/newer"}
                 said = found["Service/shop/newer"]
-                assert "10.96.0.1_5432 stays with the older Service/shop/older" in said.text
+                assert "10.96.0.1_5432 stays with Service/shop/older" in said.text
                 assert (said.severity, Path(said.file).name) == ("warning", "newer.yaml")
                 name = 'seine_push_listener_conflicts{reason="TCP over TCP"}'
                 assert await counted(apps.push.monitoring, f"{name} 1.0")

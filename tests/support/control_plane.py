@@ -49,6 +49,8 @@ class ControlPlane:
         self._streams: set[tuple[DeltaSession | SotwSession, asyncio.Queue[bytes]]] = set()
         self._responses = Responses()
         self.refused: list[str] = []
+        self.heard: set[str] = set()
+        """Types about which somebody has ever said that they are good, or bad."""
         self._changed = asyncio.Event()
         self._answered: set[str] = set()
 
@@ -161,6 +163,7 @@ class ControlPlane:
             self.refused.append(event.text)
         if isinstance(event, Acked | Nacked):
             self._answered.add(event.type_url)
+            self.heard.add(event.type_url)
             self._changed.set()
 
     async def _stream_secrets(

@@ -4,11 +4,13 @@ Faults wait in a queue; each is done to the next request that it fits, or to str
 """
 
 import asyncio
+import json
 import ssl
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import yaml
@@ -18,6 +20,8 @@ from libs.kube import access
 from tests.support.kube_apiserver import ApiServer
 
 Fits = Callable[[web.Request], bool]
+Change = Callable[[Any], Any]
+"""Takes the JSON of an answer, and returns what is given instead."""
 
 
 def is_watch(request: web.Request) -> bool:
@@ -38,7 +42,8 @@ class Proxy:
     def __init__(self, server: ApiServer, session: aiohttp.ClientSession) -> None:
         self._server = server
         self._session = session
-        self._answers: deque[tuple[Fits, web.Response]] = deque()
+        self._answers: deque[tuple[Fits, web.Response | None]] = deque()
+        self._changes: deque[tuple[Fits, Change]] = deque()
         self._streams: set[_Stream] = set()
         self._open = asyncio.Event()
         self.requests: Counter[str] = Counter()
@@ -50,9 +55,18 @@ class Proxy:
         headers = {"Retry-After": str(retry_after)} if retry_after else {}
         self._answers.append((fits, web.json_response(body, status=status, headers=headers)))
 
+    def hang_up(self, fits: Fits) -> None:
+        """End the connection of the next request that fits, without an answer."""
+        self._answers.append((fits, None))
+
+    def change(self, fits: Fits, change: Change) -> None:
+        """Pass on the next request that fits, and change the JSON of its answer."""
+        self._changes.append((fits, change))
+
     def relent(self) -> None:
         """Forget errors that nobody has been given yet."""
         self._answers.clear()
+        self._changes.clear()
 
     def cut(self, *, inside: bool = False) -> None:
         """End all streams; `inside` an event: what was sent of it is useless."""
@@ -81,28 +95,41 @@ class Proxy:
             await self._open.wait()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        kind = "watch" if is_watch(request) else "list"
+        kind = "watch" if is_watch(request) else "list" if is_list(request) else request.method
         self.requests[kind] += 1
         for waiting in list(self._answers):
             if waiting[0](request):
                 self._answers.remove(waiting)
-                return waiting[1]
+                if waiting[1] is None and request.transport:
+                    request.transport.abort()
+                return waiting[1] or web.Response(status=502)
         url = f"https://127.0.0.1:{self._server.port}{request.rel_url}"
         headers = {
             "Authorization": f"Bearer {self._server.token}",
             "Accept": request.headers["Accept"],
+            "Content-Type": request.headers.get("Content-Type", "application/json"),
         }
+        body = await request.read()
         try:
-            async with self._session.get(url, headers=headers) as answer:
+            async with self._session.request(
+                request.method, url, headers=headers, data=body or None
+            ) as answer:
                 return await self._pass_on(request, answer, is_stream=kind == "watch")
         except aiohttp.ClientConnectionError:
             return web.Response(status=502, text="bad gateway")
+
+    def _changed(self, request: web.Request, body: bytes) -> bytes:
+        for waiting in list(self._changes):
+            if waiting[0](request):
+                self._changes.remove(waiting)
+                return json.dumps(waiting[1](json.loads(body))).encode()
+        return body
 
     async def _pass_on(
         self, request: web.Request, answer: aiohttp.ClientResponse, *, is_stream: bool
     ) -> web.StreamResponse:
         if not is_stream or answer.status != 200:
-            body = await answer.read()
+            body = self._changed(request, await answer.read())
             return web.Response(body=body, status=answer.status, content_type=answer.content_type)
         out = web.StreamResponse(headers={"Content-Type": "application/json"})
         await out.prepare(request)
@@ -175,6 +202,11 @@ async def running(server: ApiServer) -> AsyncIterator[Proxy]:
 
 def through(proxy: Proxy, folder: Path) -> access.Access:
     """Return the way to the API server that leads through `proxy`."""
+    return access.load(str(write_config(proxy, folder)))
+
+
+def write_config(proxy: Proxy, folder: Path) -> Path:
+    """Write a kubeconfig of that way."""
     content = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -185,4 +217,4 @@ def through(proxy: Proxy, folder: Path) -> access.Access:
     }
     path = folder / "through-proxy"
     path.write_text(yaml.safe_dump(content))
-    return access.load(str(path))
+    return path

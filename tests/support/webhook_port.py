@@ -46,12 +46,17 @@ class Port(Struct, frozen=True):
     def context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self.issue().roots.decode())
 
-    async def connect(
+    @asynccontextmanager
+    async def connected(
         self, context: ssl.SSLContext | None = None
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.number, ssl=context or self.context(), server_hostname=NAME
         )
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
     async def post(
         self,
@@ -66,13 +71,10 @@ class Port(Struct, frozen=True):
         given = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         given |= headers or {}
         head = "".join(f"{name}: {value}\r\n" for name, value in given.items() if value)
-        reader, writer = await self.connect(context)
-        writer.write(f"{method} {path} HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n".encode())
-        writer.write(body)
-        try:
+        async with self.connected(context) as (reader, writer):
+            writer.write(f"{method} {path} HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n".encode())
+            writer.write(body)
             return await answer(reader, writer)
-        finally:
-            writer.close()
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:

@@ -277,8 +277,14 @@ def for_listeners(scope: OutboundScope) -> OutboundScope:
     """
     if scope.type is not ProxyType.SIDECAR:
         return scope
-    streams = any(routing.tcp or routing.tls for routing in scope.routings)
-    return _listeners(scope) if streams else _http_listeners(scope)
+    routed = any(routing.tcp or routing.tls for routing in scope.routings)
+    return _listeners(scope) if routed or _redeclares(scope) else _http_listeners(scope)
+
+
+def _redeclares(scope: OutboundScope) -> bool:
+    """Tell whether a listener of a Sidecar takes requests of any service for plain streams."""
+    ports = (view.listener.port for view in scope.egress)
+    return any(port is not None and not port.protocol.is_http for port in ports)
 
 
 def for_names(scope: OutboundScope) -> OutboundScope:

@@ -1,10 +1,11 @@
 """The plan of outbound listeners: which addresses and ports, which chains on each, who conflicts.
 
-Services are taken oldest first, and of two that want the same connections the older keeps them: the
-newer one's chain is left out and reported as a `Conflict`. HTTP services of a port share one
-listener on the wildcard address, because requests say whom they are for; everything else has a
-listener for its own address. A port that one service speaks HTTP on and another TCP gets both
-chains, told apart by looking at the first bytes.
+Services that only some namespaces see are taken first, then those for everybody, the oldest first
+among them. Of two that want the same connections the earlier keeps them: the other one's chain is
+left out and reported as a `Conflict`. HTTP services of a port share one listener on the wildcard
+address, because requests say whom they are for; everything else has a listener for its own address.
+A port that one service speaks HTTP on and another TCP gets both chains, told apart by looking at
+the first bytes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from libs.model.ids import Ref
 from libs.model.service import Protocol, ServicePort
+from libs.proxy import visibility
 from libs.proxy.memo import WeakMemo
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
@@ -60,13 +62,13 @@ def plan(scope: OutboundScope) -> Plan:
 
 
 def conflicts(scope: OutboundScope) -> tuple[Conflict, ...]:
-    """Return the services of `scope` that lost connections to older ones or to the proxy."""
+    """Return the services of `scope` that lost connections to earlier ones or to the proxy."""
     return plan(scope).conflicts
 
 
 def _plan(scope: OutboundScope) -> Plan:
     drafts = _Drafts(scope)
-    ordered = sorted(scope.services, key=_age)
+    ordered = sorted(scope.services, key=partial(_precedence, scope.settings.service_export_to))
     elsewhere: set[int] = set()
     for listener in egress.listeners(scope):
         drafts.turn_to(listener)
@@ -84,8 +86,12 @@ def _plan(scope: OutboundScope) -> Plan:
     return Plan(tuple(listeners), routes, tuple(drafts.conflicts), repr(routes))
 
 
-def _age(scoped: ScopedService) -> tuple[int, str]:
-    return scoped.service.created, scoped.service.host
+def _precedence(
+    default: Sequence[str], scoped: ScopedService
+) -> tuple[bool, tuple[int, str, str, str]]:
+    service = scoped.service
+    audience = visibility.audience(service.export_to, default, service.namespace)
+    return visibility.PUBLIC in audience, visibility.age(service)
 
 
 def _http_proxy(scope: OutboundScope) -> Listener:
@@ -182,7 +188,7 @@ class _Drafts:
             self._chains = StreamChains(self._scope, egress.behind(self._scope, name).routings)
 
     def add(self, offer: _Offer) -> None:
-        """Put a service on the listener of its place, as far as older ones leave room."""
+        """Put a service on the listener of its place, as far as earlier ones leave room."""
         key = (offer.place.address, 0 if self._socket else offer.port.number)
         if self._is_taken(offer.place, key[1]):
             self.refuse(names.listener(*key), offer.ref)

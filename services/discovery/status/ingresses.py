@@ -5,14 +5,13 @@ name of our own, so the API server itself remembers which addresses are ours: th
 once an Ingress is somebody else's, and what somebody else has written is left alone then. Ingresses
 that carry no revision have their status from the default one, or two would fight.
 
-Of each Ingress only what a status needs is kept. What may have moved is a set, so it is bounded by
-the Ingresses that there are; between two rounds there is a pause, and one write is made at a time.
-A failed write is made again after a growing pause. Which addresses those are is decided in
-`libs.translate.ingress_addresses`.
+Of each Ingress only what a status needs is kept. Writes are made in rounds (`rounds`), one at a
+time, and where somebody else writes something else ever more seldom (`disputes`). Which addresses
+those are is decided in `libs.translate.ingress_addresses`.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
@@ -24,23 +23,27 @@ from libs.kube.client import Client
 from libs.kube.follow import Change
 from libs.model import revisions
 from libs.model.ids import Ref, ref
-from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
 from libs.translate.ingress_addresses import Addresses, addresses, ours
 from libs.translate.state import State
 from services.discovery.revisions import LABEL
+from services.discovery.status.disputes import Disputes
+from services.discovery.status.rounds import Rounds
 from services.discovery.status.sending import APPLY, send
 
 MANAGER = "seine-discovery"
 API = "networking.k8s.io/v1"
-ROUND_SECONDS = 0.25
-BACKOFF = Backoff(first=0.5, limit=30.0)
+NAMED = 3
+"""Others who write a status, that the log names at most."""
 
 _OWNED = b'"f:ingress"'
 
 
 class _Known(Struct, frozen=True):
-    """An Ingress as the API server has it. `owned`: its addresses are of our writing."""
+    """An Ingress as the API server has it.
+
+    `owned`: its addresses are of our writing; `others`: who else has written some.
+    """
 
     namespace: str
     name: str
@@ -48,6 +51,7 @@ class _Known(Struct, frozen=True):
     revision: str
     current: Addresses
     owned: bool
+    others: str
 
 
 class IngressStatuses:
@@ -63,7 +67,6 @@ class IngressStatuses:
     ) -> None:
         """`check` raises if this process does not lead (any more)."""
         self._client = client
-        self._clock = clock
         self._check = check
         self._revision = revision
         self._manager = revisions.named(MANAGER, revision)
@@ -71,8 +74,8 @@ class IngressStatuses:
         self._ours: frozenset[Ref] = frozenset()
         self._addresses: Addresses = ()
         self._published = asyncio.Event()
-        self._moved: dict[Ref, None] = {}
-        self._wake = asyncio.Event()
+        self._rounds = Rounds(clock)
+        self._disputes = Disputes(clock)
 
     def take(self, kind: Kind, changes: Sequence[Change]) -> None:
         """Take note of objects of a kind."""
@@ -83,15 +86,16 @@ class IngressStatuses:
             known = _read(change, self._manager) if change.raw is not None else None
             if known is None:
                 self._known.pop(place, None)
+                self._disputes.forget(place)
             else:
                 self._known[place] = known
-            self._note((place,))
+            self._rounds.note((place,))
 
     def publish(self, state: State) -> None:
         """Take the latest state."""
         now = ours(state.mesh)
         found = addresses(state) if now else ()
-        self._note(self._known if found != self._addresses else now ^ self._ours)
+        self._rounds.note(self._known if found != self._addresses else now ^ self._ours)
         self._ours, self._addresses = now, found
         self._published.set()
 
@@ -103,23 +107,11 @@ class IngressStatuses:
 
         """
         await self._published.wait()  # before that nothing is known to be somebody else's
-        self._note(self._known)
-        attempt = 0
-        while True:
-            await self._wake.wait()
-            await self._clock.sleep(ROUND_SECONDS)
-            self._wake.clear()
-            moved, self._moved = self._moved, {}
-            failed = [place for place in moved if not await self._is_settled(place)]
-            attempt = attempt + 1 if failed else 0
-            if failed:
-                self._note(failed)
-                await self._clock.sleep(BACKOFF.delay(attempt, chance()))
+        self._rounds.note(self._known)
+        await self._rounds.run(self._look)
 
-    def _note(self, places: Iterable[Ref]) -> None:
-        for place in places:
-            self._moved[place] = None
-            self._wake.set()
+    async def _look(self, moved: Collection[Ref]) -> list[Ref]:
+        return [place for place in moved if not await self._is_settled(place)]
 
     async def _is_settled(self, place: Ref) -> bool:
         """Bring one Ingress up to date; False: try again."""
@@ -128,9 +120,13 @@ class IngressStatuses:
             return True
         wanted = self._wanted(place, known)
         if known.owned == bool(wanted) and (not wanted or known.current == wanted):
+            self._come_back(place, self._disputes.remaining(place))
+            return True
+        if wait := self._disputes.wait(place, wanted):
+            self._come_back(place, wait)
             return True
         self._check()
-        return await send(
+        done = await send(
             self._client,
             place,
             f"/apis/{API}/namespaces/{known.namespace}/ingresses/{known.name}/status",
@@ -138,6 +134,13 @@ class IngressStatuses:
             content_type=APPLY,
             params={"fieldManager": self._manager, "force": "true"},
         )
+        if done:
+            self._disputes.note(place, wanted, known.others)
+        return done
+
+    def _come_back(self, place: Ref, seconds: float) -> None:
+        if seconds:
+            self._rounds.note_later(place, seconds)
 
     def _wanted(self, place: Ref, known: _Known) -> Addresses:
         """Return what an Ingress should say of ours; nothing, if it is not ours to say."""
@@ -192,6 +195,11 @@ def _read(change: Change, manager: str) -> _Known | None:
     except (msgspec.MsgspecError, RecursionError):
         return None
     metadata = found.metadata
+    writers = [
+        it.manager
+        for it in metadata.managed_fields or ()
+        if it.subresource == "status" and _OWNED in bytes(it.fields_v1)
+    ]
     return _Known(
         namespace=change.name.namespace,
         name=change.name.name,
@@ -200,8 +208,6 @@ def _read(change: Change, manager: str) -> _Known | None:
         current=tuple(
             LoadBalancerIngress(it.ip, it.hostname) for it in found.status.load_balancer.ingress
         ),
-        owned=any(
-            it.manager == manager and it.subresource == "status" and _OWNED in bytes(it.fields_v1)
-            for it in metadata.managed_fields or ()
-        ),
+        owned=manager in writers,
+        others=", ".join([it for it in writers if it != manager][:NAMED]),
     )

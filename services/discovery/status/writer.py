@@ -1,10 +1,8 @@
 """Writer: brings the conditions of resources up to date, one write for whatever has moved.
 
-Resources that may have moved are a set, so it is bounded by the resources that there are; what
-moves again before it was looked at is looked at once. Between two rounds there is a pause, which
-makes one write of what a change does to a resource in quick succession. A write that fails because
-the object has changed is made again when the watch tells what it is now; other failures are tried
-again in the next round, after a growing pause. There are at most WRITES_PER_SECOND. A round makes
+Resources that may have moved are looked at in rounds (`rounds`). A write that fails because the
+object has changed is made again when the watch tells what it is now; other failures are tried again
+in the next round, after a growing pause. There are at most WRITES_PER_SECOND. A round makes
 all writes that say something new; of those that say the same of another number of proxies, as many
 as REFRESHED, and the rest in the rounds after.
 """
@@ -16,19 +14,17 @@ from libs.api.problem import Problem
 from libs.kube.client import Client
 from libs.model import revisions
 from libs.model.ids import Ref
-from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
 from services.discovery.status.conditions import PROGRAMMED, conditions, says_the_same
 from services.discovery.status.progress import ProgressBook
+from services.discovery.status.rounds import Rounds
 from services.discovery.status.sending import send
 from services.discovery.status.subjects import Conditions, Subject, Subjects
 
-ROUND_SECONDS = 0.25
 REFRESHED = 20
 WRITES_PER_SECOND = 100.0
 AT_ONCE = 8
 """Writes on their way at the same time."""
-BACKOFF = Backoff(first=0.5, limit=30.0)
 
 
 class StatusWriter:
@@ -49,8 +45,7 @@ class StatusWriter:
         self.subjects = Subjects(clock, self.note, revision)
         self.progress = ProgressBook(self.note, lambda it: self.subjects.get(it) is not None)
         self._problems: dict[Ref, list[Problem]] = {}
-        self._moved: dict[Ref, None] = {}
-        self._wake = asyncio.Event()
+        self._rounds = Rounds(clock)
         self.unsettled = asyncio.Event()
         """Set while a resource waits for proxies of which there will be no receipts."""
         self._waiting: set[Ref] = set()
@@ -58,8 +53,7 @@ class StatusWriter:
 
     def note(self, reference: Ref) -> None:
         """Look at a resource in the next round."""
-        self._moved[reference] = None
-        self._wake.set()
+        self._rounds.note((reference,))
 
     def waiting(self) -> Collection[Ref]:
         """Return what waits for proxies."""
@@ -92,20 +86,8 @@ class StatusWriter:
             LeaseLostError: this process does not lead any more.
 
         """
-        for reference in self.subjects:
-            self.note(reference)
-        attempt = 0
-        while True:
-            await self._wake.wait()
-            await self._clock.sleep(ROUND_SECONDS)
-            self._wake.clear()
-            moved, self._moved = self._moved, {}
-            failed = await self._round(moved)
-            attempt = attempt + 1 if failed else 0
-            for reference in failed:
-                self.note(reference)
-            if failed:
-                await self._clock.sleep(BACKOFF.delay(attempt, chance()))
+        self._rounds.note(self.subjects)
+        await self._rounds.run(self._round)
 
     async def _round(self, moved: Iterable[Ref]) -> list[Ref]:
         """Bring resources up to date; return those that have to be tried again."""

@@ -96,12 +96,14 @@ async def test_new_versions_are_spoken_with_forward_secrecy_and_aead() -> None:
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             context = _client(minimum=version, maximum=version)
             _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-            tls_object = writer.get_extra_info("ssl_object")
-            name, _, _ = tls_object.cipher()
-            assert name.startswith(("TLS_", "ECDHE-"))
-            assert "GCM" in name or "CHACHA20" in name
-            assert tls_object.selected_alpn_protocol() == "h2"
-            writer.close()
+            try:
+                tls_object = writer.get_extra_info("ssl_object")
+                name, _, _ = tls_object.cipher()
+                assert name.startswith(("TLS_", "ECDHE-"))
+                assert "GCM" in name or "CHACHA20" in name
+                assert tls_object.selected_alpn_protocol() == "h2"
+            finally:
+                writer.close()
 
 
 @pytest.mark.parametrize(

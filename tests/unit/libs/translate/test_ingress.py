@@ -4,8 +4,9 @@ import pytest
 
 from libs.api import ingress as api
 from libs.model.gateway import Gateway
+from libs.model.settings import MeshSettings
 from libs.model.traffic import MatchKind, Routing
-from libs.translate.apply import Remove, Upsert, apply
+from libs.translate.apply import Remove, Upsert, apply, initial
 from libs.translate.ingress import _uri
 from libs.translate.state import Step
 from tests.support.resources import resources, translated
@@ -60,6 +61,16 @@ data: {{mesh: "ingressControllerMode: '{name}'"}}
 
 def routings(step: Step) -> dict[str, Routing]:
     return {row.hosts[0]: row for row in step.state.mesh.routings.values()}
+
+
+def test_gateways_are_where_ingress_pods_are() -> None:
+    for namespace in ("", "edges"):
+        state = initial(MeshSettings(ingress_namespace=namespace, ingress="DEFAULT"))
+        step = translated(mode("DEFAULT") + SERVICE + ingress(), state)
+        (made,) = gateways(step)
+        assert made.namespace == (namespace or "istio-system")
+        (routing,) = (row for row in step.state.mesh.routings.values() if isinstance(row, Routing))
+        assert routing.gateways == (f"{made.namespace}/{made.name}",)
 
 
 def gateways(step: Step) -> list[Gateway]:

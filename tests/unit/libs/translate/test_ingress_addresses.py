@@ -2,6 +2,8 @@
 
 import pytest
 
+from libs.model.settings import MeshSettings
+from libs.translate.apply import initial
 from libs.translate.ingress_addresses import addresses, ours
 from tests.support.resources import translated
 
@@ -97,6 +99,17 @@ def test_without_a_service_nodes_count_on_which_ingress_pods_run() -> None:
         pod("a", where="shop"),
     ):
         assert entries(config + NODES + other) == []
+
+
+@pytest.mark.parametrize(
+    "config", ["", CONFIG.format('{ingressService: "", ingressSelector: edge}')]
+)
+def test_another_namespace_may_be_that_of_ingress_pods(config: str) -> None:
+    state = initial(MeshSettings(ingress_namespace="edges"))
+    at_home = service() + NODES + pod("a")
+    assert addresses(translated(config + at_home, state).state) == ()
+    there = service(namespace="edges") + NODES + pod("a", where="edges")
+    assert addresses(translated(config + there, state).state)
 
 
 def test_only_ingresses_of_the_mesh_are_ours() -> None:

@@ -31,7 +31,7 @@ def test_who_lost_a_listener_is_told_once_and_by_whom() -> None:
     (problem,) = lost(said, {Ref("Service/shop/a"), Ref("Service/shop/b")})
     assert (problem.ref, problem.reason) == ("Service/shop/b", reasons.LISTENER_CONFLICT)
     assert problem.severity is Severity.WARNING
-    assert "10.96.0.1_80 stays with the older Service/shop/a" in problem.text
+    assert "10.96.0.1_80 stays with Service/shop/a" in problem.text
     assert lost(said, ()) == []
 
 

@@ -72,23 +72,21 @@ async def test_a_body_over_the_limit_is_refused_by_its_announced_length() -> Non
 
 async def test_a_body_of_chunks_without_end_is_refused() -> None:
     async with port_of(_allow, bodies=Bodies(max_bytes=100_000)) as port:
-        reader, writer = await port.connect()
-        head = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
-        writer.write(f"POST /inject HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n".encode())
-        for _ in range(30):
-            writer.write(b"2000\r\n" + b" " * 0x2000 + b"\r\n")
-        assert b"413" in await reader.readline()
-        writer.close()
+        async with port.connected() as (reader, writer):
+            head = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+            writer.write(f"POST /inject HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n".encode())
+            for _ in range(30):
+                writer.write(b"2000\r\n" + b" " * 0x2000 + b"\r\n")
+            assert b"413" in await reader.readline()
         assert await _works(port)
 
 
 async def test_a_body_that_does_not_come_is_given_up() -> None:
     async with port_of(_allow, bodies=Bodies(seconds=2)) as port:
-        reader, writer = await port.connect()
-        head = "Content-Type: application/json\r\nContent-Length: 100\r\n"
-        writer.write(f"POST /inject HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n{{".encode())
-        assert b"408" in await reader.readline()
-        writer.close()
+        async with port.connected() as (reader, writer):
+            head = "Content-Type: application/json\r\nContent-Length: 100\r\n"
+            writer.write(f"POST /inject HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n{{".encode())
+            assert b"408" in await reader.readline()
         assert await _works(port)
 
 
@@ -129,16 +127,16 @@ async def test_other_methods_and_paths_are_not_served() -> None:
 async def test_a_renewed_certificate_is_shown_at_once_and_open_connections_stay() -> None:
     async with port_of(_allow) as port:
         before = await port.post(REVIEW)
-        reader, writer = await port.connect()
-        fresh = port.issue()
-        port.certificate.use(fresh.key, fresh.chain)
-        after = await port.post(REVIEW)
-        assert before.serial != after.serial
-        size = len(REVIEW)
-        head = f"Content-Type: application/json\r\nContent-Length: {size}\r\n"
-        writer.write(f"POST /inject HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n".encode() + REVIEW)
-        assert b"200" in await reader.readline()
-        writer.close()
+        async with port.connected() as (reader, writer):
+            fresh = port.issue()
+            port.certificate.use(fresh.key, fresh.chain)
+            after = await port.post(REVIEW)
+            assert before.serial != after.serial
+            size = len(REVIEW)
+            head = f"Content-Type: application/json\r\nContent-Length: {size}\r\n"
+            first = f"POST /inject HTTP/1.1\r\nHost: {NAME}\r\n{head}\r\n"
+            writer.write(first.encode() + REVIEW)
+            assert b"200" in await reader.readline()
 
 
 async def test_a_broken_certificate_is_not_used() -> None:
@@ -152,12 +150,8 @@ async def test_a_broken_certificate_is_not_used() -> None:
 async def test_connections_over_the_limit_are_closed() -> None:
     async with port_of(_allow, max_connections=2) as port:
         assert await _works(port)
-        open_ones = [await port.connect() for _ in range(2)]
-        reader, writer = await port.connect()
-        assert await reader.read() == b""
-        writer.close()
-        for _, held in open_ones:
-            held.close()
+        async with port.connected(), port.connected(), port.connected() as (reader, _):
+            assert await reader.read() == b""
 
 
 async def test_callers_must_prove_themselves_if_that_is_asked_for(tmp_path: Path) -> None:

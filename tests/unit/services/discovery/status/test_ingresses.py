@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import msgspec
+from prometheus_client import REGISTRY
 
 from libs.api.registry import KINDS
 from libs.kube.client import Client
@@ -10,6 +11,7 @@ from libs.kube.errors import ConflictError, UnreachableError
 from libs.kube.follow import Change
 from libs.kube.list import Name
 from libs.runtime.tasks import background
+from services.discovery.status.disputes import BACKOFF, QUIET_SECONDS
 from services.discovery.status.ingresses import MANAGER, IngressStatuses
 from tests.support.clock import VirtualClock
 from tests.support.resources import translated
@@ -45,6 +47,8 @@ class Server:
         self.faults = faults or []
         self.revisions: dict[str, str] = {}
         self.written: list[tuple[str, list[str]]] = []
+        self.rival = False
+        """Whether somebody else writes his own whenever we have written ours."""
 
     def has(self, name: str, *, entries: Any = (), owned: bool = False, revision: str = "") -> None:  # noqa: ANN401
         if revision:
@@ -84,10 +88,12 @@ class Server:
         entries = body["status"].get("loadBalancer", {}).get("ingress", [])
         self.written.append((name, [it.get("ip") or it["hostname"] for it in entries]))
         self.has(name, entries=entries, owned=bool(entries))
+        if self.rival:
+            self.has(name, entries=THEIRS)
 
-    async def settle(self) -> list[tuple[str, list[str]]]:
+    async def settle(self, seconds: float = 120.0) -> list[tuple[str, list[str]]]:
         self.written.clear()
-        await self.clock.advance(120.0)
+        await self.clock.advance(seconds)
         return list(self.written)
 
 
@@ -133,6 +139,30 @@ async def test_addresses_that_somebody_else_spoils_are_mended() -> None:
         await server.settle()
         server.has("web", entries=THEIRS)
         assert await server.settle() == [("web", ["192.0.2.1"])]
+
+
+async def test_who_writes_otherwise_again_and_again_is_answered_ever_more_seldom() -> None:
+    server = Server()
+    server.has("web")
+    server.has("other")
+    server.publish(web="istio", other="nginx")
+    async with background(server.statuses.run()):
+        server.rival = True
+        first = len(await server.settle(600.0))
+        assert 3 <= first <= 12
+        assert 600.0 / BACKOFF.limit <= len(await server.settle(600.0)) <= 600.0 / BACKOFF.limit * 2
+        assert _disputes() == 1
+        server.publish(web="istio", other="istio")  # others are not made to wait
+        server.rival = False
+        assert ("other", ["192.0.2.1"]) in await server.settle(1.0)
+        await server.settle(BACKOFF.limit + 1.0)
+        assert _disputes() == 1
+        assert await server.settle(2 * BACKOFF.limit + QUIET_SECONDS) == []
+        assert _disputes() == 0
+
+
+def _disputes() -> float | None:
+    return REGISTRY.get_sample_value("seine_discovery_status_disputes")
 
 
 async def test_each_ingress_has_its_status_from_one_revision() -> None:
