@@ -28,7 +28,7 @@ from tests.golden.mutants import Raw, Spot, mutants, pairs, spots
 
 _MAX_SPOTS = 6
 """Of one field in one case that are tried."""
-_MAX_DIFFERENCES = 4
+_MAX_DIFFERENCES = 2
 """Of one spot that are looked at for one that is shown."""
 
 Key = tuple[str, str, str]

@@ -1,7 +1,11 @@
+import pytest
+
 from tests.golden import moved
 from tests.golden.cases import ROOT, Case
 from tests.golden.proofs import proofs
 from tests.tools import support
+
+pytestmark = pytest.mark.timeout(600)  # the first to ask for proofs has all of them looked for
 
 
 def test_what_comes_of_policies_elsewhere_is_what_was_reviewed() -> None:

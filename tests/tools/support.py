@@ -1,7 +1,46 @@
 """docs/reference/support.md: what becomes of each field of each kind, found out and not written.
 
 The types say which fields there are. A field is supported if a test shows that it has effect: a
-golden case where another value, or none, changes what some proxy gets; *moved* means that the case's policy was put
+golden case where another value, or none, changes what some proxy gets (`tests.golden.proofs`). What
+reaches no proxy is shown by a test elsewhere, and what becomes of requests by one that asks real
+Envoys; both are named by comments `# proves: KIND PATH, PATH` in tests and tables. That a field is
+flagged or refused is found by judging a probe (`tests.tools.judging`). What is neither is untested,
+and a test sees that nothing is.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from libs.api import registry
+from libs.api.problem import Severity
+from tests.golden.proofs import proofs
+from tests.tools import deviations
+from tests.tools.field_paths import Leaf, leaves
+from tests.tools.judging import MESH, NETWORKS, Judge, Subject, Verdict, subject
+
+ROOT = Path(__file__).parents[2]
+SUPPORTED, FLAGGED, REFUSED = "supported", "flagged", "refused"
+UNTESTED = "untested"
+NOTED = "noted"
+STATES = (SUPPORTED, NOTED, FLAGGED, REFUSED, UNTESTED)
+_ONE_CLUSTER = "a mesh of one cluster: every service is local to it"
+_NOTED: Mapping[tuple[str, str], str] = {
+    ("MeshConfig", "serviceSettings[].settings.clusterLocal"): _ONE_CLUSTER,
+    ("MeshConfig", "serviceSettings[].hosts"): _ONE_CLUSTER,
+    ("MeshNetworks", "networks[].gateways[].locality"): "warned of: nothing reads it, as in Istio",
+    ("Sidecar", "spec.ingress[].port.name"): "a name for people, checked as in Istio",
+    ("Sidecar", "spec.egress[].port.name"): "a name for people, checked as in Istio",
+}
+"""Fields that are read, and that nothing has to come of."""
+_HEAD = """# Support
+
+What becomes of each field. **supported**: in the golden case named (`tests/golden/<case>/in.yaml`)
+another value, or none, changes what some proxy gets; *moved* means that the case's policy was put
 into this place first, and `tests/golden/moved.yaml` has what differs then. A test named beside it,
 or instead where no proxy gets anything, shows what comes of it. **noted**: nothing has to come of
 it. **flagged**: accepted without effect, or deprecated, with a warning. **refused**: an error says
@@ -9,7 +48,6 @@ so. `make docs` finds all of this out anew, and a test compares. `[]` stands for
 or map. Of Kubernetes' own kinds only what the mesh reads is listed. `metadata` and `status` are
 left out.
 """
-
 _PROOF = re.compile(r"^\s*# proves: (\w+) (.+)$", re.MULTILINE)
 
 
