@@ -2,6 +2,8 @@
 
 The one implementation behind `seinectl validate`, admission and discovery's files. What resources
 say of each other, but for being written twice, is not judged here but in `libs.translate`.
+Who refuses resources gives `fits`, so that patches are refused for what they hold, as well;
+discovery does not, and each patch is judged where it is applied, alone.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,6 +19,7 @@ from libs.api.kubernetes import ConfigMap
 from libs.api.problem import Problem, Severity
 from libs.api.resource import Resource
 from libs.api.validate import validate
+from libs.api.validate.patch_values import Fits, check_values
 from libs.model.ids import Ref, parse_ref
 
 Complete = Callable[[Ref, Raw], Raw]
@@ -47,24 +50,28 @@ def as_written(ref: Ref, raw: Raw) -> Raw:
     return raw
 
 
-def check(text: str, file: str, complete: Complete = as_written) -> list[Finding]:
+def check(
+    text: str, file: str, complete: Complete = as_written, *, fits: Fits | None = None
+) -> list[Finding]:
     """Return what a file holds, in order."""
-    return [_find(document, complete) for document in documents.read(text, file)]
+    return [_find(document, complete, fits) for document in documents.read(text, file)]
 
 
-def check_files(files: Iterable[tuple[str, str]]) -> list[Finding]:
+def check_files(files: Iterable[tuple[str, str]], fits: Fits | None = None) -> list[Finding]:
     """Return what `(name, text)` of files hold; of a resource written twice, the first counts."""
-    findings = [finding for name, text in files for finding in check(text, name)]
+    findings = [finding for name, text in files for finding in check(text, name, fits=fits)]
     first: dict[Ref, Finding] = {}
     return [_once(finding, first.setdefault(finding.ref, finding)) for finding in findings]
 
 
-def check_raw(raw: Raw) -> tuple[Resource | None, list[Problem]]:
+def check_raw(raw: Raw, fits: Fits | None = None) -> tuple[Resource | None, list[Problem]]:
     """Return the resource that raw data holds, None if it has errors, and all its problems."""
     resource, problems = decode(raw)
     if resource is None:
         return None, problems
     problems = [*problems, *check_resource(resource)]
+    if fits is not None:
+        problems += check_values(resource, fits)
     failed = any(problem.severity is Severity.ERROR for problem in problems)
     return None if failed else resource, problems
 
@@ -75,7 +82,7 @@ def check_resource(resource: Resource) -> list[Problem]:
 
 
 def check_document(
-    document: Document, complete: Complete = as_written
+    document: Document, complete: Complete = as_written, fits: Fits | None = None
 ) -> tuple[Resource | None, list[Problem]]:
     """Return the resource that a document holds, None if it is not good, and all its problems.
 
@@ -83,7 +90,7 @@ def check_document(
     """
     if document.raw is None:
         return None, list(document.problems)
-    resource, problems = check_raw(complete(document.ref, document.raw))
+    resource, problems = check_raw(complete(document.ref, document.raw), fits)
     return resource, [located(problem, document) for problem in problems]
 
 
@@ -94,8 +101,8 @@ def located(problem: Problem, document: Document) -> Problem:
     return replace(problem, file=document.file, line=document.line_of(problem.path))
 
 
-def _find(document: Document, complete: Complete) -> Finding:
-    resource, problems = check_document(document, complete)
+def _find(document: Document, complete: Complete, fits: Fits | None) -> Finding:
+    resource, problems = check_document(document, complete, fits)
     kind, namespace, name = parse_ref(document.ref) if document.ref else ("", "", "")
     return Finding(
         file=document.file,

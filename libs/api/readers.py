@@ -22,11 +22,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
-from libs.api import durations, reasons
+from libs.api import reasons
 from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.resource import Resource
 from libs.api.scalars import Duration, JsonObject, Timestamp
+from libs.model import durations
 
 INVALID = object()
 """Stands for a value that could not be read; its problems are in the report."""

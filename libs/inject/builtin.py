@@ -70,7 +70,7 @@ def grpc_agent(scene: Scene) -> Fragment:
     }
     spec = {"volumes": proxyless.in_memory(found.volumes), **_secrets(scene)}
     if not (scene.spec.get("securityContext") or {}).get("fsGroup"):
-        spec["securityContext"] = {"fsGroup": privileges.USER}
+        spec["securityContext"] = {"fsGroup": privileges.identity(bare).group}
     if scene.native:
         return {"spec": {**spec, "initContainers": [{**proxy, "restartPolicy": "Always"}]}}
     proxy["lifecycle"] = {"postStart": _wait(scene)}

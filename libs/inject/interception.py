@@ -67,7 +67,7 @@ def flags(scene: Scene) -> list[str]:
     found = [
         *("-p", str(scene.settings.mesh.proxy_listen_port or 15001)),
         *("-z", str(scene.settings.mesh.proxy_inbound_listen_port or 15006)),
-        *("-u", str(privileges.USER)),
+        *("-u", str(privileges.identity(scene).user)),
         *("-m", str(scene.interception)),
         *("-i", said.include_outbound_ranges or ""),
         *("-x", said.exclude_outbound_ranges or ""),

@@ -72,8 +72,12 @@ def injected(
     cluster: Cluster,
     settings: Settings,
     namespace: str = "default",
+    namespaces: Mapping[str, NamespaceFacts] | None = None,
 ) -> Outcome:
-    """Return a document with the pods that it makes injected; `namespace` is for those without."""
+    """Return a document with the pods that it makes injected; `namespace` is for those without.
+
+    `namespaces` are those of which something is known, by their names.
+    """
     pod = pod_of(document)
     if pod is None:
         return Outcome(document=document)
@@ -84,7 +88,8 @@ def injected(
     decision = decide(pod, place, settings.config)
     if not decision.inject:
         return Outcome(document=document, decision=decision)
-    asked = Asked(pod=pod, namespace=NamespaceFacts(name=place), owner=_owner(document))
+    facts = (namespaces or {}).get(place) or NamespaceFacts(name=place)
+    asked = Asked(pod=pod, namespace=facts, owner=_owner(document))
     done = inject(asked, cluster, settings)
     if done.pod is None:
         return Outcome(document=document, decision=decision, problems=done.problems)

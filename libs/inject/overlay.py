@@ -13,7 +13,7 @@ from libs.api import reasons
 from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.written import written
-from libs.inject import builtin, words
+from libs.inject import builtin, privileges, words
 from libs.inject.config import InjectorConfig
 from libs.inject.images import proxy_image
 from libs.inject.merge import merged
@@ -94,6 +94,8 @@ def _data(scene: Scene) -> dict[str, Any]:
         "MeshConfig": written(scene.settings.mesh),
         "ProxyConfig": written(scene.proxy),
         "ProxyImage": proxy_image(scene),
+        "ProxyUID": privileges.identity(scene).user,
+        "ProxyGID": privileges.identity(scene).group,
         "Revision": scene.cluster.revision,
     }
 

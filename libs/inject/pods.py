@@ -10,10 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from libs.api import reasons
 from libs.api.problem import Problem, Severity
 from libs.api.report import Report
 from libs.api.validate.proxy_defaults import read_annotation
-from libs.inject import annotations, overlay, record
+from libs.inject import annotations, openshift, overlay, record
 from libs.inject.annotations import Wishes
 from libs.inject.assembly import assembled
 from libs.inject.owner import Owner, owner_of
@@ -54,6 +55,8 @@ class Asked(Struct, frozen=True, kw_only=True):
 def inject(asked: Asked, cluster: Cluster, settings: Settings) -> Injected:
     """Return the pod injected, whatever `decide` would say. What was asked is not changed."""
     pod = record.original(asked.pod, overlay.own_containers(settings.config))
+    if openshift.USERS in asked.namespace.annotations:
+        pod = openshift.without_shared_user(pod)
     metadata = pod.get("metadata") or {}
     name = metadata.get("name") or metadata.get("generateName") or ""
     report = Report(ref("Pod", asked.namespace.name, name))
@@ -69,6 +72,7 @@ def _scene(
     written = (pod.get("metadata") or {}).get("annotations") or {}
     wishes = annotations.read(written, report)
     _judge_config(written, report)
+    _judge_ranges(asked.namespace, report)
     return Scene(
         pod=pod,
         namespace=asked.namespace,
@@ -80,8 +84,15 @@ def _scene(
             pod, asked.namespace.name, settings=settings, wishes=wishes, cluster=cluster
         ),
         native=_native(wishes, cluster),
+        identity=openshift.identity(asked.namespace.annotations),
         variables=asked.variables,
     )
+
+
+def _judge_ranges(namespace: NamespaceFacts, report: Report) -> None:
+    for name in openshift.unreadable(namespace.annotations):
+        text = f"{name} of the namespace is no range of numbers: the proxy runs as 1337"
+        report.warning("", reasons.INVALID_ANNOTATION, text)
 
 
 def _judge_config(written: Mapping[str, str], report: Report) -> None:

@@ -9,22 +9,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from libs.api.proxy_defaults import Interception
+from libs.inject.openshift import Identity
 from libs.inject.scene import Scene
 
-USER = 1337
-"""The interception rules leave this user and group alone."""
+
+def identity(scene: Scene) -> Identity:
+    """Return whom the interception rules leave alone: the user and group of the proxy.
+
+    Under TPROXY the proxy runs as root, and its group tells it apart, which the rules know.
+    """
+    return Identity() if scene.interception is Interception.TPROXY else scene.identity
 
 
 def of_proxy(scene: Scene) -> dict[str, Any]:
     """Return the security context of `istio-proxy`."""
-    transparent = scene.interception is Interception.TPROXY
+    own, transparent = identity(scene), scene.interception is Interception.TPROXY
     added = ["NET_ADMIN"] if transparent else []
     added += ["NET_BIND_SERVICE"] if scene.wishes.bind_low_ports else []
     return {
         **_confined(added),
         "readOnlyRootFilesystem": True,
-        "runAsUser": 0 if transparent else USER,
-        "runAsGroup": USER,
+        "runAsUser": 0 if transparent else own.user,
+        "runAsGroup": own.group,
         "runAsNonRoot": not transparent,
         "seccompProfile": _seccomp(scene),
     }
@@ -50,8 +56,8 @@ def of_validation(scene: Scene) -> dict[str, Any]:
     return {
         **_confined([]),
         "readOnlyRootFilesystem": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
+        "runAsUser": identity(scene).user,
+        "runAsGroup": identity(scene).group,
         "runAsNonRoot": True,
         "seccompProfile": _seccomp(scene),
     }

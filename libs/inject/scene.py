@@ -17,6 +17,7 @@ from libs.api.resource import Metadata
 from libs.inject import words
 from libs.inject.annotations import Wishes
 from libs.inject.config import InjectorConfig
+from libs.inject.openshift import Identity
 from libs.inject.owner import Owner
 from libs.translate import proxy_settings
 
@@ -43,6 +44,8 @@ class NamespaceFacts(Struct, frozen=True, kw_only=True):
 
     name: str
     labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+    """Those that injection reads."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -64,6 +67,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     owner: Owner
     proxy: ProxyDefaults
     native: bool
+    identity: Identity = Identity()
     variables: Mapping[str, str] = {}
     """Environment that the webhook's path asks for."""
 

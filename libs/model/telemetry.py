@@ -57,6 +57,7 @@ class TelemetryPolicy(Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     targets: tuple[str, ...] = ()
     tracing: tuple[TracingRule, ...] = ()
     metrics_providers: tuple[str, ...] = ()
+    metrics_interval: int = 0  # milliseconds; 0: as the wider scope says
     metrics: tuple[MetricsRule, ...] = ()
     logs: tuple[LogRule, ...] = ()
 
@@ -87,6 +88,7 @@ class SideTelemetry(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     logs: tuple[Log, ...] = (Log(),)
     metrics: bool = True
     overrides: tuple[MetricsRule, ...] = ()
+    interval: int = 0  # milliseconds between reports of a connection; 0: only when it ends
 
 
 class Telemetry(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -234,7 +234,12 @@ def _scope(inputs: _Inputs) -> InboundScope:
         mode=mode,
         mode_refs=refs,
         policies=_access(inputs, workload),
-        telemetry=effective(inputs.mesh_telemetry + inputs.telemetry, workload, inputs.settings),
+        telemetry=effective(
+            inputs.mesh_telemetry + inputs.telemetry,
+            workload,
+            inputs.settings,
+            lasting=proxy.counts_bytes,
+        ),
         tokens=_tokens(inputs, workload),
         patches=_patches(inputs, workload),
         extensions=_extensions(inputs, workload),

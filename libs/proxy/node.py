@@ -21,6 +21,9 @@ from libs.model.workload import Workload
 from libs.proxy import machines, settings
 from libs.proxy.errors import NodeError
 
+COUNTS_BYTES = "SEINE_COUNTS_BYTES"
+"""Metadata of a node whose agent counts the bytes of connections that last."""
+
 
 class ProxyType(StrEnum):
     """The first part of a node id."""
@@ -67,6 +70,7 @@ class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     http_proxy_port: int = 0
     unprivileged: bool = False  # cannot open sockets on ports below 1024
     dns_capture: bool = False  # its agent answers the application's DNS queries
+    counts_bytes: bool = False  # its agent counts those of connections that last
     settings: ProxySettings | None = None  # None: those that the mesh has for all
     group: str = ""  # the WorkloadGroup by which it registers
     # Only with Interception.NONE: where explicit listeners bind, where the application listens.
@@ -124,6 +128,7 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
         http_proxy_port=_port(metadata, "HTTP_PROXY_PORT"),
         unprivileged=_text(metadata, "UNPRIVILEGED_POD") == "true",
         dns_capture=_text(metadata, "DNS_CAPTURE") == "true",
+        counts_bytes=_text(metadata, COUNTS_BYTES) == "true",
         settings=_settings(metadata),
         group=group,
         outbound_address=_ip(metadata, "SEINE_OUTBOUND_ADDRESS", "127.0.0.1"),

@@ -31,18 +31,29 @@ FILE = "envoy"
 """The provider of logs that every mesh has."""
 
 
+_INTERVAL = 5_000
+_SHORTEST = 1_000
+"""Milliseconds: more often than that Envoy would send nothing anyway."""
+
 Place = tuple[str, int]
 """The host and a port of a service."""
 
 
 def effective(
-    policies: Iterable[TelemetryPolicy], workload: Workload, settings: MeshSettings
+    policies: Iterable[TelemetryPolicy],
+    workload: Workload,
+    settings: MeshSettings,
+    *,
+    lasting: bool = False,
 ) -> Telemetry:
-    """Return what a workload tells; `policies` are those of its own and of the root namespace."""
+    """Return what a workload tells; `policies` are those of its own and of the root namespace.
+
+    `lasting`: its agent counts the bytes of connections while they last.
+    """
     chain = _chain(sorted(policies, key=_age), workload, settings)
     return Telemetry(
-        client=_side("client", chain, settings),
-        server=_side("server", chain, settings),
+        client=_side("client", chain, settings, lasting=lasting),
+        server=_side("server", chain, settings, lasting=lasting),
         refs=tuple(policy.ref for policy in chain),
     )
 
@@ -99,15 +110,20 @@ def _is_for(policy: TelemetryPolicy, workload: Workload, settings: MeshSettings)
     return at_home and bool(policy.selector) and selects(policy.selector, workload.labels)
 
 
-def _side(side: str, chain: Sequence[TelemetryPolicy], settings: MeshSettings) -> SideTelemetry:
+def _side(
+    side: str, chain: Sequence[TelemetryPolicy], settings: MeshSettings, *, lasting: bool
+) -> SideTelemetry:
     named = [policy.metrics_providers for policy in chain if policy.metrics_providers]
     metrics = named[-1] if named else settings.default_providers.metrics
     overrides = (rule for policy in chain for rule in policy.metrics)
+    intervals = [policy.metrics_interval for policy in chain if policy.metrics_interval]
+    interval = max(intervals[-1], _SHORTEST) if intervals else _INTERVAL
     return SideTelemetry(
         tracing=_tracing(side, chain, settings),
         logs=_logs(side, chain, settings),
         metrics=not metrics or any(_counts(name, settings) for name in metrics),
         overrides=tuple(rule for rule in overrides if rule.side in {"", side}),
+        interval=interval if lasting else 0,
     )
 
 

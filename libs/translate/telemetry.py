@@ -53,6 +53,7 @@ def derive(view: View, resource: api.Telemetry) -> Derived:
         targets=to.targets,
         tracing=tuple(map(_tracing, spec.tracing)),
         metrics_providers=tuple(it.name for entry in spec.metrics for it in entry.providers),
+        metrics_interval=_interval(spec),
         metrics=tuple(
             made for entry in spec.metrics for it in entry.overrides for made in _metrics(it)
         ),
@@ -92,6 +93,12 @@ def _tag(name: str, tag: api.CustomTag) -> tuple[str, str, str, str]:
     if tag.formatter:
         return name, "format", tag.formatter.value, ""
     return name, "literal", tag.literal.value if tag.literal else "", ""
+
+
+def _interval(spec: api.TelemetrySpec) -> int:
+    """Return the milliseconds between reports that the last entry asks for; 0: none does."""
+    asked = [entry.reporting_interval for entry in spec.metrics if entry.reporting_interval]
+    return int(asked[-1]) if asked else 0
 
 
 def _metrics(override: api.MetricsOverride) -> Iterator[MetricsRule]:
@@ -153,9 +160,6 @@ def _unknown(spec: api.TelemetrySpec, settings: MeshSettings) -> Iterator[_Fault
 
 def _without_effect(spec: api.TelemetrySpec) -> Iterator[_Fault]:
     for index, entry in enumerate(spec.metrics):
-        if entry.reporting_interval is not None:
-            text = "has no effect: connections are counted when they open and when they close"
-            yield _unsupported(f"metrics[{index}].reportingInterval", text)
         for number, override in enumerate(entry.overrides):
             yield from _of_override(override, f"metrics[{index}].overrides[{number}]")
 

@@ -9,6 +9,7 @@ BLACK_HOLE_CLUSTER = "BlackHoleCluster"
 DYNAMIC_DNS_CLUSTER = "AllowAnyDynamicDNSCluster"
 TRACER_CLUSTERS = ("zipkin", "datadog_agent")  # where proxies' own settings send spans
 LOG_SERVICE_CLUSTER = "envoy_accesslog_service"  # of the bootstrap, if the agent is told of one
+TALLY_CLUSTER = "tally-grpc"  # of the bootstrap: the agent that counts bytes of connections
 INBOUND_PASSTHROUGH_CLUSTER = "InboundPassthroughCluster"
 VIRTUAL_OUTBOUND = "virtualOutbound"
 VIRTUAL_INBOUND = "virtualInbound"

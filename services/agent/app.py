@@ -30,6 +30,8 @@ from services.agent import (
     secrets,
 )
 from services.agent.admin import Admin
+from services.agent.counting import tally
+from services.agent.counting.tally import Tally
 from services.agent.dns.feed import Feed
 from services.agent.dns.proxy import DnsProxy, system_resolv
 from services.agent.drain import Drain, DrainRules
@@ -112,12 +114,14 @@ class Agent:
         self._admin = Admin(settings.admin_address, self._proxy.proxy_admin_port)
         self._dns = self._dns_proxy() if self._captures_dns else None
         self._readiness = Readiness(self._admin, names_known=self._names_known)
+        self._tally = Tally(clock)
         self._drain = Drain(self._admin, self._readiness, self._drain_rules(), clock=clock)
 
     async def run(self) -> None:
         """Come up, run until cancelled or told to quit, drain, go."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._xds())
+            await stack.enter_async_context(self._counting())
             await stack.enter_async_context(self._identity())
             if self._dns is not None:
                 await stack.enter_async_context(self._names(self._dns))
@@ -142,6 +146,10 @@ class Agent:
         )
         handlers: dict[str, Handler] = dict.fromkeys(METHODS, relay.serve)
         return stream_server.serve(self._xds_socket, handlers)
+
+    def _counting(self) -> AbstractAsyncContextManager[None]:
+        handlers, path = self._tally.handlers, self._tally_socket
+        return stream_server.serve(path, handlers, connections=tally.MAX_WORKERS)
 
     def _health(self) -> list[Coroutine[Any, Any, None]]:
         """Return what probes the workload of a machine and tells of it; a pod has a kubelet."""
@@ -263,7 +271,12 @@ class Agent:
         application = scrape.target(settings.prometheus_annotations, refused=refused)
         status = Status(
             readiness=self._readiness,
-            scraper=Scraper(self._admin, application, addresses.application(settings)),
+            scraper=Scraper(
+                self._admin,
+                application,
+                addresses.application(settings),
+                counted=self._tally.page,
+            ),
             prober=Prober(probes.parse(settings.app_probers), addresses.probed(settings)),
             drain=self._drain.before_stop,
             quit_now=self._quit.set,
@@ -283,14 +296,19 @@ class Agent:
             self._invocation.envoy_log_level, self._invocation.envoy_component_log_level
         )
         sds = SDS_FOLDER / self._settings.identity_socket
-        given = launch.given(self._settings, self.node(), paths=(self._xds_socket, sds))
+        paths = (self._xds_socket, sds, self._tally_socket)
+        given = launch.given(self._settings, self.node(), paths=paths)
         start = Launch(self._settings, levels, self._asker(), given=given)
         line = await start.prepared()
 
         def instead(why: str) -> list[str] | None:
             return start.without_patches(why) if start.patched else None
 
-        return Envoy(line, on_start=self._readiness.restarted, clock=self._clock, instead=instead)
+        return Envoy(line, on_start=self._restarted, clock=self._clock, instead=instead)
+
+    def _restarted(self) -> None:
+        self._readiness.restarted()
+        self._tally.restarted()
 
     def _asker(self) -> Asker:
         settings = self._settings
@@ -328,6 +346,10 @@ class Agent:
     @property
     def _xds_socket(self) -> Path:
         return Path(self._proxy.config_path) / "XDS"
+
+    @property
+    def _tally_socket(self) -> Path:
+        return Path(self._proxy.config_path) / "TALLY"
 
 
 def read_token(path: Path, *, or_none: bool = False) -> str:

@@ -2,8 +2,9 @@
 
 It holds what must work before the control plane is heard of: who we are, where xDS and secrets come
 from, the admin port, the two static listeners for scrapers and probes. Everything else comes by
-xDS. Other rooms find its clusters by name: `xds-grpc`, `sds-grpc`, `prometheus_stats`, `agent`, and
-those of `remote_services`. What EnvoyFilters lay over it is `patches`' business.
+xDS. Other rooms find its clusters by name: `xds-grpc`, `sds-grpc`, `tally-grpc`,
+`prometheus_stats`, `agent`, and those of `remote_services`. What EnvoyFilters lay over it is
+`patches`' business.
 """
 
 import json
@@ -19,11 +20,13 @@ from services.agent.proxy_config import RemoteService, StatsMatcher
 
 XDS_CLUSTER = "xds-grpc"
 SDS_CLUSTER = "sds-grpc"
+TALLY_CLUSTER = "tally-grpc"
 PROMETHEUS_CLUSTER = "prometheus_stats"
 AGENT_CLUSTER = "agent"
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TYPE = "type.googleapis.com/"
+_MAX_TALLIES = 64  # of 64 KiB each
 _RUNTIME: Mapping[str, Any] = {"re2.max_program_size.error_level": 32768}
 _COMPRESSION: Mapping[str, Any] = {
     "name": "envoy.filters.http.compressor",
@@ -49,6 +52,7 @@ _KEPT_PREFIXES = (
     "listener_manager",
     "server",
     f"cluster.{XDS_CLUSTER}",
+    f"cluster.{TALLY_CLUSTER}.upstream_rq_pending_overflow",  # what was not told
     "wasm",
 )
 _KEPT_SUFFIXES = (
@@ -66,6 +70,7 @@ class Bootstrap(Struct, frozen=True, kw_only=True):
     node: dict[str, Any]
     xds_socket: str
     sds_socket: str
+    tally_socket: str
     admin_address: str = "127.0.0.1"
     admin_port: int = 15000
     listen_address: str = "0.0.0.0"  # noqa: S104  # probes and scrapers come from outside
@@ -111,6 +116,7 @@ def render(given: Bootstrap) -> dict[str, Any]:
             "clusters": [
                 _pipe(XDS_CLUSTER, given.xds_socket),
                 _pipe(SDS_CLUSTER, given.sds_socket),
+                _tally(given.tally_socket),
                 _tcp(PROMETHEUS_CLUSTER, given.admin_address, given.admin_port),
                 _tcp(AGENT_CLUSTER, given.agent_address, given.agent_port),
                 *remote,
@@ -217,6 +223,12 @@ def _pipe(name: str, path: str) -> dict[str, Any]:
         }
     }
     return cluster
+
+
+def _tally(path: str) -> dict[str, Any]:
+    """Return the cluster of the agent's counting; if it hangs, what waits for it is bounded."""
+    limits = {"max_requests": _MAX_TALLIES, "max_pending_requests": _MAX_TALLIES}
+    return {**_pipe(TALLY_CLUSTER, path), "circuit_breakers": {"thresholds": [limits]}}
 
 
 def _tcp(name: str, address: str, port: int) -> dict[str, Any]:

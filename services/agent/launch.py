@@ -206,14 +206,17 @@ def max_connections(asked: int) -> int:
     return 1_000_000 if soft == resource.RLIM_INFINITY else max(soft // 2 - 100, 100)
 
 
-def given(settings: AgentSettings, node: dict[str, Any], *, paths: tuple[Path, Path]) -> Bootstrap:
-    """Return what the bootstrap is made of; `paths` are the sockets of xDS and SDS."""
+def given(
+    settings: AgentSettings, node: dict[str, Any], *, paths: tuple[Path, Path, Path]
+) -> Bootstrap:
+    """Return what the bootstrap is made of; `paths` are the sockets of xDS, SDS and counting."""
     proxy = settings.proxy
     domain = str(node["id"]).rpartition("~")[2]
     return Bootstrap(
         node=node,
         xds_socket=str(paths[0]),
         sds_socket=str(paths[1]),
+        tally_socket=str(paths[2]),
         admin_address=settings.admin_address,
         admin_port=proxy.proxy_admin_port,
         listen_address=addresses.listening(settings),

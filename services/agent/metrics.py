@@ -93,6 +93,15 @@ DNS_UPSTREAM_SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.1, 1, 5),
     registry=REGISTRY,
 )
+TCP_SERIES_FORGOTTEN = _counter(
+    "tcp_series_forgotten", "Series of bytes of TCP that gave way to others."
+)
+TCP_CONNECTIONS_WAITING = _counter(
+    "tcp_connections_waiting", "Reports of connections that are counted when they end: no room."
+)
+TCP_MESSAGES_REFUSED = _counter(
+    "tcp_messages_refused", "Messages of Envoy about TCP connections that could not be read."
+)
 STARTUP = _gauge("startup_duration_seconds", "Seconds from start until the proxy was ready.")
 
 

@@ -56,6 +56,7 @@ def metadata(settings: AgentSettings, labels: Mapping[str, str]) -> dict[str, An
         ENVOY_STATUS_PORT=settings.ready_port,
         PROXY_CONFIG=_json("PROXY_CONFIG", settings.proxy_config or "{}"),
     )
+    found.setdefault("SEINE_COUNTS_BYTES", "true")
     if labels:
         found["LABELS"] = dict(labels)
     return found

@@ -7,7 +7,7 @@ application that does not answer costs its own part of the page and no more.
 
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
@@ -72,15 +72,25 @@ def target(annotations: str, *, refused: frozenset[int]) -> Target | None:
 class Scraper:
     """Makes the page."""
 
-    def __init__(self, admin: Admin, application: Target | None, address: str) -> None:
+    def __init__(
+        self,
+        admin: Admin,
+        application: Target | None,
+        address: str,
+        *,
+        counted: Callable[[], bytes] = bytes,
+    ) -> None:
+        """`counted` are the standard metrics that the agent counts itself."""
         self._admin = admin
         self._application = application
         self._address = address
+        self._counted = counted
 
     async def page(self) -> AsyncIterator[bytes]:
         """Yield the page piece by piece."""
         metrics.SCRAPES.inc()
         yield metrics.render()
+        yield self._counted()
         async for piece in self._part("envoy", self._admin.prometheus()):
             yield _PREFIX.sub(rb"\1\2", piece)
         if self._application is not None:

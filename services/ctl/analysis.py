@@ -27,6 +27,7 @@ from libs.proxy.errors import NodeError
 from libs.proxy.scoper import Scoper
 from libs.translate import analysis
 from libs.translate.apply import Upsert, apply, initial
+from libs.xds.generate.patches.fits import fits
 from services.ctl import render
 
 SUPPRESS = "galley.istio.io/analyze-suppress"
@@ -80,7 +81,7 @@ def parse(written: str) -> Suppression:
 
 def analyze(texts: Mapping[str, str], suppressions: Iterable[Suppression] = ()) -> list[Message]:
     """Return what is wrong with manifests, errors first, without what is suppressed."""
-    found = check_files(sorted(texts.items()))
+    found = check_files(sorted(texts.items()), fits)
     alone = [it for one in found for it in (*one.errors, *one.warnings)]
     resources = [one.resource for one in found if one.resource is not None]
     told = {(it.ref, it.path, it.reason) for it in alone}

@@ -16,13 +16,13 @@ from msgspec import Struct
 from libs.api import documents, mesh_config, yaml_scalars
 from libs.api.check import check_raw
 from libs.api.documents import Document, Raw
-from libs.api.kubernetes import ConfigMap
+from libs.api.kubernetes import ConfigMap, Namespace
 from libs.api.networking.proxy_config import ProxyConfig
 from libs.api.problem import Problem
 from libs.api.resource import Metadata
 from libs.inject import config, manifests
 from libs.inject.manifests import Outcome
-from libs.inject.scene import Cluster, Settings
+from libs.inject.scene import Cluster, NamespaceFacts, Settings
 from services.ctl import output, validate
 
 
@@ -39,13 +39,17 @@ class Options(Struct, frozen=True, kw_only=True):
 def run(paths: Sequence[str], options: Options) -> int:
     """Print the manifests in files and folders, injected; return the exit status."""
     found = list(read(paths))
-    settings = settings_of([one.raw for one in found if one.raw is not None], options)
+    raws = [one.raw for one in found if one.raw is not None]
+    settings, namespaces = settings_of(raws, options), namespaces_of(raws)
     outcomes = [
         manifests.injected(
-            one.raw, cluster=options.cluster, settings=settings, namespace=options.namespace
+            raw,
+            cluster=options.cluster,
+            settings=settings,
+            namespace=options.namespace,
+            namespaces=namespaces,
         )
-        for one in found
-        if one.raw is not None
+        for raw in raws
     ]
     for document, outcome in zip(found, outcomes, strict=True):
         _say(document, outcome)
@@ -84,6 +88,16 @@ def settings_of(raws: Sequence[Raw], options: Options) -> Settings:
         mesh=mesh_found,
         proxy_configs=tuple(one for one in proxies if isinstance(one, ProxyConfig)),
     )
+
+
+def namespaces_of(raws: Sequence[Raw]) -> dict[str, NamespaceFacts]:
+    """Return what manifests say of namespaces."""
+    found = (check_raw(raw)[0] for raw in raws if raw.get("kind") == Namespace.__name__)
+    known = [one.metadata for one in found if isinstance(one, Namespace)]
+    return {
+        it.name: NamespaceFacts(name=it.name, labels=it.labels, annotations=it.annotations)
+        for it in known
+    }
 
 
 def written(found: Sequence[Raw]) -> str:

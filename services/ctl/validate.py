@@ -30,12 +30,19 @@ Text = tuple[str, str]
 def run(paths: Sequence[str], form: Format) -> int:
     """Print what is wrong with the manifests in files and folders; return the exit status."""
     given = list(texts(paths))
-    findings = with_references(check_files(given), given)
+    findings = with_references(check_files(given, fits), given)
     if form is Format.JSON:
         output.print_json([described(finding) for finding in findings])
     else:
         _print(findings, len(given))
     return output.FAILED if any(finding.errors for finding in findings) else output.OK
+
+
+def fits(target: str, value: bytes) -> tuple[str, str]:
+    """Return why a patch's value is refused, and what of it has no effect."""
+    from libs.xds.generate.patches import fits as types  # noqa: PLC0415 - few files have patches
+
+    return types.fits(target, value)
 
 
 def described(finding: Finding) -> dict[str, object]:

@@ -13,11 +13,13 @@ import pytest
 
 from libs.kube.client import Client
 from libs.model.ids import SpiffeId
-from libs.pki import bundle, sign, verify
+from libs.pki import bundle, keys, sign, verify
+from libs.pki.errors import CertificateError
 from libs.pki.template import Template
+from libs.runtime.clock import SystemClock
 from services.ca import node_agents
 from tests.support import kube_accounts as kube
-from tests.support.csr_cases import GOOD, GREEDY, UNUSABLE, deviations
+from tests.support.csr_cases import GOOD, GREEDY, deviations, unusable
 from tests.support.kube_apiserver import ApiServer, running
 from tests.support.kube_ca import ClusterCa, cluster_ca, until
 from tests.support.kubeconfig import write_kubeconfig
@@ -25,6 +27,7 @@ from tests.support.pki_ca import Answer, bearer
 
 ZTUNNEL = "istio-system/ztunnel"
 DAY = 86_400
+PODS = 20
 
 
 @pytest.fixture(name="server", scope="module")
@@ -66,7 +69,7 @@ async def test_whatever_a_request_asks_for_the_pod_gets_itself(ca: ClusterCa) ->
 
 
 async def test_requests_that_are_not_worth_signing_are_refused(ca: ClusterCa) -> None:
-    found = await answers(ca, {name: it for name, it in UNUSABLE.items() if it})
+    found = await answers(ca, {name: it for name, it in unusable().items() if it})
     wrong = [name for name, it in found.items() if it.chain]
     sys.stdout.write(f"requests in a cluster: {len(found)} unusable, wrong grants = {len(wrong)}\n")
     assert wrong == []
@@ -86,6 +89,29 @@ async def test_the_negative_control_a_signer_that_does_not_check(
     monkeypatch.setattr(verify, "issued", lambda *_, **__: None)
     found = await answers(ca, {"any": GOOD})
     assert deviations(found["any"]) == ["names"]
+
+
+async def test_every_pod_has_a_key_and_a_serial_of_its_own_signed_by_the_mesh(
+    ca: ClusterCa, server: ApiServer
+) -> None:
+    """Pods of one account, too. The API server's own certificate proves nothing to the mesh."""
+    pods = [("shop", f"many-{number % 3}", f"many-{number}") for number in range(PODS)]
+    given = [await ca.enrol(*pod) for pod in pods]
+    leaves = [bundle.parse(it.chain)[0] for it in given]
+    found = {
+        "keys": len({keys.spki(keys.of_certificate(leaf)) for leaf in leaves}),
+        "serials": len({leaf.serial_number for leaf in leaves}),
+        "identities": len({verify.identity_of(leaf) for leaf in leaves}),
+    }
+    sys.stdout.write(f"{PODS} pods: {found}\n")
+    assert found == {"keys": PODS, "serials": PODS, "identities": 3}
+    roots = bundle.parse(ca.roots)
+    for it in given:
+        verify.chain(bundle.parse(it.chain), roots, now=SystemClock().now())
+    of_kubernetes = bundle.parse(server.authority.read_bytes())
+    with pytest.raises(CertificateError):
+        verify.chain(bundle.parse(given[0].chain), of_kubernetes, now=SystemClock().now())
+    assert not set(roots) & set(of_kubernetes)
 
 
 @pytest.mark.parametrize(

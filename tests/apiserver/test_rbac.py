@@ -46,6 +46,8 @@ from tests.tools.crds import GROUPS
 
 ROOT = Path(__file__).parents[2]
 MERGE = "application/merge-patch+json"
+REVIEWS = "whose token it is"
+"""The row of the CA's reviews of tokens."""
 FOLDERS = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
@@ -83,11 +85,15 @@ class Watched:
         async with kube.client_of(self.server, self.folder) as client:
             yield client
 
-    async def kubeconfig(self, admin: Client, service: str) -> str:
-        """Return a kubeconfig of the account of a service, which has its roles and no others."""
+    async def kubeconfig(self, admin: Client, service: str, *, without: str = "") -> str:
+        """Return a kubeconfig of the account of a service, which has its roles and no others.
+
+        `without`: the reason of a row that is left out.
+        """
         await kube.account(admin, SYSTEM, service)
-        for document in yaml.safe_load_all((ROOT / rbac.FILE).read_text()):
-            await kube.ensure(admin, FOLDERS[document["kind"]], document)
+        table = [row for row in rbac.grants() if row.why != without]
+        for document in rbac.documents(table):
+            await kube.ensure(admin, FOLDERS[document["kind"]], dict(document))
         token = await kube.token(admin, SYSTEM, service, audiences=())
         path = self.folder / f"kubeconfig-of-{service}"
         return str(write_kubeconfig(self.server, path, token=token))
@@ -120,6 +126,8 @@ def compare(watched: Watched, service: str) -> None:
     found = watched.uses(service)
     assert audit.refused(found) == []
     assert audit.unused(granted(service), found) == []
+    # Certificates are the mesh's own: no signer of Kubernetes is asked for one.
+    assert not [use for use in found if use.group == "certificates.k8s.io"]
 
 
 async def test_the_ca_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:
@@ -155,6 +163,22 @@ async def _has_roots(admin: Client, namespace: str) -> bool:
 async def _moved_on(admin: Client, versions: set[str]) -> bool:
     found: Any = await admin.get(f"{SECRETS}/{OWN}")
     return found["metadata"]["resourceVersion"] not in versions
+
+
+async def test_a_ca_without_one_right_cannot_do_just_that(watched: Watched, tmp_path: Path) -> None:
+    """Without reviews nobody gets a certificate; roots are kept and handed out all the same."""
+    async with watched.admin() as admin:
+        config = await watched.kubeconfig(admin, "seine-ca", without=REVIEWS)
+        async with cluster_ca(tmp_path, admin, config) as ca:
+            token = bearer(await kube.pod_token(admin, "shop", "bob-1", by="bob"))
+            await _until(lambda: _has_roots(admin, "shop"))
+            assert (await ca.ask(token)).code == "UNAVAILABLE"
+            await _until(lambda: _is_refused(watched, "tokenreviews"))
+    assert {use.resource for use in audit.refused(watched.uses("seine-ca"))} == {"tokenreviews"}
+
+
+async def _is_refused(watched: Watched, resource: str) -> bool:
+    return resource in {use.resource for use in audit.refused(watched.uses("seine-ca"))}
 
 
 async def test_discovery_uses_what_it_may(watched: Watched, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.kind_cluster import Cluster, kernel_kept, missing_tools
 from tests.support.mesh_report import Report
+from tests.support.steady import RATE, Steady
 
 WHY_NOT = "needs a cluster on kind: make e2e"
 
@@ -49,6 +50,20 @@ def cluster(
     made = Cluster(name, folder, image=option("kind_image"))
     with kernel_kept(), _running(made, report, keep=option("keep_cluster")):
         yield made
+
+
+@pytest.fixture(scope="session")
+def steady(cluster: Cluster, report: Report) -> Iterator[Steady]:
+    """A server and its caller, in a namespace of the default revision."""
+    shop = cluster.get("deployment", "storefront-v1", "-n", "bookshop")
+    image = shop["spec"]["template"]["spec"]["containers"][0]["image"]
+    made = Steady(cluster, image)
+    try:
+        with report.step("a server and its caller"):
+            made.start(replicas=2, rate=RATE)
+        yield made
+    finally:
+        made.delete()
 
 
 @contextmanager

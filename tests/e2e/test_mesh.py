@@ -144,7 +144,7 @@ def test_seinectl_sees_the_whole_mesh_with_nothing_but_a_kubeconfig(
     assert f"spiffe://cluster.local/ns/{SHOP}/sa/" in json.dumps(secrets)
     looked = json.loads(cluster.seinectl("check", "-o", "json"))
     report.note(f"seinectl check: {len(looked)} findings, all good")
-    assert cluster.seinectl("exec", one, "--", "python", "-c", "print(6 * 7)").strip() == "42"
+    assert cluster.execute(one, "python", "-c", "print(6 * 7)").strip() == "42"
 
 
 def _programmed(cluster: Cluster) -> str:

@@ -1,28 +1,12 @@
 """Nothing fails that need not: pods that start, pods that leave, a control plane that is away."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.support.kind_cluster import SYSTEM, Cluster
 from tests.support.mesh_report import Report
-from tests.support.steady import Calls, Steady
+from tests.support.steady import RATE, Calls, Steady
 
 pytestmark = pytest.mark.timeout(3600)
-REPLICAS, RATE = 2, 40
-
-
-@pytest.fixture(scope="module")
-def steady(cluster: Cluster, report: Report) -> Iterator[Steady]:
-    shop = cluster.get("deployment", "storefront-v1", "-n", "bookshop")
-    image = shop["spec"]["template"]["spec"]["containers"][0]["image"]
-    made = Steady(cluster, image)
-    try:
-        with report.step("a server and its caller"):
-            made.start(replicas=REPLICAS, rate=RATE)
-        yield made
-    finally:
-        made.delete()
 
 
 def none_failed(calls: Calls, what: str, report: Report) -> None:
@@ -37,6 +21,22 @@ def test_the_first_calls_of_new_pods_are_answered(
     with report.step(f"first calls of {number} pods"):
         status = steady.first_calls(number, at_once=4, annotations={})
     assert (status.get("succeeded"), status.get("failed", 0)) == (number, 0), steady.said_first()
+
+
+def test_webhooks_are_restarted_while_pods_are_made(
+    cluster: Cluster, steady: Steady, report: Report, long: bool
+) -> None:
+    number = 40 if long else 8
+
+    def restart() -> None:
+        for _ in range(5 if long else 1):
+            cluster.kubectl("-n", SYSTEM, "rollout", "restart", "deployment/seine-webhook")
+            cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/seine-webhook")
+
+    with report.step(f"first calls of {number} pods while webhooks are restarted"):
+        status = steady.first_calls(number, at_once=4, annotations={}, meanwhile=restart)
+    assert (status.get("succeeded"), status.get("failed", 0)) == (number, 0), steady.said_first()
+    assert steady.not_created() == []
 
 
 def test_pods_are_replaced_and_nobody_notices(steady: Steady, report: Report, long: bool) -> None:

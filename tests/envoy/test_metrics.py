@@ -73,7 +73,7 @@ async def test_a_request_over_mesh_tls(
     assert labels == {
         "reporter": "destination",
         "source_workload": "unknown",
-        "source_workload_namespace": "unknown",
+        "source_workload_namespace": "shop",
         "source_principal": "spiffe://cluster.local/ns/shop/sa/alice",
         "source_app": "unknown",
         "source_version": "unknown",
@@ -104,6 +104,7 @@ async def test_a_request_in_plaintext_has_no_identity(server: Server) -> None:
     assert (await traffic.http(server.port("http"), headers=grpc)).status == 200
     [(labels, _)] = await server.envoy.counted(REQUESTS, connection_security_policy="none")
     assert labels["source_principal"] == labels["destination_principal"] == "unknown"
+    assert labels["source_workload_namespace"] == "unknown"
     assert labels["request_protocol"] == "grpc"
 
 

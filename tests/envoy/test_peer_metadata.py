@@ -16,6 +16,7 @@ from tests.support.workload import Workload
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HTTP = ("istio-http/1.1", "istio", "http/1.1")
+TCP = ("istio-peer-exchange", "istio")
 WORKLOAD = Workload(
     ports={"http": Protocol.HTTP, "grpc": Protocol.GRPC, "tcp": Protocol.TCP},
     mode=MtlsMode.PERMISSIVE,
@@ -129,7 +130,7 @@ async def test_a_caller_passes_for_nobody_of_another_namespace(
     [(labels, _)] = await counted(pair.server.envoy, source_principal=principal)
     seen = {labels[f"source_{name}"] for name in ("workload", "app")}
     assert seen == {"admin" if believed else "unknown"}
-    assert labels["source_workload_namespace"] == (namespace if believed else "unknown")
+    assert labels["source_workload_namespace"] == namespace, "the certificate says so"
 
 
 async def test_connections_name_the_server_by_its_endpoint(pair: Pair) -> None:
@@ -140,4 +141,25 @@ async def test_connections_name_the_server_by_its_endpoint(pair: Pair) -> None:
     assert source["source_workload"] == "client-d"
     [(destination, _)] = await counted(pair.server.envoy, name)
     assert destination["source_principal"] == BOTH["source_principal"]
+    assert destination["source_workload_namespace"] == BOTH["source_workload_namespace"]
     assert destination["source_workload"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("account", "namespace", "known"),
+    [
+        ("thief", "bank", "bank"),
+        ("", "", "unknown"),  # without a certificate
+    ],
+)
+async def test_connections_have_the_namespace_of_the_certificate(
+    pair: Pair, authority: TestAuthority, tmp_path: Path, account: str, namespace: str, known: str
+) -> None:
+    identity = authority.issue(account, namespace) if account else None
+    tls = client_context(identity, tmp_path, TCP) if identity else None
+    assert (await traffic.exchange(pair.server.port("tcp"), b"\x00hello", tls=tls)).status == 1
+    principal = f"spiffe://cluster.local/ns/{namespace}/sa/{account}" if account else "unknown"
+    for name in ("opened", "closed"):
+        metric = f"istio_tcp_connections_{name}_total"
+        [(labels, _)] = await counted(pair.server.envoy, metric, source_principal=principal)
+        assert labels["source_workload_namespace"] == known

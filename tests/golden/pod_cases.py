@@ -42,7 +42,11 @@ class PodCase(Struct, frozen=True):
         cluster = convert(yaml.safe_load(header) or {}, Cluster)
         raws = [one.raw for one in documents.read(text, "in.yaml") if one.raw is not None]
         settings = inject.settings_of(raws, inject.Options())
-        found = [manifests.injected(raw, cluster=cluster, settings=settings) for raw in raws]
+        namespaces = inject.namespaces_of(raws)
+        found = [
+            manifests.injected(raw, cluster=cluster, settings=settings, namespaces=namespaces)
+            for raw in raws
+        ]
         makers = [one for one in found if manifests.pod_of(one.document) is not None]
         return _HEADER + inject.written([_shown(one) for one in makers])
 

@@ -13,7 +13,7 @@ from libs.pki.authority import Authority
 from libs.pki.keys import PublicKey
 from libs.pki.template import Template
 from services.ca import signing
-from tests.support.csr_cases import DAY, EVE, GOOD, GREEDY, UNUSABLE, URI, deviations
+from tests.support.csr_cases import DAY, EVE, GOOD, GREEDY, URI, deviations, unusable
 from tests.support.pki_ca import BOB, RunningCa, bearer, running_ca, send
 
 
@@ -43,7 +43,7 @@ async def test_requests_that_are_not_worth_signing_are_refused(tmp_path: Path) -
     async with running_ca(tmp_path) as ca:
         codes = {
             name: (await ca.ask(request, bearer(ca.token()))).code
-            for name, request in UNUSABLE.items()
+            for name, request in unusable().items()
         }
     wrong = {name: code for name, code in codes.items() if code == "OK"}
     sys.stdout.write(f"requests: {len(codes)} unusable, wrong grants = {len(wrong)}\n")

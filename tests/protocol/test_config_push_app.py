@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from libs.rpc import channel, tls
 from libs.runtime.build import version
 from libs.runtime.clock import SystemClock
 from libs.xds.types import CLUSTER, ENDPOINT
-from services.config_push import ads
+from services.config_push import ads, debug, mesh_pages
+from services.config_push.asking import MAX_NAMES
 from tests.support import redis_server
 from tests.support.clock import settle
 from tests.support.control_plane_apps import SYSTEM, Apps, running_apps
@@ -283,6 +285,59 @@ async def test_istioctl_reads_debug_pages_over_the_stream(serving: Apps) -> None
         assert (row["proxy"], row["cluster_status"]) == ("client.shop", "SYNCED")
         assert _cluster("web").encode() in dump
         assert b"there is no page 'nonsense'" in nonsense
+
+
+# What a reader of the system's namespace, of the proxy's and of another one gets: a page, one
+# without that proxy, or a refusal. A page that is not in the table fails the test.
+SHOWN, EMPTY, REFUSED = "shown", "empty", "refused"
+FOR_ALL = {"syncz", "connections"}
+OF_A_PROXY = {"config_dump", "edsz", "ndsz", "ecdsz", "adsz"}
+OF_THE_SYSTEM = {*mesh_pages.PAGES, "push_status", "receipts", "patches", "instancesz", "sidecarz"}
+READABLE = {
+    **{page: [SHOWN, SHOWN, EMPTY] for page in FOR_ALL},
+    **{page: [SHOWN, SHOWN, REFUSED] for page in OF_A_PROXY},
+    **{page: [SHOWN, REFUSED, REFUSED] for page in OF_THE_SYSTEM},
+}
+READERS = (("admin", SYSTEM), ("neighbour", "shop"), ("spy", "bank"))
+
+
+def _verdict(page: str, answer: bytes) -> str:
+    if answer in {b"only for the control plane", b"no proxy client.shop is connected here"}:
+        return REFUSED
+    json.loads(answer)  # else it is a page
+    return EMPTY if page in FOR_ALL and b"client.shop" not in answer else SHOWN
+
+
+async def _matrix(apps: Apps) -> dict[str, list[str]]:
+    """Return what became of each page for each reader."""
+    found: dict[str, list[str]] = {page: [] for page in READABLE}
+    names = list(READABLE)
+    for account, namespace in READERS:
+        for start in range(0, len(names), MAX_NAMES):
+            some = names[start : start + MAX_NAMES]
+            asked = [f"{page}?proxyID=client.shop" for page in some]
+            answers = await _pages(apps, account, namespace, *asked)
+            for page, answer in zip(some, answers, strict=True):
+                found[page].append(_verdict(page, answer))
+    return found
+
+
+@pytest.mark.parametrize("careless", [False, True])
+async def test_who_may_read_each_page_over_the_stream(
+    serving: Apps, careless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: where all are taken for readers of the system, all is shown."""
+    if careless:
+        monkeypatch.setattr(debug.DebugPages, "_reads_as", lambda *_: "")
+    async with serving.proxy([f"Bearer {serving.token('default')}"]) as proxy:
+        await proxy.send(proxy.client.subscribe(CLUSTER))
+        await _has(proxy, "web")
+        listed = json.loads((await _pages(serving, "admin", SYSTEM, "list"))[0])
+        assert set(listed) == set(READABLE)
+        found = await _matrix(serving)
+    wrong = {page: said for page, said in found.items() if said != READABLE[page]}
+    sys.stdout.write(f"{len(found)} debug pages, {len(READERS)} readers: wrong = {len(wrong)}\n")
+    assert set(wrong) == (set(READABLE) if careless else set())
 
 
 async def test_from_another_namespace_only_its_own_proxies_are_seen(serving: Apps) -> None:

@@ -7,7 +7,7 @@ import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from prometheus_client import REGISTRY, Counter
 
-from libs.xds.types import CLUSTER
+from libs.xds.types import CLUSTER, ENDPOINT
 from services.config_push import metrics
 from tests.support.mesh import endpoints, mesh, port, service
 from tests.support.push_plane import RunningPlane, identity, node, running_plane
@@ -16,6 +16,7 @@ from tests.support.xds_client import DeltaClient
 REVIEWS = service("reviews", port(9080))
 WORLD = mesh(REVIEWS, endpoints(REVIEWS, "10.0.0.1"))
 CALLERS = 300
+HOSTS = 10_000
 WARM = 80
 """Callers until what is bounded has reached its bound, such as the labels for versions."""
 
@@ -57,11 +58,17 @@ async def test_names_of_callers_make_no_series(
         before = _series()
         for number in range(WARM, CALLERS):
             await _call(running, number)
+        async with running.proxy("pod-0", "space-0") as proxy:
+            for start in range(0, HOSTS, 1000):
+                hosts = [f"outbound|80||host-{start + one}.example" for one in range(1000)]
+                await proxy.send(proxy.client.subscribe(ENDPOINT, hosts))
+            await proxy.send(proxy.client.subscribe(CLUSTER))
+            await proxy.receive()
         new = _series() - before
-    callers_own = ("pod-", "space-", "elsewhere", "made.up")
+    callers_own = ("pod-", "space-", "elsewhere", "made.up", "host-")
     assert [one for one in new if any(word in str(one) for word in callers_own)] == []
     assert len(new) < FEW
-    sys.stdout.write(f"{CALLERS} callers, {len(before)} series before and after\n")
+    sys.stdout.write(f"{CALLERS} callers, {HOSTS} hosts, {len(before)} series, new = {len(new)}\n")
 
 
 def test_the_negative_control_a_label_that_is_a_caller_s_name() -> None:

@@ -1,5 +1,6 @@
 """Requests for certificates that ask for more than they should, or are not worth signing."""
 
+from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -66,6 +67,29 @@ UNUSABLE = {
     "not UTF-8": b"\xff\xfe" + GOOD,
     "NUL": GOOD + b"\0",
 }
+
+
+def unusable() -> dict[str, bytes]:
+    """Return requests that are not worth signing, one of which takes two seconds to make."""
+    return {**UNUSABLE, "RSA 16384": _rsa_16384()}
+
+
+@cache
+def _rsa_16384() -> bytes:
+    """Return a request that such a key has signed; of two known primes, none has to be found."""
+    first, second, exponent = 2**11213 - 1, 2**5171 - 2157, 65537
+    private = pow(exponent, -1, (first - 1) * (second - 1))
+    numbers = rsa.RSAPrivateNumbers(
+        p=first,
+        q=second,
+        d=private,
+        dmp1=rsa.rsa_crt_dmp1(private, first),
+        dmq1=rsa.rsa_crt_dmq1(private, second),
+        iqmp=rsa.rsa_crt_iqmp(first, second),
+        public_numbers=rsa.RSAPublicNumbers(exponent, first * second),
+    )
+    key = numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    return request_by_hand(key, algorithm=hashes.SHA256())
 
 
 def deviations(answer: Answer, of: SpiffeId = BOB) -> list[str]:

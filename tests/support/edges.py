@@ -33,7 +33,8 @@ class Edges:
         self._image = image
 
     def start(self) -> None:
-        """Create everything, and wait until all pods are ready."""
+        """Create everything, after deleting what is left of last time; wait for ready pods."""
+        self._cluster.kubectl("delete", "namespace", EDGE, OUTSIDE, "--ignore-not-found")
         self._apply([*_namespaces(), *_credentials(), *self._programs(), *_gateway()])
         for namespace, name in ((OUTSIDE, "echo"), (EDGE, "echo"), (EDGE, "gateway")):
             done = ("rollout", "status", f"deployment/{name}", "--timeout=180s")

@@ -182,6 +182,7 @@ async def _process(
             node={"id": "sidecar~127.0.0.1~test.shop~shop", "cluster": cluster},
             xds_socket=str(folder / "xds"),
             sds_socket=str(folder / "xds"),
+            tally_socket=str(folder / "tally"),
             admin_port=admin,
             listen_address="127.0.0.1",
             ready_port=ready,

@@ -98,9 +98,14 @@ class Cluster:
 
     def seinectl(self, *words: str) -> str:
         """Return what `seinectl` prints about this cluster; it fails if something is wrong."""
-        command, *rest = words
+        words = (*words, f"--kubeconfig={self.kubeconfig}")
+        return self._run([sys.executable, "-m", "services.ctl", *words], None)
+
+    def execute(self, proxy: str, *words: str) -> str:
+        """Return what a program prints that `seinectl exec` runs where a workload runs."""
         config = f"--kubeconfig={self.kubeconfig}"
-        return self._run([sys.executable, "-m", "services.ctl", command, config, *rest], None)
+        command = ["exec", config, proxy, "--", *words]
+        return self._run([sys.executable, "-m", "services.ctl", *command], None)
 
     def build(self) -> list[str]:
         """Build all images and load them; returns their names with tags."""

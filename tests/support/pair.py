@@ -92,11 +92,15 @@ def _snapshot(server: Server, wanted: Workload, outbound: str) -> Snapshot:
         service,
         behind,
         outside,
+        *wanted.telemetry,
         rows.workload(
             "client", labels=CLIENT_LABELS, workload_name="client-d", service_account="client"
         ),
     )
     proxy = rows.proxy(
-        interception=Interception.NONE, outbound_address=outbound, http_proxy_port=free_ports(1)[0]
+        interception=Interception.NONE,
+        outbound_address=outbound,
+        http_proxy_port=free_ports(1)[0],
+        counts_bytes=wanted.counts_bytes,
     )
     return generate.snapshot(Scoper().scope(mesh, proxy))

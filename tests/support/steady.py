@@ -16,6 +16,8 @@ from tests.support.kind_cluster import Cluster, eventually
 NAMESPACE = "steady"
 URL = "http://server/"
 PORT = 8080
+RATE = 40
+"""Calls a second."""
 _PROGRAMS = Path(__file__).parent / "cluster_programs"
 _NAMES = ("server.py", "caller.py", "first.py")
 _PATIENCE = 300
@@ -42,7 +44,8 @@ class Steady:
         self._image = image
 
     def start(self, *, replicas: int, rate: float) -> None:
-        """Create everything, and wait until calls are answered."""
+        """Create everything, after deleting what is left of last time; wait for answered calls."""
+        self._cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
         documents = [*_foundation(), self._server(replicas), self._caller(rate)]
         self._apply(documents)
         for name in ("server", "caller"):
@@ -61,6 +64,16 @@ class Steady:
         """Replace every pod of the server, as a new version does."""
         self._kubectl("rollout", "restart", "deployment/server")
         self.settle()
+
+    def move(self, *labels: str) -> None:
+        """Label the namespace otherwise, and replace the server's pods; the caller stays."""
+        self._cluster.kubectl("label", "namespace", NAMESPACE, "--overwrite", *labels)
+        self.roll_out()
+
+    def server_pods(self) -> list[Object]:
+        """Return the pods of the server that are not ending."""
+        found = self._cluster.get("pods", "-n", NAMESPACE, "-l", "app=server")["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def delete_one(self) -> None:
         """Delete one pod of the server, and wait until another has taken its place."""
@@ -89,16 +102,29 @@ class Steady:
         assert found.ok >= then.ok + more, f"nothing is answered any more: {found.failed[-5:]}"
         return found.since(before)
 
-    def first_calls(self, number: int, *, at_once: int, annotations: Mapping[str, str]) -> Object:
+    def first_calls(
+        self,
+        number: int,
+        *,
+        at_once: int,
+        annotations: Mapping[str, str],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Object:
         """Start `number` pods that call once, and return the status of their Job when it ends."""
         self._kubectl("delete", "job", "first", "--ignore-not-found")
         self._apply([self._job(number, at_once, annotations)])
+        meanwhile()
 
         def status() -> Object:
             found: Object = self._cluster.get("job", "first", "-n", NAMESPACE)["status"]
             return found
 
         return eventually(status, _ended, seconds=_PATIENCE + 5 * number)
+
+    def not_created(self) -> list[str]:
+        """Return why pods were refused at first, as events of what makes them say."""
+        events = self._cluster.get("events", "-n", NAMESPACE)["items"]
+        return [str(one["message"]) for one in events if one["reason"] == "FailedCreate"]
 
     def said_first(self) -> list[str]:
         """Return what the first calls of pods came to that failed."""

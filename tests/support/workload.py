@@ -12,7 +12,7 @@ from libs.model.mesh import Mesh
 from libs.model.security import AccessPolicy, MtlsMode
 from libs.model.service import Protocol, ServicePort
 from libs.model.settings import MeshSettings
-from libs.model.telemetry import AccessLog
+from libs.model.telemetry import AccessLog, TelemetryPolicy
 from libs.model.tokens import TokenPolicy
 from libs.proxy.node import Interception
 from libs.proxy.scoper import Scoper
@@ -39,6 +39,8 @@ class Workload(Struct, frozen=True, kw_only=True):
     tokens: Sequence[TokenPolicy] = ()
     others: Sequence[Struct] = ()  # services that the workload may call, with their endpoints
     settings: MeshSettings = MeshSettings()
+    telemetry: Sequence[TelemetryPolicy] = ()
+    counts_bytes: bool = False  # an agent counts those of connections that last
     account: str = "server"
     namespace: str = "shop"
 
@@ -101,6 +103,7 @@ def _snapshot(wanted: Workload, place: _Place) -> Snapshot:
         interception=Interception.NONE,
         application_address=place.application,
         labels=LABELS,
+        counts_bytes=wanted.counts_bytes,
     )
     scope = Scoper().scope(_mesh(wanted, place), proxy)
     called = clusters.generate(scope.outbound)
@@ -128,5 +131,6 @@ def _mesh(wanted: Workload, place: _Place) -> Mesh:
         *([exception] if named else []),
         *wanted.policies,
         *wanted.tokens,
+        *wanted.telemetry,
         *wanted.others,
     )

@@ -47,8 +47,13 @@ def grants() -> list[Grant]:
 
 def text() -> str:
     """Return the whole file."""
-    documents = [document for of in _subjects() for document in _documents(*of)]
-    return HEAD + yaml.safe_dump_all(documents, sort_keys=False, width=100)
+    return HEAD + yaml.safe_dump_all(documents(grants()), sort_keys=False, width=100)
+
+
+def documents(table: list[Grant]) -> list[Mapping[str, Any]]:
+    """Return the roles and bindings of these rows."""
+    subjects = sorted({(grant.service, grant.place) for grant in table})
+    return [document for of in subjects for document in _documents(*of, table)]
 
 
 def _pairs(name: str) -> Iterator[tuple[str, str]]:
@@ -63,15 +68,11 @@ def _pairs(name: str) -> Iterator[tuple[str, str]]:
             yield kind.group, kind.plural + end
 
 
-def _subjects() -> list[tuple[str, str]]:
-    return sorted({(grant.service, grant.place) for grant in grants()})
-
-
-def _documents(service: str, place: str) -> list[Mapping[str, Any]]:
+def _documents(service: str, place: str, table: list[Grant]) -> list[Mapping[str, Any]]:
     prefix = "Cluster" if place == CLUSTER else ""
     name = f"{service}-istio-system" if place == CLUSTER else service
     metadata = {"name": name} if place == CLUSTER else {"name": name, "namespace": place}
-    rows = [grant for grant in grants() if (grant.service, grant.place) == (service, place)]
+    rows = [grant for grant in table if (grant.service, grant.place) == (service, place)]
     return [
         {
             "apiVersion": f"{API}/v1",

@@ -45,7 +45,7 @@ from libs.xds.generate import (
     typed,
 )
 from libs.xds.generate.connection_manager import http_connection_manager
-from libs.xds.generate.filters import cors, fault, grpc_web, order, security
+from libs.xds.generate.filters import cors, fault, grpc_web, order, peer_metadata, security
 from libs.xds.generate.inbound_matches import ChainKind
 from libs.xds.types import LISTENER, NamedResource, resource
 
@@ -100,6 +100,7 @@ class _Builder:
                     tls_gateway.server_tls(_server(port), tls, self.scope.settings)
                 )
             elif kind.terminates:
+                chain.filters.insert(0, peer_metadata.CERTIFIED)
                 chain.transport_socket.CopyFrom(self._http_tls if kind.http else self._tcp_tls)
             yield chain
 

@@ -7,16 +7,19 @@ a tag cannot fill Envoy's memory: what is over the limit is not counted. A serie
 listener that counted into it, once that has drained; a scope that is shared by name would keep it,
 but Envoy 1.40 ends with a segmentation fault when it validates such a configuration.
 
+Bytes of TCP connections are counted by the agent while they last, if there is one that can
+(`tally`), and else by Envoy when they end.
+
 Messages of gRPC have a logger of their own, which is asked only about streams whose messages were
 counted (`filters.grpc_messages`): a counter without a value is an error in Envoy's log.
 
-Of its own side a proxy knows everything. Of its peer, as a server, what the certificate proves and,
-for requests, what `peer_metadata` believes; as a client, what the endpoint says. The rest is
-`unknown`.
+Of its own side a proxy knows everything. Of its peer, as a server, what the certificate proves (the
+principal and the namespace) and, for requests, what `peer_metadata` believes; as a client, what the
+endpoint says. The rest is `unknown`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -28,7 +31,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value, UInt64Value
 from libs.model.telemetry import MetricsRule
 from libs.proxy.scope import InboundScope
 from libs.xds import names
-from libs.xds.generate import typed
+from libs.xds.generate import tally, typed
 from libs.xds.generate.filters import grpc_messages, peer_metadata
 from libs.xds.types import field
 
@@ -50,6 +53,10 @@ TYPE_URL = f"type.googleapis.com/{Config.DESCRIPTOR.full_name}"
 
 _NO_REVISION = "latest"
 _MESSAGE_WAYS = ("request", "response")
+_BYTES = {
+    "tcp_sent_bytes_total": "%BYTES_SENT%",
+    "tcp_received_bytes_total": "%BYTES_RECEIVED%",
+}
 _STATS_SCOPE_FIELD = 6  # of Config; newer than the protos on PyPI
 _SERVICE = "xds.cluster_metadata.filter_metadata['istio']['services'][0]"
 _IS_GRPC = (
@@ -148,27 +155,40 @@ def counts_messages(changes: Changes) -> bool:
 
 @lru_cache(maxsize=4096)
 def of_connections(  # noqa: PLR0917 - the key of one memo entry
-    own: Side, direction: Direction, called: Called | None = None, changes: Changes = ()
+    own: Side,
+    direction: Direction,
+    called: Called | None = None,
+    changes: Changes = (),
+    *,
+    lasting: bool = False,
 ) -> tuple[AccessLog, ...]:
-    """Return the loggers that count connections; bytes are counted when a connection ends."""
+    """Return the loggers that count connections and their bytes.
+
+    With `lasting` the agent is told of the bytes while a connection lasts and counts them; else
+    they are counted when it ends.
+    """
     labels = {
         **_labels(own, direction, called),
         "request_protocol": "tcp",
         "response_flags": "%RESPONSE_FLAGS%",
     }
-    opened = Config(counters=[_counter("tcp_connections_opened_total", labels)])
-    closed = Config(
-        counters=[
-            _counter("tcp_connections_closed_total", labels),
-            _counter("tcp_sent_bytes_total", labels, "%BYTES_SENT%"),
-            _counter("tcp_received_bytes_total", labels, "%BYTES_RECEIVED%"),
-        ]
-    )
+    opened = _changed(Config(counters=[_counter("tcp_connections_opened_total", labels)]), changes)
+    closed = _changed(Config(counters=[_counter("tcp_connections_closed_total", labels)]), changes)
+    of_bytes = [_counter(name, labels, text) for name, text in _BYTES.items()]
+    counted = _changed(Config(counters=of_bytes), changes).counters
+    if not lasting:
+        closed.counters.extend(counted)
     both = (
-        (_changed(opened, changes), _when(AccessLogType.TcpUpstreamConnected)),
-        (_changed(closed, changes), _when(AccessLogType.TcpConnectionEnd)),
+        (opened, _when(AccessLogType.TcpUpstreamConnected)),
+        (closed, _when(AccessLogType.TcpConnectionEnd)),
     )
-    return tuple(_logger(config, only) for config, only in both if config.counters)
+    found = [_logger(config, only) for config, only in both if config.counters]
+    return (*found, *(tally.loggers(counted) if lasting else ()))
+
+
+def counts_bytes(changes: Changes) -> bool:
+    """Tell whether anything is left, after `changes`, that counts bytes of connections."""
+    return any(_apply(Config.Stat(name=name), changes) for name in _BYTES)
 
 
 def _changed(config: Config, changes: Changes) -> Config:
@@ -225,7 +245,7 @@ def _of_server(own: Side, called: Called | None, *, http: bool) -> _Labels:
     host = called.host if called else own.canonical_service
     name = called.name if called else names.INBOUND_PASSTHROUGH_CLUSTER
     return {
-        **(_peer() if http else _side("source", canonical_revision=_NO_REVISION)),
+        **_peer(peer_metadata.FIELDS if http else (peer_metadata.NAMESPACE,)),
         "source_principal": _proved("uri_san_peer_certificate"),
         **_own_side("destination", own),
         "destination_principal": _proved("uri_san_local_certificate"),
@@ -262,17 +282,17 @@ def _of_client(own: Side) -> _Labels:
     }
 
 
-def _peer() -> _Labels:
-    """Return labels of the caller, as far as it has proved them."""
+def _peer(fields: Iterable[str]) -> _Labels:
+    """Return labels of the caller: those `fields` of it that can be known, if they are proved."""
     defaults = {"canonical_revision": _NO_REVISION}
     known = {
         field: _first(
             _operator("FILTER_STATE", f"{peer_metadata.state(field)}:PLAIN"),
             default=defaults.get(field, UNKNOWN),
         )
-        for field in peer_metadata.FIELDS
+        for field in fields
     }
-    return _side("source", **known)
+    return _side("source", **{**defaults, **known})
 
 
 def _own_side(which: str, own: Side) -> _Labels:

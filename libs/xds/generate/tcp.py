@@ -43,7 +43,7 @@ def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
     proxy = TcpProxy(
         stat_prefix=stat_prefix,
         access_log=telemetry.tcp_access_logs(own, direction, service),
-        access_log_options=TcpProxy.TcpAccessLogOptions(flush_access_log_on_connected=True),
+        access_log_options=_reports(telemetry.reporting_interval(own, direction)),
     )
     if direction == "inbound":
         # Not before the caller has proved who it is: the application would see a connection that
@@ -65,6 +65,14 @@ def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
     if hash_by_source:
         proxy.hash_policy.add().source_ip.SetInParent()
     return typed.network_filter(NAME, proxy)
+
+
+def _reports(interval: int) -> TcpProxy.TcpAccessLogOptions:
+    """Return when loggers hear of a connection before it ends; see `reporting_interval`."""
+    found = TcpProxy.TcpAccessLogOptions(flush_access_log_on_connected=True)
+    if interval:
+        found.access_log_flush_interval.CopyFrom(typed.milliseconds(interval))
+    return found
 
 
 def mongo(stat_prefix: str) -> Filter:

@@ -61,8 +61,19 @@ def tcp_access_logs(
     logs = [_when_done(log) for log in _logs(own, wanted, http=False)]
     if wanted.metrics:
         me, it = metrics.side(own), _called(service)
-        logs += metrics.of_connections(me, direction, it, wanted.overrides)
+        lasting = bool(reporting_interval(own, direction))
+        logs += metrics.of_connections(me, direction, it, wanted.overrides, lasting=lasting)
     return logs
+
+
+def reporting_interval(own: InboundScope, direction: Direction) -> int:
+    """Return how often a TCP proxy is to tell of a connection that lasts; 0 if never.
+
+    In milliseconds.
+    """
+    wanted = side(own, direction)
+    counted = wanted.metrics and metrics.counts_bytes(wanted.overrides)
+    return wanted.interval if counted else 0
 
 
 def listener_access_logs(own: InboundScope) -> Sequence[AccessLog]:
@@ -74,7 +85,8 @@ def listener_access_logs(own: InboundScope) -> Sequence[AccessLog]:
 
 
 def _when_done(log: AccessLog) -> AccessLog:
-    connecting = LogTypeFilter(types=[AccessLogType.TcpUpstreamConnected], exclude=True)
+    earlier = [AccessLogType.TcpUpstreamConnected, AccessLogType.TcpPeriodic]
+    connecting = LogTypeFilter(types=earlier, exclude=True)
     done = AccessLogFilter(log_type_filter=connecting)
     if log.HasField("filter"):
         both = AccessLogFilter()

@@ -36,11 +36,16 @@ async def accept(stream: Stream) -> None:
 
 @asynccontextmanager
 async def serve(
-    path: Path, handlers: Mapping[str, Handler], *, by_group: bool = False
+    path: Path,
+    handlers: Mapping[str, Handler],
+    *,
+    by_group: bool = False,
+    connections: int = MAX_CONNECTIONS,
 ) -> AsyncIterator[None]:
     """Serve on `path` until the block ends; a socket file that lies there is replaced.
 
-    Our own user may connect, and with `by_group` who is of the socket's group.
+    Our own user may connect, and with `by_group` who is of the socket's group. Of connections
+    beyond so many, each is closed at once.
 
     Raises:
         OSError: the path cannot be bound.
@@ -51,7 +56,7 @@ async def serve(
         open_connections: set[asyncio.Task[None]] = set()
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if len(open_connections) >= MAX_CONNECTIONS:
+            if len(open_connections) >= connections:
                 writer.close()
                 return
             task = group.create_task(_serve_connection(reader, writer, handlers))

@@ -22,7 +22,7 @@ from libs.api.problem import Problem, Severity
 from libs.api.readers import reader_of
 from libs.api.report import Report
 from libs.api.resource import Metadata
-from libs.inject import config, webhooks
+from libs.inject import config, openshift, webhooks
 from libs.inject.scene import NamespaceFacts, Settings
 from libs.kube.client import Client
 from libs.kube.collection import Collection, of_kind
@@ -45,6 +45,7 @@ OnConflict = Callable[[str, str], None]
 
 class _Metadata(msgspec.Struct):
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
 
 
 class _Labelled(msgspec.Struct):
@@ -74,13 +75,16 @@ class Knowledge:
         self._on_conflict = on_conflict
         self._on_labels = on_labels
         self._labels: dict[str, dict[str, str]] = {}
+        self._ranges: dict[str, dict[str, str]] = {}
+        """Of users and groups, where namespaces have some."""
         self._odd: set[str] = set()
         self._proxy_configs: dict[Name, ProxyConfig] = {}
         self._configured = False
 
     def namespace(self, name: str) -> NamespaceFacts:
         """Return what is known of a namespace; nothing, if it is new."""
-        return NamespaceFacts(name=name, labels=self._labels.get(name, {}))
+        ranges = self._ranges.get(name, {})
+        return NamespaceFacts(name=name, labels=self._labels.get(name, {}), annotations=ranges)
 
     @property
     def network(self) -> str:
@@ -109,11 +113,16 @@ class Knowledge:
             name = change.name.name
             if change.raw is None:
                 self._labels.pop(name, None)
+                self._ranges.pop(name, None)
                 self._odd.discard(name)
                 self._on_labels(name, None)
                 continue
-            labels = _LABELLED.decode(change.raw).metadata.labels or {}
+            metadata = _LABELLED.decode(change.raw).metadata
+            labels, written = metadata.labels or {}, metadata.annotations or {}
             self._labels[name] = labels
+            ranges = {key: written[key] for key in openshift.ANNOTATIONS if key in written}
+            if ranges or name in self._ranges:
+                self._ranges[name] = ranges
             self._judge(name, labels)
             self._on_labels(name, labels)
         metrics.CONFLICTING_NAMESPACES.set(len(self._odd))

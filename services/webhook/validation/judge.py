@@ -14,6 +14,7 @@ from libs.api.check import check_raw
 from libs.api.identity import identify
 from libs.api.problem import Problem, Severity
 from libs.api.resource import Resource
+from libs.xds.generate.patches.fits import fits
 from services.webhook import metrics
 from services.webhook.review import Question, Verdict
 from services.webhook.validation.errors import UnforeseenError
@@ -78,7 +79,7 @@ def _checked(body: bytes) -> _Checked:
     raw, problems = json_documents.read(body)
     if raw is None:
         return _Checked("the object", None, problems)
-    resource, problems = check_raw(raw)
+    resource, problems = check_raw(raw, fits)
     identity = identify(raw)
     return _Checked(identity.ref or identity.kind or "the object", resource, problems)
 

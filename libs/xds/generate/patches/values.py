@@ -24,6 +24,8 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from google.protobuf import json_format, symbol_database
 from google.protobuf.message import Message
 
+from libs.xds.generate.patches.notation import in_seconds
+
 MESSAGES: Mapping[str, type[Message]] = {
     "LISTENER": Listener,
     "LISTENER_FILTER": ListenerFilter,
@@ -70,17 +72,30 @@ def read(target: str, value: bytes) -> tuple[Message | None, str]:
         raise Misfit(message)
     try:
         load_types(value)
-        return json_format.Parse(value, kind()), ""
+        return _parse(kind, value), ""
     except json_format.ParseError as error:
         return _without_unknown(kind, value), _reason(error)
     except (RecursionError, ValueError) as error:
         raise Misfit(_reason(error)) from error
 
 
+def _parse(kind: type[Message], value: bytes) -> Message:
+    """Durations of Go's make the first try fail; few patches have one."""
+    try:
+        return json_format.Parse(value, kind())
+    except json_format.ParseError:
+        return json_format.Parse(_in_seconds(kind, value), kind())
+
+
+def _in_seconds(kind: type[Message], value: bytes) -> bytes:
+    raw = msgspec.json.decode(value)
+    return msgspec.json.encode(in_seconds(raw, kind, message_type))
+
+
 def _without_unknown(kind: type[Message], value: bytes) -> Message:
     """Fields that Envoy's types do not have are left out, as Istio does."""
     try:
-        return json_format.Parse(value, kind(), ignore_unknown_fields=True)
+        return json_format.Parse(_in_seconds(kind, value), kind(), ignore_unknown_fields=True)
     except (json_format.ParseError, RecursionError) as error:
         raise Misfit(_reason(error)) from error
 
@@ -91,19 +106,24 @@ def _reason(error: Exception) -> str:
 
 def load_types(value: bytes) -> None:
     """Load the types that a text of JSON names."""
-    for package in set(_packages(msgspec.json.decode(value))):
-        _load(package)
+    for named in type_urls(msgspec.json.decode(value)):
+        if found := _TYPE.fullmatch(named):
+            _load(found[1])
 
 
-def _packages(value: object) -> Iterator[str]:
+def type_urls(value: object) -> set[str]:
+    """Return the types that JSON data names, at any depth."""
+    return set(_type_urls(value))
+
+
+def _type_urls(value: object) -> Iterator[str]:
     pending = [value]
     while pending:
         item = pending.pop()
         if isinstance(item, Mapping):
             named = item.get("@type")
-            found = _TYPE.fullmatch(named) if isinstance(named, str) else None
-            if found:
-                yield found[1]
+            if isinstance(named, str):
+                yield named
             pending.extend(item.values())
         elif isinstance(item, list):
             pending.extend(item)

@@ -132,3 +132,18 @@ def test_without_a_provider_spans_go_where_the_proxys_own_settings_say() -> None
     assert told(named, settings=own).client.tracing == Tracing(provider="zipkin", sampling=7.0)
     unknown = at("mesh", tracing=(TracingRule(providers=("nobody",)),))
     assert told(unknown, settings=own).client.tracing is None
+
+
+def test_how_often_connections_are_reported() -> None:
+    mesh = at("mesh", metrics_interval=10_000)
+    nearer = at("namespace", metrics_interval=30_000)
+    quick = at("workload", metrics_interval=1)
+    for policies, expected in (
+        ((), 5_000),
+        ((mesh,), 10_000),
+        ((mesh, nearer), 30_000),
+        ((mesh, nearer, quick), 1_000),
+    ):
+        found = effective(policies, WORKLOAD, SETTINGS, lasting=True)
+        assert found.client.interval == found.server.interval == expected
+        assert told(*policies).client.interval == 0, "its agent does not count"

@@ -86,8 +86,7 @@ def test_what_has_no_effect_is_said() -> None:
         + """
   tracing: [{providers: [{name: otel}]}]
   metrics:
-  - reportingInterval: 5s
-    overrides:
+  - overrides:
     - match: {customMetric: mine}
     - tagOverrides: {a: {value: "upstream_peer.labels['app'].value"}}
   accessLogging: [{providers: [{name: nobody}, {name: envoy}]}]
@@ -97,6 +96,11 @@ def test_what_has_no_effect_is_said() -> None:
         ("spec.accessLogging[0].providers[0].name", "UnknownProvider"),
         ("spec.metrics[0].overrides[0].match.customMetric", "UnsupportedField"),
         ("spec.metrics[0].overrides[1].tagOverrides[a].value", "UnsupportedField"),
-        ("spec.metrics[0].reportingInterval", "UnsupportedField"),
         ("spec.tracing[0].providers[0].name", "UnknownProvider"),
     ]
+
+
+def test_the_last_entry_that_says_how_often_counts() -> None:
+    metrics = "  metrics: [{reportingInterval: 10s}, {reportingInterval: 1m30s}, {}]\n"
+    mesh = mesh_of(MESH + HEAD + metrics)
+    assert [row.metrics_interval for row in mesh.telemetry.values()] == [90_000]

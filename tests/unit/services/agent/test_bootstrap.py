@@ -22,7 +22,13 @@ NODE = {"id": "sidecar~10.0.0.7~web.shop~shop.svc.cluster.local", "cluster": "we
 
 
 def rendered(**fields: object) -> bootstrap_pb2.Bootstrap:
-    given = Bootstrap(node=NODE, xds_socket="etc/XDS", sds_socket="run/sds", **fields)  # type: ignore[arg-type]
+    given = Bootstrap(
+        node=NODE,
+        xds_socket="etc/XDS",
+        sds_socket="run/sds",
+        tally_socket="etc/TALLY",
+        **fields,  # type: ignore[arg-type]
+    )
     return json_format.Parse(json.dumps(render(given)), bootstrap_pb2.Bootstrap())
 
 
@@ -34,6 +40,7 @@ def test_configuration_and_secrets_come_from_the_agents_sockets() -> None:
     }
     assert pipes["xds-grpc"] == "etc/XDS"
     assert pipes["sds-grpc"] == "run/sds"
+    assert pipes["tally-grpc"] == "etc/TALLY"
     ads = made.dynamic_resources.ads_config
     assert ads.api_type == ads.DELTA_GRPC
     assert ads.grpc_services[0].envoy_grpc.cluster_name == "xds-grpc"

@@ -20,7 +20,7 @@ from services.agent.settings import AgentSettings
 from services.agent.streams.client import Target
 from tests.support.pods import pod, proxy, result, variables
 
-SOCKETS = (Path("xds"), Path("sds"))
+SOCKETS = (Path("xds"), Path("sds"), Path("etc/TALLY"))
 PATCH = '{"admin": {"profile_path": "/tmp/profile"}}'
 
 

@@ -49,6 +49,16 @@ async def test_standard_metrics_have_the_names_that_users_know() -> None:
     assert "envoy_server_live{} 1" in lines
 
 
+async def test_what_the_agent_counts_itself_is_on_the_page() -> None:
+    async with server.serve("127.0.0.1", 0, route) as port:
+        admin = Admin("127.0.0.1", port)
+        scraper = Scraper(admin, None, "127.0.0.1", counted=lambda: b"istio_bytes 3\n")
+        async with asyncio.timeout(60):
+            text = b"".join([piece async for piece in scraper.page()]).decode()
+    assert "istio_bytes 3" in text.splitlines()
+    assert "envoy_server_live" in text
+
+
 async def test_agent_envoy_and_application_are_on_one_page() -> None:
     text = await page(Target(0))
     assert text.index("istio_agent_") < text.index("envoy_server_live") < text.index("app_orders")

@@ -105,3 +105,25 @@ def test_what_cannot_be_done_says_what_to_do() -> None:
     missing = _validate("-f", "/nowhere.yaml")
     assert missing.returncode == 2
     assert "no such file" in missing.stderr
+
+
+PATCH = """
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: slow, namespace: shop}
+spec:
+  priority: 1
+  configPatches:
+    - applyTo: CLUSTER
+      patch:
+        operation: MERGE
+        value: {connect_timeout: %s}
+"""
+
+
+def test_what_a_patch_holds_is_judged() -> None:
+    good = _validate("-f", "-", stdin=PATCH % "1m")
+    assert good.returncode == 0, good.stdout
+    bad = _validate("-f", "-", stdin=PATCH % "soon")
+    assert bad.returncode == 1
+    assert "PatchMisfit" in bad.stdout

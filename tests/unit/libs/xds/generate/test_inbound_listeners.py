@@ -222,7 +222,8 @@ def test_access_policies_stand_before_everything_else_in_every_chain() -> None:
         if chain.name == "virtualInbound-blackhole":
             continue
         if chain.filters[-1].name.endswith("tcp_proxy"):
-            assert chain.filters[0].name == "envoy.filters.network.rbac"
+            deciding = [one.name for one in chain.filters if one.name != "istio.metadata_exchange"]
+            assert deciding[0] == "envoy.filters.network.rbac"
         else:
             names = [one.name for one in read.manager(chain.filters[-1]).http_filters]
             assert names[:3] == [
@@ -230,6 +231,12 @@ def test_access_policies_stand_before_everything_else_in_every_chain() -> None:
                 "istio.metadata_exchange.removal",
                 "envoy.filters.http.rbac",
             ]
+
+
+def test_what_the_certificate_says_of_the_caller_is_noted_where_mesh_tls_ends() -> None:
+    for chain in virtual().filter_chains:
+        noted = chain.filters[0].name == "istio.metadata_exchange"
+        assert noted == chain.HasField("transport_socket"), chain.name
 
 
 def test_the_inspectors_leave_alone_the_ports_that_do_not_need_them() -> None:

@@ -1,4 +1,7 @@
+from collections.abc import Callable
+
 import pytest
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.extensions.access_loggers.stats.v3.stats_pb2 import Config
 
 from libs.model.telemetry import MetricsRule
@@ -7,6 +10,7 @@ from libs.xds.generate.metrics import Called, Side
 
 OWN = Side("web", "shop", "web", "v1", "web", "v1", "Kubernetes")
 CALLED = Called("web.shop.svc.cluster.local", "web")
+Loggers = Callable[..., tuple[AccessLog, ...]]
 BOTH_OFF = (
     MetricsRule(metric="request_messages_total", disabled=True),
     MetricsRule(metric="response_messages_total", disabled=True),
@@ -107,6 +111,12 @@ def test_a_server_knows_itself_and_of_its_peer_only_what_is_proved() -> None:
     assert found["destination_service"] == CALLED.host
     assert "istio.peer.workload:PLAIN" in found["source_workload"]
     assert "uri_san_peer_certificate" in found["source_principal"]
+
+
+@pytest.mark.parametrize("of", [metrics.of_requests, metrics.of_connections])
+def test_the_namespace_of_a_caller_is_what_its_certificate_says(of: Loggers) -> None:
+    found = labels(config(of(OWN, "inbound", CALLED)[0]).counters[0].stat)
+    assert "istio.peer.workload_namespace:PLAIN" in found["source_workload_namespace"]
 
 
 def test_a_port_without_a_service_is_called_by_its_cluster() -> None:

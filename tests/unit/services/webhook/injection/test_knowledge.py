@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Raw
 
+from libs.inject import openshift
 from libs.inject.config import Policy
 from libs.kube.follow import Change
 from libs.kube.list import Name
@@ -116,6 +117,18 @@ async def test_labels_of_namespaces() -> None:
     assert told.of.network == "vpc"
     await told.space("shop", None)
     assert told.of.namespace("shop").labels == {}
+
+
+async def test_ranges_of_openshift_s_namespaces_are_kept_and_no_other_annotation() -> None:
+    told = Told()
+    ranges = {openshift.USERS: "7/2", openshift.GROUPS: "9/1"}
+    for written in (ranges | {"else": "long"}, ranges, {}):
+        raw = {"metadata": {"annotations": written}}
+        await told.sinks["namespaces"]([_change("", "shop", raw)])
+        assert told.of.namespace("shop").annotations == (ranges if written else {})
+    await told.sinks["namespaces"]([_change("", "shop", {"metadata": {"annotations": ranges}})])
+    await told.sinks["namespaces"]([_change("", "shop", None)])
+    assert told.of.namespace("shop").annotations == {}
 
 
 async def test_a_contradiction_is_told_once_until_it_is_gone() -> None:

@@ -56,6 +56,25 @@ async def test_a_good_resource_is_let_through_without_a_word() -> None:
     assert await _judged(_resource(_routes()), "UPDATE") == Verdict()
 
 
+def _patch(**value: object) -> dict[str, object]:
+    patch = {"operation": "MERGE", "value": value}
+    spec = {"priority": 1, "configPatches": [{"applyTo": "CLUSTER", "patch": patch}]}
+    return {**_resource(spec, kind="EnvoyFilter"), "apiVersion": f"{NETWORKING}/v1alpha3"}
+
+
+async def test_a_patch_is_refused_for_what_it_holds() -> None:
+    found = await _judged(_patch(connect_timeout="soon"))
+    assert not found.allowed
+    assert "spec.configPatches[0].patch.value: " in found.text
+    assert "connect_timeout" in found.text
+    good = await _judged(_patch(connect_timeout="1m"))
+    assert good.allowed
+    assert "(PatchMisfit)" not in "".join(good.warnings)
+    odd = await _judged(_patch(connect_timeot="1m"))
+    assert odd.allowed
+    assert "connect_timeot" in "".join(odd.warnings)
+
+
 BAD = _resource(_routes(timeout="soon"))
 
 

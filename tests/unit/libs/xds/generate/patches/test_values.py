@@ -75,6 +75,46 @@ def test_durations_and_wrapped_values_are_replaced_whole() -> None:
     assert found.per_connection_buffer_limit_bytes.value == 0
 
 
+RATE_LIMIT = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1m", 60), ("1m30s", 90), ("250ms", 0.25), ("1.5h", 5400), (".5s", 0.5), ("1us", 1e-6)],
+)
+def test_durations_are_read_as_istio_reads_them(text: str, seconds: float) -> None:
+    found = cluster({"connectTimeout": text, "name": "1m"})
+    assert found.connect_timeout.ToTimedelta().total_seconds() == seconds
+    assert found.name == "1m"
+
+
+def test_and_at_any_depth() -> None:
+    bucket = {"max_tokens": 1, "fill_interval": "1m"}
+    limit = {"@type": RATE_LIMIT, "stat_prefix": "a", "token_bucket": bucket}
+    message, left_out = read(
+        "HTTP_FILTER", json.dumps({"name": "x", "typed_config": limit, "nope": 1}).encode()
+    )
+    assert message is not None
+    assert "nope" in left_out
+    packed = MessageToDict(message)["typedConfig"]
+    assert packed["tokenBucket"]["fillInterval"] == "60s"
+    health = [{"timeout": "1m", "no_traffic_interval": "2h"}, {"timeout": "3s"}]
+    options = {"a": {"@type": OPTIONS, "common_http_protocol_options": {"idle_timeout": "5m"}}}
+    found = cluster({"health_checks": health, "typed_extension_protocol_options": options})
+    assert [check.timeout.seconds for check in found.health_checks] == [60, 3]
+    assert MessageToDict(found)["typedExtensionProtocolOptions"]["a"][
+        "commonHttpProtocolOptions"
+    ] == {"idleTimeout": "300s"}
+
+
+def test_a_text_that_looks_like_a_duration_stays_what_it_is() -> None:
+    data = {"a": {"timeout": "1m", "connect_timeout": "1m"}}
+    found = cluster({"metadata": {"filter_metadata": data}, "connect_timeout": "1m"})
+    assert MessageToDict(found)["metadata"]["filterMetadata"] == data
+    with pytest.raises(Misfit):
+        cluster({"connect_timeout": "soon"})
+
+
 def test_a_field_that_envoy_does_not_have_is_left_out_and_said() -> None:
     message, left_out = read("CLUSTER", b'{"name": "a", "nonsense": {"b": 1}}')
     assert isinstance(message, Cluster)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.api import durations
+from libs.model import durations
 
 
 @pytest.mark.parametrize(

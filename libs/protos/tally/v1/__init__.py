@@ -1,0 +1,1 @@
+"""Generated modules of the protos in this folder."""
