@@ -283,6 +283,7 @@ INVALID_URL = _reason("InvalidUrl", "Not a URL, or not of a scheme that can be f
 INVALID_KEY_SET = _reason("InvalidKeySet", "Not a set of public keys in JSON (JWKS).")
 PRIVATE_KEY = _reason("PrivateKey", "A private key stands where a public one is enough.")
 INVALID_EXPRESSION = _reason("InvalidExpression", "Not an expression of CEL that Envoy can read.")
+INVALID_SCRIPT = _reason("InvalidScript", "Not a script of Lua that Envoy can compile.")
 INVALID_FORMAT = _reason("InvalidFormat", "Not a text with commands that Envoy can fill in.")
 ENVOY_INTERNALS = _reason(
     "EnvoyInternals", "What is patched is no interface, and may change with every version."

@@ -21,6 +21,7 @@ from services.agent.modules.source import Source
 from tests.support import mesh, traffic, wasm_module
 from tests.support.certificates import TestAuthority
 from tests.support.envoy import Envoy, running
+from tests.support.lua_scripts import RIGHT, WRONG
 from tests.support.mesh import extension
 from tests.support.patches import patch_set
 from tests.support.ports import free_ports
@@ -135,6 +136,19 @@ async def test_nor_for_a_script_that_envoy_refuses(tmp_path: Path) -> None:
         assert "script load error" in envoy.plane.refused[0]
         answer = await traffic.http((OUTBOUND, http), "/", headers={"host": "web.shop"})
         assert answer.status == 500
+
+
+async def test_scripts_are_judged_as_envoy_judges_them(client: Client) -> None:
+    """Each has a name of its own: what Envoy refused once it keeps refusing with the listener."""
+    for index, code in enumerate((*RIGHT, *WRONG)):
+        client.envoy.plane.refused.clear()
+        row = extension(f"s{index}", lua=code)
+        await client.envoy.serve(_snapshot(client.http, client.application, row))
+        said = client.envoy.plane.refused
+        assert bool(said) is (code in WRONG), (code, said)
+        assert all("script load error" in text for text in said)
+    await client.envoy.serve(_snapshot(client.http, client.application))
+    client.envoy.plane.refused.clear()
 
 
 async def _echoed(client: Client, module: Module) -> str:

@@ -12,6 +12,9 @@ from msgspec import structs
 from libs.model.security import MtlsMode
 from libs.model.service import Protocol
 from libs.model.telemetry import MetricsRule
+from services.agent.counting.tally import EXPORT
+from services.agent.streams import server
+from services.agent.streams.connection import Stream
 from tests.support import mesh as rows
 from tests.support import tallies, traffic
 from tests.support.certificates import TestAuthority
@@ -97,6 +100,22 @@ async def test_what_passed_while_nobody_counted_is_not_lost(pair: Pair) -> None:
         async with tallies.counting(pair.client) as source:
             await tallies.reached(source, SENT, 3000)
             assert tallies.total(source, SENT) == 3000
+
+
+async def test_an_agent_that_hangs_holds_no_traffic_up(pair: Pair) -> None:
+    asked = asyncio.Event()
+
+    async def never(_: Stream) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with server.serve(pair.client.folder / "tally", {EXPORT: never}), line(pair) as lasting:
+        await lasting.send(100)
+        async with asyncio.timeout(60):
+            await asked.wait()
+        for size in (1, 1_000_000):
+            await lasting.send(size)
+        assert (await traffic.exchange(pair.address("tcp"), b"\x00hello")).status == 1
 
 
 async def test_what_users_log_is_one_line_for_a_connection(pair: Pair) -> None:

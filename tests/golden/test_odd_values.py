@@ -23,7 +23,7 @@ _TOGETHER = 80
 """Changes that one Envoy judges."""
 
 ONLY_ENVOY_KNOWS: Mapping[tuple[str, str], str] = {
-    ("TrafficExtension", "spec.lua.inlineCode"): "a script is Lua's business",
+    ("TrafficExtension", "spec.lua.inlineCode"): "what compiles may still fail when it is run",
     ("MeshConfig", "accessLogFile"): "Envoy would make the file",
     ("MeshConfig", "extensionProviders[].envoyFileAccessLog.path"): "Envoy would make the file",
 }

@@ -278,6 +278,11 @@ DEVIATIONS = (
         "a host that two entries cover is asked for once",
     ),
     Deviation(
+        "TrafficExtension, EnvoyFilter",
+        "a script of Lua that does not compile is refused",
+        "Envoy would refuse every listener that has it",
+    ),
+    Deviation(
         "TrafficExtension",
         "Lua comes by itself, as Wasm does",
         "a new script drains no connection",

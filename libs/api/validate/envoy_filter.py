@@ -1,4 +1,4 @@
-"""Rules of an EnvoyFilter; whether Envoy takes what a patch holds is not judged here."""
+"""Rules of an EnvoyFilter; of what a patch holds only scripts are judged here."""
 
 from libs.api import reasons
 from libs.api.networking.envoy_filter import (
@@ -19,6 +19,7 @@ from libs.api.validate.labels import check_workload_labels
 from libs.api.validate.patch_matches import check_object
 from libs.api.validate.ports import check_port
 from libs.api.validate.regex import MAX_BYTES, check_regex
+from libs.api.validate.scripts import check_patch
 from libs.api.validate.targets import check_targets
 
 SPEC: Path = (None, "spec")
@@ -87,6 +88,8 @@ def _check_change(patch: Patch, path: Path, report: Report) -> bool:
         text = f"{patch.operation} needs a value"
         report.error((path, "value"), reasons.MISSING_FIELD, text)
         return False
+    if patch.value is not None:
+        check_patch(patch.value, (path, "value"), report)
     return True
 
 

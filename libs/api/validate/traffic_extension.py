@@ -5,6 +5,7 @@ from libs.api.extensions.traffic_extension import TrafficExtension
 from libs.api.path import Path
 from libs.api.report import Report
 from libs.api.validate.labels import check_selector
+from libs.api.validate.scripts import check_script
 from libs.api.validate.targets import check_attachment
 from libs.api.validate.wasm import check_module, check_traffic
 
@@ -20,4 +21,6 @@ def check(resource: TrafficExtension, report: Report) -> None:
         report.error(SPEC, reasons.CONFLICTING_FIELDS, "needs exactly one of wasm and lua")
     if spec.wasm:
         check_module(spec.wasm, (SPEC, "wasm"), report)
+    if spec.lua:
+        check_script(spec.lua.inline_code, ((SPEC, "lua"), "inlineCode"), report)
     check_traffic(spec.match, (SPEC, "match"), report)

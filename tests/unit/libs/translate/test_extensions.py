@@ -56,6 +56,7 @@ def test_all_fields_of_a_plugin_arrive() -> None:
     assert (module.environment, module.host_environment) == ({"B": "2"}, ("A",))
 
 
+# proves: TrafficExtension spec.lua.inlineCode
 def test_a_script_is_an_extension_like_any_other() -> None:
     row, problems = translated(EXTENSION % "phase: STATS, lua: {inlineCode: x}")
     assert problems == []

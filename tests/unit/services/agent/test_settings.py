@@ -91,6 +91,7 @@ def test_the_node_says_who_it_is() -> None:
     assert metadata["INTERCEPTION_MODE"] == "REDIRECT"
     assert metadata["LABELS"]["app"] == "web"
     assert metadata["PROXY_CONFIG"] == {"concurrency": 1}
+    assert metadata["SEINE_COUNTS_BYTES"] == "true"
 
 
 def test_labels_of_the_downward_api_win() -> None:

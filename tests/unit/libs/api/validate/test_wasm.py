@@ -69,7 +69,7 @@ def test_where_a_plugin_stands(good: str, bad: str, found: str) -> None:
     assert of_plugin(f"url: a\n{good}") == []
     (said,) = of_plugin(f"url: a\n{bad}")
     assert said.startswith(found)
-    (same,) = ruling(manifest("TrafficExtension", f"lua: {{inlineCode: a}}\n{bad}"))
+    (same,) = ruling(manifest("TrafficExtension", f"lua: {{inlineCode: a()}}\n{bad}"))
     assert same == said
 
 
@@ -77,8 +77,8 @@ def test_an_extension_is_a_module_or_a_script() -> None:
     def of_extension(spec: str) -> list[str]:
         return ruling(manifest("TrafficExtension", spec))
 
-    assert of_extension("lua: {inlineCode: a}") == []
+    assert of_extension("lua: {inlineCode: a()}") == []
     assert of_extension("lua: {inlineCode: ''}") == ["spec.lua.inlineCode OutOfRange"]
     assert of_extension(f"lua: {{inlineCode: {'a' * 65537}}}") == ["spec.lua.inlineCode OutOfRange"]
     assert of_extension("priority: 1") == ["spec ConflictingFields"]
-    assert of_extension("lua: {inlineCode: a}\nwasm: {url: a}") == ["spec ConflictingFields"]
+    assert of_extension("lua: {inlineCode: a()}\nwasm: {url: a}") == ["spec ConflictingFields"]
