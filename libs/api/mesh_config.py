@@ -8,6 +8,7 @@ import json
 from enum import StrEnum
 
 from msgspec import field
+from msgspec.structs import replace
 
 from libs.api import documents, mesh_networks, reasons
 from libs.api.documents import Raw
@@ -214,11 +215,18 @@ def read(resource: ConfigMap) -> tuple[MeshConfig | None, list[Problem]]:
         return None, report.problems
     _warn(raw, report)
     config = reader_of(MeshConfig)(raw, _PLACE, report)
+    report.problems[:] = map(_lenient, report.problems)
     if isinstance(config, MeshConfig):
         _check(config, report)
     if not isinstance(config, MeshConfig) or _failed(report):
         return None, report.problems
     return config, report.problems
+
+
+def _lenient(problem: Problem) -> Problem:
+    """A field that nobody knows is left out: old meshes still have some, and the rest must hold."""
+    unknown = problem.reason == reasons.UNKNOWN_FIELD
+    return replace(problem, severity=Severity.WARNING) if unknown else problem
 
 
 def _failed(report: Report) -> bool:

@@ -4,6 +4,7 @@ KubeError
  ├─ AccessError               there is no usable kubeconfig and no service account
  ├─ UnreachableError          no answer: refused, reset, late, or not who it should be
  ├─ MalformedError            it answered with what nobody can read: cut off, or from a proxy
+ ├─ PageStatusError           the port of a pod answered, and not with the page that was asked for
  ├─ TokenRefusedError         a service account token that proves nothing
  ├─ LeaseLostError            this process is not the leader (any more)
  └─ ApiError                  it answered, and not with success
@@ -37,6 +38,14 @@ class UnreachableError(KubeError):
 
 class MalformedError(KubeError):
     """Ask again later: the answer was cut off, or is not from an API server."""
+
+
+class PageStatusError(KubeError):
+    """There is no such page, or not for this reader; `status` is that of HTTP."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the port answered {status}")
+        self.status = status
 
 
 class TokenRefusedError(KubeError):

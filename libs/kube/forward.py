@@ -6,21 +6,23 @@ listens here meanwhile: a port on this machine would let everybody on it in. Oth
 """
 
 import asyncio
+import http
 import http.client
 import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct
 
 from libs.kube import channels
 from libs.kube.channels import Channels
 from libs.kube.client import Client
-from libs.kube.errors import MalformedError, UnreachableError
+from libs.kube.errors import MalformedError, PageStatusError, UnreachableError
 
 PAGE_SECONDS = 30.0
 MAX_PAGE_BYTES = 256 * 1024 * 1024
 """Far above a dump of a large proxy, below what would end the process."""
+MAX_LINE_BYTES = 16 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
 _DATA, _ERROR = 0, 1
 _PORT_BYTES = 2
@@ -92,11 +94,50 @@ async def get(client: Client, namespace: str, pod: str, *, port: int, path: str)
             asyncio.timeout(PAGE_SECONDS),
             forwarded(client, namespace, pod, port=port) as found,
         ):
-            head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-            await found.write(head.encode("ascii"))
+            await found.write(_request(path))
             return await _Answer(found).page()
     except TimeoutError as error:
         raise UnreachableError(f"no answer of port {port} within {PAGE_SECONDS:g} s") from error
+
+
+async def lines(
+    client: Client, namespace: str, pod: str, *, port: int, path: str, silence: float
+) -> AsyncGenerator[bytes, None]:
+    """Yield the lines of a page that goes on, as they come; end the iterator with `aclose`.
+
+    Empty lines only say that somebody is there: a pod that says nothing for `silence` seconds
+    counts as gone.
+
+    Raises:
+        PageStatusError: the page's status is not 200.
+        UnreachableError: nobody answered, or the connection ended or fell silent.
+        MalformedError: what answered is not HTTP in chunks, or a line is too long.
+        KubeError: as `channels.opened`.
+
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(silence):
+                found = await stack.enter_async_context(
+                    forwarded(client, namespace, pod, port=port)
+                )
+                answer = _Answer(found)
+                await found.write(_request(path))
+                await answer.begin_chunks()
+            while True:
+                async with asyncio.timeout(silence):
+                    line = await answer.line()
+                if line is None:
+                    raise UnreachableError("the page has ended")
+                if line:
+                    yield line
+        except TimeoutError as error:
+            text = f"nothing was heard of port {port} for {silence:g} s"
+            raise UnreachableError(text) from error
+
+
+def _request(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode("ascii")
 
 
 class _Answer:
@@ -105,26 +146,65 @@ class _Answer:
     def __init__(self, found: Forwarded) -> None:
         self._found = found
         self._held = bytearray()
+        self._begun = bytearray()  # a line whose end has not come
 
     async def page(self) -> Page:
-        head = io.BytesIO(await self._until(b"\r\n\r\n", _MAX_HEAD_BYTES))
         try:
-            status = int(head.readline().split(b" ", 2)[1])
-            headers = http.client.parse_headers(head)
-            if headers.get("Transfer-Encoding", "").lower() == "chunked":
+            status, headers = await self._head()
+            if _is_chunked(headers):
                 return Page(status, await self._chunks())
             length = headers.get("Content-Length")
             return Page(status, await (self._rest() if length is None else self._take(int(length))))
         except (ValueError, IndexError, http.client.HTTPException) as error:
             raise MalformedError("the port does not speak HTTP") from error
 
+    async def begin_chunks(self) -> None:
+        """Read up to the first line of a page that goes on."""
+        try:
+            status, headers = await self._head()
+        except (ValueError, IndexError, http.client.HTTPException) as error:
+            raise MalformedError("the port does not speak HTTP") from error
+        if status != http.HTTPStatus.OK:
+            raise PageStatusError(status)
+        if not _is_chunked(headers):
+            raise MalformedError("the page does not go on")
+
+    async def line(self) -> bytes | None:
+        """Return the next line without its end; None once the page has ended."""
+        while (at := self._begun.find(b"\n")) < 0:
+            if len(self._begun) > MAX_LINE_BYTES:
+                raise MalformedError(f"a line of more than {MAX_LINE_BYTES} bytes")
+            try:
+                chunk = await self._chunk()
+            except ValueError as error:
+                raise MalformedError("the port does not speak HTTP") from error
+            if not chunk:
+                return None
+            self._begun += chunk
+        found = bytes(self._begun[:at])
+        del self._begun[: at + 1]
+        return found
+
+    async def _head(self) -> tuple[int, http.client.HTTPMessage]:
+        head = io.BytesIO(await self._until(b"\r\n\r\n", _MAX_HEAD_BYTES))
+        status = int(head.readline().split(b" ", 2)[1])
+        return status, http.client.parse_headers(head)
+
     async def _chunks(self) -> bytes:
         whole = bytearray()
-        while size := int((await self._until(b"\r\n", _MAX_HEAD_BYTES)).split(b";")[0], 16):
-            whole += await self._take(size)
-            await self._until(b"\r\n", _MAX_HEAD_BYTES)
+        while chunk := await self._chunk():
+            whole += chunk
             _check(len(whole))
         return bytes(whole)
+
+    async def _chunk(self) -> bytes:
+        """Return the next chunk; empty after the last."""
+        size = int((await self._until(b"\r\n", _MAX_HEAD_BYTES)).split(b";")[0], 16)
+        if not size:
+            return b""
+        chunk = await self._take(size)
+        await self._until(b"\r\n", _MAX_HEAD_BYTES)
+        return chunk
 
     async def _rest(self) -> bytes:
         while data := await self._found.read():
@@ -155,6 +235,10 @@ class _Answer:
         if not data:
             raise UnreachableError("the connection ended in the middle of the answer")
         self._held += data
+
+
+def _is_chunked(headers: http.client.HTTPMessage) -> bool:
+    return str(headers.get("Transfer-Encoding", "")).lower() == "chunked"
 
 
 def _check(size: int) -> None:

@@ -15,16 +15,13 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from envoy.service.status.v3.csds_pb2 import ClientConfig
 from google.protobuf.any_pb2 import Any as ProtoAny
-from google.protobuf.json_format import MessageToDict
 from msgspec import Struct
 
 from libs.kube.errors import KubeError, TokenRefusedError
-from libs.model import changes
 from libs.model.endpoint import Locality
 from libs.model.ids import SpiffeId
 from libs.model.mesh import Mesh
 from libs.pki.errors import TokenError
-from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from libs.runtime.reader import bearer, is_loopback
 from libs.xds import outcomes
 from libs.xds.stream.watch import Watch
@@ -44,6 +41,7 @@ from services.config_push.connection import Connection
 from services.config_push.connections import Connections
 from services.config_push.push import Pusher
 from services.config_push.receipts import ReceiptBook
+from services.config_push.receipts_page import ReceiptsPage, described
 
 _COLUMNS = {
     CLUSTER: "cluster",
@@ -87,6 +85,7 @@ class DebugPages:
         self._connections = connections
         self._pusher = pusher
         self._book = book
+        self._receipts_page = ReceiptsPage(book)
         self._readers = readers
         self._pages: dict[str, Page] = {
             "syncz": self._syncz,
@@ -106,7 +105,8 @@ class DebugPages:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes for the monitoring port."""
-        return [web.get(f"/debug/{name}", self._handler(name)) for name in self._pages]
+        pages = [web.get(f"/debug/{name}", self._handler(name)) for name in self._pages]
+        return [*pages, web.get("/debug/receipts/watch", self._watch_receipts)]
 
     async def page(self, written: str, reader: SpiffeId) -> bytes:
         """Return a page as JSON for somebody who has proved who they are.
@@ -152,6 +152,11 @@ class DebugPages:
 
         return handle
 
+    async def _watch_receipts(self, request: web.Request) -> web.StreamResponse:
+        if await self._reads(request) != _EVERYTHING:
+            return web.Response(status=403, text="only for the control plane\n")
+        return await self._receipts_page.handle(request)
+
     async def _syncz(self, _: Query, reads: str) -> bytes:
         visible = self._visible(reads)
         return _json([_sync_status(one) for one in visible if not one.of_agent])
@@ -192,7 +197,7 @@ class DebugPages:
     async def _receipts(self, query: Query, reads: str) -> bytes:
         _only_system(reads)
         found = self._book.receipts(query.get("ref", ""))
-        return _json([_receipt(one) for one in found])
+        return _json([described(one) for one in found])
 
     async def _patches(self, _: Query, reads: str) -> bytes:
         """What became of each patch of an EnvoyFilter, at all proxies that are connected here."""
@@ -334,11 +339,6 @@ def _column(name: str, watch: Watch) -> dict[str, object]:
         column[f"{name}_error_resources"] = list(ledger.guilty)
         column[f"{name}_error_sources"] = list(ledger.guilty_sources)
     return column
-
-
-def _receipt(receipt: Receipt) -> dict[str, object]:
-    found = MessageToDict(receipt, preserving_proto_field_name=True)
-    return {**found, "change": changes.name(receipt.change)}
 
 
 def _rejections(connection: Connection) -> dict[str, object]:

@@ -133,6 +133,9 @@ LISTENER_CONFLICTS = Gauge(
     ["reason"],
 )
 RECEIPTS_OPEN = Gauge("seine_push_receipts_open", "Changes that some proxy has not answered.")
+READERS_REFUSED = Counter(
+    "seine_push_readers_refused", "Readers of receipts sent away, because too many follow already."
+)
 
 
 class _Bound:

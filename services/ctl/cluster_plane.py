@@ -9,7 +9,6 @@ discovery the first that answers is enough, because all know the same.
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -27,6 +26,7 @@ from libs.protos.feed.v1.feed_pb2 import Problem
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from services.ctl import merging, mesh, output
 from services.ctl.cluster import Misused
+from services.ctl.following import Following
 from services.ctl.mesh import RequestError
 from services.ctl.plane import Json
 from services.ctl.where import Cluster
@@ -37,8 +37,6 @@ ADMIN_PORT = 15000
 CONFIG_PUSH, DISCOVERY = "seine-config-push", "seine-discovery"
 LABEL = "app.kubernetes.io/name"
 _REVISION = "istio.io/rev"
-LOOK_SECONDS = 1.0
-"""How often receipts are looked at, where no stream brings them."""
 _PROXY = "istio-proxy"
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _NOT_FOUND = 404
@@ -144,14 +142,8 @@ class ClusterPlane:
         return merging.receipts(json.loads(body) for _, body in sorted(pages.items()))
 
     def watch(self, ref: str, show: Callable[[Receipt], None]) -> None:
-        """Look every second for receipts that have been settled since."""
-        shown = {one.change for one in self.receipts(ref) if one.settled}
-        while True:
-            time.sleep(LOOK_SECONDS)  # pages do not tell when there is news
-            for one in self.receipts(ref):
-                if one.settled and one.change not in shown:
-                    shown.add(one.change)
-                    show(one)
+        """Follow the receipts of all replicas, from now on."""
+        self.run(self._watch(ref, show))
 
     def problems(self) -> list[Problem]:
         """Return what discovery finds wrong."""
@@ -250,6 +242,21 @@ class ClusterPlane:
             found = await self.all_pages(CONFIG_PUSH, "/debug/connections")
             connected = merging.connections({name: json.loads(it) for name, it in found.items()})
         return merging.statuses(rows, connected)
+
+    async def _watch(self, ref: str, show: Callable[[Receipt], None]) -> None:
+        async def replicas() -> list[str]:
+            try:
+                found = await self.pods(CONFIG_PUSH)
+            except (KubeError, Misused):
+                return []  # they are asked for again
+            return [pod.name for pod in found if pod.phase == "Running"]
+
+        pages = await self.all_pages(CONFIG_PUSH, f"/debug/receipts?ref={quote(ref)}")
+        now = merging.by_change(json.loads(body) for _, body in sorted(pages.items()))
+        following = Following(
+            self.client, self.system_namespace, ref, port=MONITORING_PORT, show=show
+        )
+        await following.run(replicas, [key for key, one in now.items() if one.settled])
 
     def _problems(self, path: str) -> list[Problem]:
         body = self.run(self.page_of_any(DISCOVERY, path))

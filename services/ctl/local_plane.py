@@ -14,6 +14,8 @@ from services.ctl import channel, inside, mesh
 from services.ctl.plane import Json
 
 NONE: Mapping[str, str] = {}
+MAX_SHOWN = 10_000
+"""Changes that are remembered; far more than config-push holds receipts of."""
 
 
 class LocalPlane:
@@ -60,7 +62,7 @@ class LocalPlane:
         return asyncio.run(_receipts(self.local, ref))
 
     def watch(self, ref: str, show: Callable[[Receipt], None]) -> None:
-        """Follow the receipts."""
+        """Follow the receipts, from now on."""
         asyncio.run(_watch(self.local, ref, show))
 
     def problems(self) -> list[Problem]:
@@ -83,9 +85,15 @@ async def _receipts(local: LocalMesh, ref: str) -> list[Receipt]:
 
 async def _watch(local: LocalMesh, ref: str, show: Callable[[Receipt], None]) -> None:
     async with channel.connect(local, "config-push") as opened:
-        async for receipt in ReceiptsStub(opened).Watch(WatchRequest(ref=ref)):
-            if receipt.settled:
+        stub = ReceiptsStub(opened)
+        now = (await stub.List(ListRequest(ref=ref))).receipts
+        shown = dict.fromkeys(one.change for one in now if one.settled)
+        async for receipt in stub.Watch(WatchRequest(ref=ref)):
+            if receipt.settled and receipt.change not in shown:
+                shown[receipt.change] = None
                 show(receipt)
+                if len(shown) > MAX_SHOWN:
+                    del shown[next(iter(shown))]
 
 
 async def _problems(local: LocalMesh) -> list[Problem]:

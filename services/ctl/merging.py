@@ -14,6 +14,8 @@ Json = Mapping[str, Any]
 Connected = Mapping[tuple[str, str], str]
 """When (replica, proxy) connected, as a date of ISO 8601 in UTC."""
 
+Key = tuple[object, ...]
+
 _COUNTS = ("connected", "sent", "acknowledged", "rejected", "pending")
 
 
@@ -55,21 +57,23 @@ def receipts(pages: Iterable[Sequence[Json]]) -> list[Receipt]:
     Replicas of config-push may follow different replicas of discovery, which number for themselves:
     changes are the same if they brought the same generations of the same resources, too.
     """
-    by_change: dict[_Key, list[Receipt]] = {}
+    return sorted(by_change(pages).values(), key=lambda one: one.change)
+
+
+def by_change(pages: Iterable[Sequence[Json]]) -> dict[Key, Receipt]:
+    """Return the same by what tells a change from others, whoever of the replicas knows of it."""
+    found: dict[Key, list[Receipt]] = {}
     for page in pages:
-        seen: Counter[_Key] = Counter()
+        seen: Counter[Key] = Counter()
         for data in page:
             one = receipt(data)
             key = _key(one)
-            by_change.setdefault((*key, seen[key]), []).append(one)
+            found.setdefault((*key, seen[key]), []).append(one)
             seen[key] += 1
-    return sorted(map(_summed, by_change.values()), key=lambda one: one.change)
+    return {key: _summed(parts) for key, parts in found.items()}
 
 
-_Key = tuple[object, ...]
-
-
-def _key(one: Receipt) -> _Key:
+def _key(one: Receipt) -> Key:
     generations = frozenset(zip(one.causes, one.generations, strict=False))
     told = len(generations) == len(one.causes) > 0 and all(it[1] for it in generations)
     return ("generations", generations) if told else ("number", one.change)

@@ -1,6 +1,11 @@
 """`seinectl` in a cluster: a real API server and a real control plane; the kubelet is ours."""
 
 import asyncio
+import itertools
+import json
+import signal
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +18,7 @@ import yaml
 from aiohttp import web
 
 from libs.kube.client import Client
+from libs.runtime.tasks import background
 from services.ctl.cluster_plane import ADMIN_PORT, CONFIG_PUSH, DISCOVERY
 from tests.support import kube_accounts as kube
 from tests.support import kube_ctl
@@ -196,6 +202,35 @@ async def test_receipts_of_all_replicas_are_one(plane: Plane, config: str) -> No
             await delete(plane.client, "Service", "shop", "later")
     (found,) = (one for one in said.data if ref in one["causes"])
     assert (found["connected"], found["sent"], found["pending"]) == (2, 2, 0)
+
+
+async def test_receipts_of_all_replicas_are_followed(plane: Plane, config: str) -> None:
+    words = ["receipts", "--watch", "-o", "json", "--kubeconfig", config]
+    command = [sys.executable, "-m", "services.ctl", *words]
+    async with _two_proxies(plane):
+        watching = await asyncio.create_subprocess_exec(*command, stdout=PIPE, cwd=ROOT)
+        assert watching.stdout is not None
+        try:
+            async with asyncio.timeout(SECONDS), background(_go_on_changing(plane.client)):
+                found: dict[str, Any] = {}
+                while found.get("acknowledged") != 2:
+                    found = json.loads(await watching.stdout.readline())
+                    assert found["settled"]
+        finally:
+            watching.send_signal(signal.SIGINT)
+            await watching.wait()
+    assert (found["connected"], found["pending"]) == (2, 0)
+    assert found["causes"][0].startswith("Service/shop/more-")
+
+
+async def _go_on_changing(client: Client) -> None:
+    """Nothing tells when somebody follows, and what was before is not shown."""
+    for number in itertools.count():
+        await apply(client, WEB.replace("web", f"more-{number}"))
+        try:
+            await asyncio.sleep(1.0)
+        finally:
+            await delete(client, "Service", "shop", f"more-{number}")
 
 
 async def test_problems_and_analysis_are_discoverys(plane: Plane, config: str) -> None:

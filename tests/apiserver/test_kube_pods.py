@@ -1,8 +1,8 @@
 """Ports of pods and commands in them, through a real API server; behind it a kubelet of ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from libs.kube.errors import (
     ForbiddenError,
     MalformedError,
     NotFoundError,
+    PageStatusError,
     UnauthorizedError,
     UnreachableError,
 )
@@ -56,6 +57,12 @@ async def _site(node: Kubelet) -> AsyncIterator[None]:
             for at in range(0, len(LARGE), 100_000):
                 await answer.write(LARGE[at : at + 100_000])
             return answer
+        if kind == "lines":
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            for part in (b"a\n\n", b"b", b"c\nd", b"\n"):
+                await answer.write(part)
+            await asyncio.Event().wait()
         body = LARGE if kind == "large" else str(request.remote).encode()
         return web.Response(body=body, status=503 if kind == "broken" else 200)
 
@@ -83,6 +90,42 @@ async def test_a_page_of_a_pod_comes_whole_however_it_is_framed(
         assert await _get(client, "/large") == forward.Page(200, LARGE)
         assert await _get(client, "/chunked") == forward.Page(200, LARGE)
         assert (await _get(client, "/broken")).status == 503
+
+
+async def test_lines_of_a_page_that_goes_on_come_as_they_are_written(
+    client: Client, node: Kubelet
+) -> None:
+    async with _site(node):
+        async with aclosing(_lines(client, "/lines")) as lines:
+            assert [await anext(lines) for _ in range(3)] == [b"a", b"bc", b"d"]
+        async with aclosing(_lines(client, "/lines", silence=0.5)) as lines:
+            with pytest.raises(UnreachableError, match="nothing was heard"):
+                [line async for line in lines]
+        async with aclosing(_lines(client, "/broken")) as lines:
+            with pytest.raises(PageStatusError, match="503"):
+                await anext(lines)
+        async with aclosing(_lines(client, "/small")) as lines:
+            with pytest.raises(MalformedError, match="does not go on"):
+                await anext(lines)
+
+
+async def test_a_page_that_should_go_on_and_ends_has_broken(client: Client, node: Kubelet) -> None:
+    async with _site(node), aclosing(_lines(client, "/chunked")) as lines:
+        with pytest.raises(UnreachableError, match="has ended"):
+            await anext(lines)
+
+
+async def test_a_line_without_an_end_is_not_taken_in(
+    client: Client, node: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "MAX_LINE_BYTES", 100_000)
+    async with _site(node), aclosing(_lines(client, "/chunked")) as lines:
+        with pytest.raises(MalformedError, match="a line of more than"):
+            await anext(lines)
+
+
+def _lines(client: Client, path: str, silence: float = 60.0) -> AsyncGenerator[bytes, None]:
+    return forward.lines(client, "shop", "web-1", port=8080, path=path, silence=silence)
 
 
 async def test_a_port_where_nobody_listens_is_told_in_the_kubelets_words(

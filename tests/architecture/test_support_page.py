@@ -9,6 +9,8 @@ from tests.golden import proofs
 from tests.golden.mutants import spots
 from tests.tools import support
 
+pytestmark = pytest.mark.timeout(600)  # the first to ask for proofs has all of them looked for
+
 
 @cache
 def _rows(title: str) -> dict[str, support.Row]:

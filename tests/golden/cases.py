@@ -18,9 +18,14 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from services.ctl.render import Rendering, as_json, generated
+from libs.protos.istio.nds.v1.nds_pb2 import NameTable
+from libs.xds import readable
+from libs.xds.types import NAME_TABLE
+from services.ctl.render import KINDS, Rendering, as_json, generated
 
 ROOT = Path(__file__).parent
+_MESSAGES = {**dict(KINDS.values()), NAME_TABLE: NameTable}
+_KEYS = {**{type_url: key for key, (type_url, _) in KINDS.items()}, NAME_TABLE: "names"}
 _HEADER = "# Written by `make golden` from in.yaml. Read the difference before committing it.\n"
 
 
@@ -68,21 +73,49 @@ class Case(Struct, frozen=True, dict=True):
 
     def output(self) -> str:
         """Return what `out.yaml` should hold."""
-        shown = {proxy: self._shown(as_json(whole)) for proxy, whole in self.rendered()}
-        return _HEADER + yaml.dump(shown, Dumper=_Dumper, sort_keys=False, width=100)
+        shown = {
+            proxy: self._shown({**as_json(whole), "names": _names(whole)})
+            for proxy, whole in self.rendered()
+        }
+        return _HEADER + yaml.dump(shown, Dumper=Dumper, sort_keys=False, width=100)
+
+    def reviewed(self, type_url: str, name: str, body: bytes) -> object:
+        """Return what `out.yaml` has of a resource; None if it does not show it."""
+        kind = _KEYS.get(type_url)
+        if kind is None or not _matches(name, self._wanted["show"].get(kind, [])):
+            return None
+        return _without(as_read(type_url, body), self._hidden)
+
+    @property
+    def _hidden(self) -> set[str]:
+        return set() if self._wanted.get("access_logs") else {"access_log"}
 
     def _shown(self, whole: Mapping[str, Any]) -> dict[str, Any]:
         wanted: Mapping[str, list[str]] = self._wanted["show"]
-        hidden = set() if self._wanted.get("access_logs") else {"access_log"}
         kept: dict[str, Any] = {}
         for kind, patterns in wanted.items():
             found = [one for one in whole[kind] if _matches(name_of(one), patterns)]
-            kept[kind] = {name_of(one): _without(_nameless(one), hidden) for one in found}
+            kept[kind] = {name_of(one): _without(_nameless(one), self._hidden) for one in found}
         names = {name for kind in kept.values() for name in kind}
         kept["sources"] = {name: refs for name, refs in whole["sources"].items() if name in names}
         if whole["problems"]:
             kept["problems"] = whole["problems"]
         return kept
+
+
+def as_read(type_url: str, body: bytes) -> Mapping[str, Any]:
+    """Return a resource of one of the types that `show` knows as people read it."""
+    found = readable.as_json(_MESSAGES[type_url].FromString(body))
+    if type_url == NAME_TABLE:
+        table: Mapping[str, Any] = found.get("table", {})  # type: ignore[assignment]
+        return {host: table[host] for host in sorted(table)}
+    return found
+
+
+def _names(whole: Rendering) -> list[Mapping[str, Any]]:
+    """Return the answers of DNS, which are not Envoy's."""
+    tables = whole.snapshot.of(NAME_TABLE).resources.values()
+    return [{"name": one.name, **as_read(NAME_TABLE, one.body)} for one in tables]
 
 
 def every() -> list[Case]:
@@ -109,7 +142,7 @@ def _matches(name: str, patterns: list[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
     """Lists stand in from their key, and nothing is written once and referred to."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:

@@ -2,15 +2,16 @@
 
 A field is proved by a case in which a document sets it, and what some proxy gets is another when
 the field is taken out or changed and the document is still a good one. Cases that set few fields
-come first, so that each field is proved by the case that is about it.
+come first, so that each field is proved by the case that is about it; but before them come cases
+where the difference shows in the `out.yaml` that people reviewed. What is seen where a policy was
+moved first has no `out.yaml`: `tests.golden.moved` writes those differences down.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import chain
-
-from msgspec import Struct
+from itertools import chain, islice
+from typing import NamedTuple
 
 from libs.api import documents
 from libs.api.check import check_raw
@@ -27,18 +28,34 @@ from tests.golden.mutants import Raw, Spot, mutants, pairs, spots
 
 _MAX_SPOTS = 6
 """Of one field in one case that are tried."""
+_MAX_DIFFERENCES = 2
+"""Of one spot that are looked at for one that is shown."""
 
-Outcome = frozenset[tuple[str, ...]]
-"""What all proxies of a case get: proxy, type, name and version of each resource."""
+Key = tuple[str, str, str]
+"""A proxy, and the type and name of a resource that it gets."""
+Outcome = Mapping[Key, bytes]
+"""What all proxies of a case get: the bodies of the resources."""
+Difference = Mapping[Key, tuple[bytes | None, bytes | None]]
+"""The bodies before and after of each resource that is another."""
 
 
-class Proof(Struct, frozen=True):
+class Proof(NamedTuple):
     """That a field has effect: where it was changed."""
 
-    case: str
-    kind: str
-    path: str
-    moved: bool = False  # the case's policy was put into another place first
+    bench: "Bench"
+    number: int
+    spot: Spot
+    shown: bool = False  # out.yaml would be another
+
+    @property
+    def case(self) -> str:
+        """The case, by name."""
+        return self.bench.case.name
+
+    @property
+    def moved(self) -> bool:
+        """Whether the case's policy was put into another place first."""
+        return self.bench.moved
 
 
 class Bench:
@@ -58,9 +75,26 @@ class Bench:
 
     def proves(self, number: int, spot: Spot) -> bool:
         """Tell whether another value at a spot, or none, changes what some proxy gets."""
-        document = self.documents[number]
-        changed = chain(good(document, spot), together(document, spot))
-        return any(self._outcome(number, resource) != self.outcome for resource in changed)
+        return any(True for _ in self.differences(number, spot))
+
+    def shown(self, difference: Difference) -> bool:
+        """Tell whether `out.yaml` would be another too."""
+        return any(
+            self._reviewed(key, before) != self._reviewed(key, after)
+            for key, (before, after) in difference.items()
+        )
+
+    def differences(self, number: int, spot: Spot) -> Iterator[Difference]:
+        """Yield what is different, for each value at a spot that makes a difference."""
+        for resource in chain(
+            good(self.documents[number], spot), together(self.documents[number], spot)
+        ):
+            found = self._outcome(number, resource)
+            keys = sorted(found.keys() | self.outcome.keys())
+            pairs = {key: (self.outcome.get(key), found.get(key)) for key in keys}
+            different = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+            if different:
+                yield different
 
     @property
     @cache  # noqa: B019 - benches live as long as the tests
@@ -70,7 +104,11 @@ class Bench:
 
     def _outcome(self, number: int, instead: Resource | None) -> Outcome:
         found = self.rendered(number, instead)
-        return frozenset((name, it.type_url, it.name, it.version) for name, it in found)
+        return {(proxy, it.type_url, it.name): it.body for proxy, it in found}
+
+    def _reviewed(self, key: Key, body: bytes | None) -> object:
+        _, type_url, name = key
+        return None if body is None else self.case.reviewed(type_url, name, body)
 
     def rendered(
         self, number: int, instead: Resource | None
@@ -146,14 +184,32 @@ def proofs() -> Mapping[tuple[str, str], Proof]:
     """Return the proof of each field that has one, by kind and path."""
     found: dict[tuple[str, str], Proof] = {}
     for bench in benches():
-        places: dict[tuple[str, str], list[tuple[int, Spot]]] = defaultdict(list)
-        for number, spot in bench.spots():
-            places[spot.kind, spot.path].append((number, spot))
-        for (kind, path), tries in places.items():
-            proved = (kind, path) in found
-            if not proved and any(bench.proves(*one) for one in tries[:_MAX_SPOTS]):
-                found[kind, path] = Proof(bench.case.name, kind, path, bench.moved)
+        for (kind, path), tries in _tries(bench).items():
+            known = found.get((kind, path))
+            if known is None or not (known.shown or bench.moved):
+                proof = _proof(bench, tries, known)
+                if proof is not None:
+                    found[kind, path] = proof
     return found
+
+
+def _tries(bench: Bench) -> Mapping[tuple[str, str], list[tuple[int, Spot]]]:
+    places: dict[tuple[str, str], list[tuple[int, Spot]]] = defaultdict(list)
+    for number, spot in bench.spots():
+        places[spot.kind, spot.path].append((number, spot))
+    return {field: tries[:_MAX_SPOTS] for field, tries in places.items()}
+
+
+def _proof(bench: Bench, tries: list[tuple[int, Spot]], known: Proof | None) -> Proof | None:
+    """Return a better proof than what is known, if a case has one."""
+    found = known
+    for number, spot in tries:
+        for difference in islice(bench.differences(number, spot), _MAX_DIFFERENCES):
+            shown = not bench.moved and bench.shown(difference)
+            if shown or bench.moved:
+                return Proof(bench, number, spot, shown)
+            found = found or Proof(bench, number, spot)
+    return None if found is known else found
 
 
 def unproved() -> Counter[tuple[str, str]]:

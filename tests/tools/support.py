@@ -41,11 +41,12 @@ _HEAD = """# Support
 
 What becomes of each field. **supported**: in the golden case named (`tests/golden/<case>/in.yaml`)
 another value, or none, changes what some proxy gets; *moved* means that the case's policy was put
-into this place first. A test named beside it, or instead where no proxy gets anything, shows what
-comes of it. **noted**: nothing has to come of it. **flagged**: accepted without effect, or
-deprecated, with a warning. **refused**: an error says so. `make docs` finds all of this out anew,
-and a test compares. `[]` stands for each item of a list or map. Of Kubernetes' own kinds only what
-the mesh reads is listed. `metadata` and `status` are left out.
+into this place first, and `tests/golden/moved.yaml` has what differs then. A test named beside it,
+or instead where no proxy gets anything, shows what comes of it. **noted**: nothing has to come of
+it. **flagged**: accepted without effect, or deprecated, with a warning. **refused**: an error says
+so. `make docs` finds all of this out anew, and a test compares. `[]` stands for each item of a list
+or map. Of Kubernetes' own kinds only what the mesh reads is listed. `metadata` and `status` are
+left out.
 """
 _PROOF = re.compile(r"^\s*# proves: (\w+) (.+)$", re.MULTILINE)
 
@@ -135,11 +136,16 @@ def _row(about: Subject, leaf: Leaf, verdicts: list[Verdict]) -> Row:
 def _shown(title: str, path: str) -> str:
     """Return which test shows that a field has effect, or an empty text."""
     proof = proofs().get((title, path))
-    named = _named().get((title, path), ())
+    tests = named(title, path)
     if proof is None:
-        return ", ".join(named)
+        return ", ".join(tests)
     moved = ", moved" if proof.moved else ""
-    return ", ".join([f"golden `{proof.case}`{moved}", *named])
+    return ", ".join([f"golden `{proof.case}`{moved}", *tests])
+
+
+def named(title: str, path: str) -> list[str]:
+    """Return the tests that say that they show what a field does."""
+    return _named().get((title, path), [])
 
 
 @cache

@@ -1,7 +1,9 @@
 """Debug pages: their shapes, and who may read them."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,11 @@ from aiohttp import web
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
 from libs.xds.types import CLUSTER, ENDPOINT, NAME_TABLE
-from services.config_push import debug, mesh_pages
+from services.config_push import debug, mesh_pages, receipts_page
 from services.config_push.debug import DebugPages, Readers
 from tests.support.mesh import endpoints, fqdn, mesh, port, service, sidecar
 from tests.support.patches import patch_set
-from tests.support.push_plane import RunningPlane, running_plane
+from tests.support.push_plane import ConnectedProxy, RunningPlane, running_plane
 
 WEB = service("web", port(80))
 WEB_CLUSTER = f"outbound|80||{fqdn('web')}"
@@ -33,15 +35,16 @@ async def _verify(token: str) -> SpiffeId:
 class Site:
     """The pages behind an HTTP port, with two proxies connected to the plane."""
 
-    def __init__(self, port_number: int, running: RunningPlane) -> None:
-        self._url = f"http://127.0.0.1:{port_number}/debug/"
+    def __init__(self, port_number: int, running: RunningPlane, *proxies: ConnectedProxy) -> None:
+        self.url = f"http://127.0.0.1:{port_number}/debug/"
         self.running = running
+        self.proxies = proxies
 
     async def get(self, page: str, token: str = "") -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with (
             aiohttp.ClientSession() as session,
-            session.get(self._url + page, headers=headers) as answer,
+            session.get(self.url + page, headers=headers) as answer,
         ):
             text = await answer.text()
             return answer.status, json.loads(text) if answer.status == 200 else text
@@ -60,7 +63,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         )
         application = web.Application()
         application.add_routes(pages.routes())
-        runner = web.AppRunner(application)
+        runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with running.proxy() as proxy, running.proxy("teller", "bank") as teller:
@@ -71,7 +74,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
             await proxy.receive()
             await teller.receive()
             await running.receipt(2)
-            yield Site(runner.addresses[0][1], running)
+            yield Site(runner.addresses[0][1], running, proxy, teller)
         await runner.cleanup()
 
 
@@ -252,3 +255,68 @@ async def test_the_list_names_every_other_page(site: Site) -> None:
     assert {"syncz", "edsz", "configz", "clusterz"} <= set(names)
     for name in names:
         assert (await site.get(f"{name}?proxyID=client.shop"))[0] == 200, name
+
+
+async def _lines(site: Site, query: str = "", token: str = "") -> AsyncGenerator[Any, None]:
+    """Yield what the page of receipts that goes on says; first its status."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = site.url + "receipts/watch" + query
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+        yield answer.status
+        async for line in answer.content:
+            yield json.loads(line) if line.strip() else None
+
+
+async def _change(lines: AsyncGenerator[Any, None], name: str) -> dict[str, Any]:
+    """Return the receipt of a change once it is settled."""
+    async with asyncio.timeout(30):
+        async for line in lines:
+            if line and line["change"] == name and line.get("settled"):
+                return dict(line)
+    raise AssertionError("the page has ended")
+
+
+async def test_receipts_are_followed(site: Site) -> None:
+    async with aclosing(_lines(site)) as lines, aclosing(_lines(site, "?ref=a/b/c")) as others:
+        assert await anext(lines) == await anext(others) == 200
+        held = await _change(lines, "00000-00002")
+        assert (await site.get("receipts"))[1][-1] == held
+        running = site.running
+        running.change(mesh(endpoints(WEB, "10.0.0.3"), before=running.mesh), "a/b/c")
+        for proxy in site.proxies:
+            await proxy.receive()
+        assert (await _change(lines, "00000-00003"))["causes"] == ["a/b/c"]
+        assert (await _change(others, "00000-00003"))["causes"] == ["a/b/c"]
+
+
+async def test_followers_are_few_and_those_who_leave_make_room(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts_page, "MAX_READERS", 1)
+    async with aclosing(_lines(site)) as lines:
+        assert await anext(lines) == 200
+        async with aclosing(_lines(site)) as more:
+            assert await anext(more) == 503
+
+    async def again() -> bool:
+        async with aclosing(_lines(site)) as lines:
+            return bool(await anext(lines) == 200)
+
+    async with asyncio.timeout(30):
+        while not await again():  # noqa: ASYNC110 - nothing tells when a server has noticed
+            await asyncio.sleep(0.05)
+
+
+async def test_who_follows_is_told_that_there_is_no_news(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts_page, "BEAT_SECONDS", 0.05)
+    async with aclosing(_lines(site, "?ref=no/such/thing")) as lines, asyncio.timeout(30):
+        assert [await anext(lines) for _ in range(3)] == [200, None, None]
+
+
+@pytest.mark.parametrize(("token", "status"), [("system", 200), ("shop", 403), ("nobody", 401)])
+async def test_who_may_follow(site: Site, from_afar: None, token: str, status: int) -> None:
+    del from_afar
+    async with aclosing(_lines(site, token=token)) as lines:
+        assert await anext(lines) == status

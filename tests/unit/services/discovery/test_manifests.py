@@ -185,8 +185,8 @@ metadata: {name: istio, namespace: istio-system}
 data: {mesh: "trustDomain: example.org"}
 """
     assert named(take(manifests, a=config)) == [("+", "ConfigMap/istio-system/istio")]
-    assert take(manifests, a=config.replace("trustDomain", "trustDomian")) == []
-    assert only(manifests).path == "data.mesh.trustDomian"
+    assert take(manifests, a=config.replace("example.org", "example..org")) == []
+    assert only(manifests).path == "data.mesh.trustDomain"
 
 
 def test_endpoints_are_made_of_pods_and_follow_them() -> None:
