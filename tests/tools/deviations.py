@@ -79,6 +79,71 @@ DEVIATIONS = (
         "templates write such fields, and they ask for nothing",
     ),
     Deviation(
+        "all kinds",
+        "texts with line breaks or zero bytes, rings and names of TLS that are too large, commands "
+        "of formats and expressions that Envoy does not know are refused "
+        "([ADR 55](../adr/0055-what-envoy-refuses-is-refused-earlier.md))",
+        "Envoy refuses whatever they stand in, with what others have there",
+    ),
+    Deviation(
+        "Gateway, Sidecar",
+        "an item of `verifyCertificateSpki` or `verifyCertificateHash` that is no digest is "
+        "refused",
+        "to leave it out would let others in, and Envoy refuses the listener that has it",
+    ),
+    Deviation(
+        "VirtualService",
+        "a match of a query parameter without a name is refused",
+        "Envoy refuses the whole route configuration for it",
+    ),
+    Deviation(
+        "VirtualService",
+        "of a header, the expression `*` means that it is there",
+        "Istio's routes read it so, but its validation refuses it",
+    ),
+    Deviation(
+        "VirtualService",
+        "`\\C` in a regular expression is accepted",
+        "Envoy's RE2 knows it; Istio asks Go's",
+    ),
+    Deviation(
+        "VirtualService",
+        "a rule behind one that wants a header to be there (`x: {}`) is not called unreachable",
+        "requests without the header reach it",
+    ),
+    Deviation(
+        "DestinationRule",
+        "a negative `ttl` of a cookie or `budgetInterval` is refused",
+        "there is no such time",
+    ),
+    Deviation(
+        "Sidecar",
+        "`bind` of an egress listener without a port is warned of, and has no effect",
+        "Istio binds all listeners to it, where intercepted connections never arrive",
+    ),
+    Deviation(
+        "EnvoyFilter",
+        "a patch that names a type that we do not know is a warning, and left out "
+        "([ADR 60](../adr/0060-admission-reads-what-patches-hold.md))",
+        "it may be one of another build of Envoy; Istio refuses it, or its own Envoy has it",
+    ),
+    Deviation(
+        "EnvoyFilter",
+        "a patch that sets two fields of which Envoy takes one is refused",
+        "Istio takes whichever comes last",
+    ),
+    Deviation(
+        "MeshConfig",
+        "ports, times, counts, selectors, formats and providers that cannot be are refused, and "
+        "the last good MeshConfig stays in force",
+        "Istio takes them, and proxies get what Envoy refuses, or nothing",
+    ),
+    Deviation(
+        "files",
+        "in brackets, an address that begins or ends with `::` stands in quotes",
+        "for YAML the colon starts a value there; the problem says so",
+    ),
+    Deviation(
         "pushes",
         "no debounce: a lone change is pushed at once ([ADR 4](../adr/0004-no-debounce.md))",
         "Istio's 100 ms are most of the time that such a change takes",
@@ -137,6 +202,13 @@ DEVIATIONS = (
         "of servers on one port that want the same TLS name, the newer one loses that name and "
         "keeps its others",
         "Istio drops the whole server: hosts that nobody else claims would go dark",
+    ),
+    Deviation(
+        "Gateway, DestinationRule",
+        "a `credentialName` with a scheme that nobody answers for (`invalid://`, "
+        "`kubernetes-gateway://`, …) is refused "
+        "([ADR 64](../adr/0064-names-of-credentials.md))",
+        "in Istio the port takes connections, and no handshake succeeds",
     ),
     Deviation(
         "Gateway",
