@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from services.agent import remote_services
 from services.agent.proxy_config import RemoteService, StatsMatcher
+from services.agent.scrape import PROXY_PAGE
 
 XDS_CLUSTER = "xds-grpc"
 SDS_CLUSTER = "sds-grpc"
@@ -125,7 +126,8 @@ def render(given: Bootstrap) -> dict[str, Any]:
                 _listener(
                     "stats",
                     _socket(given.listen_address, given.prometheus_port),
-                    {"/stats/prometheus": PROMETHEUS_CLUSTER},
+                    {"/stats/prometheus": AGENT_CLUSTER},
+                    rewrite=PROXY_PAGE,
                     filters=[_COMPRESSION] if given.compressed_stats else (),
                 ),
                 _listener(
@@ -250,9 +252,12 @@ def _listener(
     paths: dict[str, str],
     *,
     filters: Iterable[Mapping[str, Any]] = (),
+    rewrite: str = "",
 ) -> dict[str, Any]:
+    further = {"prefix_rewrite": rewrite} if rewrite else {}
     routes = [
-        {"match": {"path": path}, "route": {"cluster": cluster}} for path, cluster in paths.items()
+        {"match": {"path": path}, "route": {"cluster": cluster, **further}}
+        for path, cluster in paths.items()
     ]
     manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     router = {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"}

@@ -1,8 +1,10 @@
-r"""Scrape: one page with the metrics of agent, Envoy and application.
+r"""Scrape: one page with the metrics of agent, Envoy and application, and one with Envoy's alone.
 
 Envoy puts `envoy_` before everything, also before the standard metrics, which users know as
-`istio_…`: it is taken off. Envoy's page may be megabytes and is passed on as it comes. An
-application that does not answer costs its own part of the page and no more.
+`istio_…`: it is taken off. What the agent counts in Envoy's place (`counting`) belongs to Envoy's
+part, so the second page, which scrapers ask for at Envoy's own port, comes from here too. Envoy's
+page may be megabytes and is passed on as it comes. An application that does not answer costs its
+own part of the page and no more.
 """
 
 import logging
@@ -19,6 +21,8 @@ from services.agent.http.client import HttpError, Request, Response, fetch
 
 logger = logging.getLogger(__name__)
 
+PROXY_PAGE = "/stats/proxy"
+"""Envoy's metrics, without those of agent and application."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = re.compile(rb"^(# (?:TYPE|HELP) )?envoy_(istio_)", re.MULTILINE)
 _END = re.compile(rb"^# EOF\n?", re.MULTILINE)
@@ -90,9 +94,8 @@ class Scraper:
         """Yield the page piece by piece."""
         metrics.SCRAPES.inc()
         yield metrics.render()
-        yield self._counted()
-        async for piece in self._part("envoy", self._admin.prometheus()):
-            yield _PREFIX.sub(rb"\1\2", piece)
+        async for piece in self.proxy_page():
+            yield piece
         if self._application is not None:
             wanted = Request(
                 host=self._address,
@@ -102,6 +105,12 @@ class Scraper:
             )
             async for piece in self._part("application", fetch(wanted)):
                 yield _END.sub(b"", piece)
+
+    async def proxy_page(self) -> AsyncIterator[bytes]:
+        """Yield what Envoy counts, and what is counted for it, piece by piece."""
+        yield self._counted()
+        async for piece in self._part("envoy", self._admin.prometheus()):
+            yield _PREFIX.sub(rb"\1\2", piece)
 
     async def _part(
         self, kind: str, opened: AbstractAsyncContextManager[Response]

@@ -1,7 +1,8 @@
 """Status: the paths of the agent's own port (15020).
 
 Kubelet's probes reach `/healthz/ready` through Envoy's port 15021, so that they also prove that
-Envoy passes traffic; scrapers and hooks come directly.
+Envoy passes traffic; scrapers and hooks come directly. Who scrapes Envoy's port 15090 gets
+`PROXY_PAGE` by way of Envoy.
 """
 
 import logging
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from services.agent.http.server import Answer, Asked, text
 from services.agent.probes import Prober
 from services.agent.readiness import Readiness
-from services.agent.scrape import CONTENT_TYPE, Scraper
+from services.agent.scrape import CONTENT_TYPE, PROXY_PAGE, Scraper
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Status:
             "/healthz/ready": self._ready,
             "/metrics": self._metrics,
             "/stats/prometheus": self._metrics,
+            PROXY_PAGE: self._proxy_metrics,
             "/quitquitquit": self._quitquitquit,
             "/drain": self._drained,
             "/debug/ndsz": self._ndsz,
@@ -64,6 +66,9 @@ class Status:
 
     async def _metrics(self, _: Asked) -> Answer:
         return Answer(200, self._scraper.page(), CONTENT_TYPE)
+
+    async def _proxy_metrics(self, _: Asked) -> Answer:
+        return Answer(200, self._scraper.proxy_page(), CONTENT_TYPE)
 
     async def _ndsz(self, asked: Asked) -> Answer:
         if not asked.local:

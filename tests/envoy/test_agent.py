@@ -407,7 +407,9 @@ async def test_one_page_has_the_metrics_of_agent_envoy_and_application(
         assert "# EOF" not in body
         status, body = await agent.get(15090, "/stats/prometheus")
         assert status == 200
+        assert "envoy_server_live" in body
         assert "istio_agent_" not in body
+        assert "app_orders" not in body
 
 
 async def test_kubelets_probes_reach_the_application(tmp_path: Path, place: Place) -> None:

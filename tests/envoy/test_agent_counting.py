@@ -73,11 +73,11 @@ async def line(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asynci
         writer.close()
 
 
-async def counted(agent: Agent, wanted: int) -> None:
+async def counted(agent: Agent, wanted: int, *, port: int = 15020) -> None:
     """Wait until the page that is scraped shows so many bytes, and no more."""
     async with asyncio.timeout(90):
         while True:
-            _, page = await agent.get(15020, "/stats/prometheus")
+            _, page = await agent.get(port, "/stats/prometheus")
             total = sum(map(int, SENT.findall(page)))
             assert total <= wanted
             if total == wanted:
@@ -99,6 +99,7 @@ async def test_bytes_are_on_the_page_while_a_connection_lasts(tmp_path: Path) ->
                 writer.write(b"\x00" * size)
                 await reader.readexactly(size)
                 await counted(agent, total)
+                await counted(agent, total, port=15090)
             os.kill(agent.envoy(), signal.SIGKILL)
             await agent.until_log("envoy ended")
         await agent.ready()

@@ -59,6 +59,20 @@ async def test_what_the_agent_counts_itself_is_on_the_page() -> None:
     assert "envoy_server_live" in text
 
 
+async def test_a_page_of_the_proxy_alone_has_nothing_of_others() -> None:
+    async with server.serve("127.0.0.1", 0, route) as port:
+        target = Target(port)
+        scraper = Scraper(
+            Admin("127.0.0.1", port), target, "127.0.0.1", counted=lambda: b"istio_bytes 3\n"
+        )
+        async with asyncio.timeout(60):
+            text = b"".join([piece async for piece in scraper.proxy_page()]).decode()
+    assert "istio_bytes 3" in text.splitlines()
+    assert "# TYPE istio_requests_total counter" in text.splitlines()
+    assert "app_orders" not in text
+    assert "istio_agent_" not in text
+
+
 async def test_agent_envoy_and_application_are_on_one_page() -> None:
     text = await page(Target(0))
     assert text.index("istio_agent_") < text.index("envoy_server_live") < text.index("app_orders")

@@ -67,8 +67,8 @@ async def test_only_the_pod_itself_may_end_it(pod: Pod) -> None:
     assert pod.done == ["quit", "drained"]
 
 
-async def test_metrics_are_on_both_of_their_paths(pod: Pod) -> None:
-    for path in ("/metrics", "/stats/prometheus"):
+async def test_metrics_are_on_each_of_their_paths(pod: Pod) -> None:
+    for path in ("/metrics", "/stats/prometheus", "/stats/proxy"):
         assert await pod.ask(path) == (200, CONTENT_TYPE)
 
 
