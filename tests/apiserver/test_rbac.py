@@ -122,8 +122,14 @@ def granted(service: str) -> list[rbac.Grant]:
     return [grant for grant in rbac.grants() if grant.service == service]
 
 
+ASKED = {"endpointslices", "workloadgroups"}
+"""Lists of the CA that are questions: whom to ask while a root waits, and for a machine's token."""
+
+
 def compare(watched: Watched, service: str) -> None:
     found = watched.uses(service)
+    polled = audit.polled(watched.folder / kube_apiserver.AUDIT_LOG, service)
+    assert [one for one in polled if service != "seine-ca" or one.split("/")[-1] not in ASKED] == []
     assert audit.refused(found) == []
     assert audit.unused(granted(service), found) == []
     # Certificates are the mesh's own: no signer of Kubernetes is asked for one.
@@ -313,10 +319,13 @@ async def test_too_much_and_too_little_are_noticed(watched: Watched, tmp_path: P
             pass
         token = await kube.token(admin, SYSTEM, "seine-ca", audiences=())
         async with kube.client_of(watched.server, tmp_path, token=token) as client:
-            with pytest.raises(ForbiddenError):
-                await client.get("/api/v1/secrets")
+            for _ in range(audit.LISTS + 1):
+                with pytest.raises(ForbiddenError):
+                    await client.get("/api/v1/secrets")
     found = watched.uses("seine-ca")
     assert [use.resource for use in audit.refused(found)] == ["secrets"]
+    log = watched.folder / kube_apiserver.AUDIT_LOG
+    assert audit.polled(log, "seine-ca")["/api/v1/secrets"] == audit.LISTS + 1
     greedy = rbac.Grant("seine-ca", rbac.CLUSTER, "none", ("pods",), ("list",))
     assert audit.unused([greedy], found) == ["seine-ca may list pods in cluster"]
 
