@@ -66,6 +66,7 @@ class MeshSettings(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     mesh_tls_ciphers: tuple[str, ...] = ()
     tls_curves: tuple[str, ...] = ()  # of all other TLS, where nothing nearer says so
     tls_ciphers: tuple[str, ...] = ()
+    tls_minimum: str = "TLSV1_2"  # of gateways' servers and the like, where they say nothing
     inbound_retries: Retries | None = None
     outbound_stat_name: str = ""  # with %SERVICE% and the like; empty: the cluster's name
     inbound_stat_name: str = ""

@@ -118,6 +118,8 @@ def _tls(config: api.MeshConfig) -> dict[str, Any]:
         known = (curve for curve in others.ecdh_curves if curve in CURVES)
         written["tls_curves"] = tuple(dict.fromkeys(known))
         written["tls_ciphers"] = others.cipher_suites
+        if others.min_protocol_version is not MeshTlsVersion.TLS_AUTO:
+            written["tls_minimum"] = str(others.min_protocol_version)
     return written
 
 

@@ -370,6 +370,42 @@ DEVIATIONS = (
         "in Istio it never starts",
     ),
     Deviation(
+        "Sidecar",
+        "a port that one listener of `egress` names leads to what that listener imports, whatever "
+        "a listener without a port imports, too",
+        "so it is documented; Istio opens further addresses of that port for the other listener "
+        "where one speaks TCP and one HTTP",
+    ),
+    Deviation(
+        "Service, ServiceEntry",
+        "one whose `exportTo` leaves out its own namespace is hidden there from routes, too",
+        "so it is written; Istio shows it to the proxies of its namespace once some "
+        "VirtualService leads there",
+    ),
+    Deviation(
+        "ServiceEntry",
+        "of entries of a namespace for one host that differ in more than ports and endpoints the "
+        "oldest counts, and the others are told",
+        "Istio mixes them: two protocols on one port, and endpoints of both",
+    ),
+    Deviation(
+        "WorkloadEntry",
+        "one without an account is for `default`",
+        "callers check who answers: Istio takes any certificate of the mesh from such a service",
+    ),
+    Deviation(
+        "EnvoyFilter",
+        "`portNumber` of a gateway's listener is the Gateway's port or the one that the proxy "
+        "opens for it",
+        "the first is what is documented, the second all that Istio compares",
+    ),
+    Deviation(
+        "networks",
+        "addresses of `meshNetworks` are not trusted as internal ones by gateways",
+        "Istio trusts the ranges of one network, whichever comes last, and callers from there may "
+        "set Envoy's own headers",
+    ),
+    Deviation(
         "metrics",
         "bytes of a lasting TCP connection are counted by our agent, every five seconds or as "
         "`reportingInterval` says, never more often than each second; beside another agent, when it "

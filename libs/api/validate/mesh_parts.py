@@ -8,7 +8,6 @@ from libs.api.mesh_parts import (
     DefaultTrafficPolicy,
     LabelSelector,
     MeshTls,
-    MeshTlsVersion,
     ServiceEntryVisibility,
     ServiceSettings,
 )
@@ -65,9 +64,6 @@ def check_mesh_tls(tls: MeshTls | None, path: Path, report: Report) -> None:
 
 def check_tls_defaults(tls: MeshTls | None, path: Path, report: Report) -> None:
     """Warn of curves that are unknown, or there twice."""
-    if tls and tls.min_protocol_version is not MeshTlsVersion.TLS_AUTO:
-        text = "is not read, as in Istio: servers and policies say it themselves"
-        report.warning((path, "minProtocolVersion"), reasons.UNSUPPORTED_FIELD, text)
     seen: set[str] = set()
     for index, curve in enumerate(tls.ecdh_curves if tls else ()):
         if curve not in CURVES or curve in seen:

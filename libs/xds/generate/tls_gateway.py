@@ -37,12 +37,7 @@ def server_tls(server: Server, tls: ServerTls, settings: MeshSettings) -> Transp
     mesh = tls.mode is ServerTlsMode.ISTIO_MUTUAL
     common = CommonTlsContext(
         alpn_protocols=TCP_ALPN if mesh and not server.routes_requests else HTTP_ALPN,
-        tls_params=TlsParameters(
-            tls_minimum_protocol_version=_VERSIONS[tls.min_version or "TLSV1_2"],
-            tls_maximum_protocol_version=_VERSIONS[tls.max_version or "TLSV1_3"],
-            cipher_suites=tls.cipher_suites or settings.tls_ciphers,
-            ecdh_curves=tls.ecdh_curves or settings.tls_curves,
-        ),
+        tls_params=_parameters(tls, MeshSettings() if mesh else settings),
         tls_certificate_sds_secret_configs=_certificates(tls),
     )
     if tls.mode in _ASKING:
@@ -56,6 +51,19 @@ def server_tls(server: Server, tls: ServerTls, settings: MeshSettings) -> Transp
         require_client_certificate=BoolValue(value=tls.mode in _REQUIRING),
     )
     return typed.transport_socket(NAME, context)
+
+
+def _parameters(tls: ServerTls, defaults: MeshSettings) -> TlsParameters:
+    latest = tls.max_version or "TLSV1_3"
+    # A server that ends before the mesh's least version means what it says.
+    return TlsParameters(
+        tls_minimum_protocol_version=_VERSIONS[
+            tls.min_version or min(defaults.tls_minimum, latest)
+        ],
+        tls_maximum_protocol_version=_VERSIONS[latest],
+        cipher_suites=tls.cipher_suites or defaults.tls_ciphers,
+        ecdh_curves=tls.ecdh_curves or defaults.tls_curves,
+    )
 
 
 def _certificates(tls: ServerTls) -> list[SdsSecretConfig]:

@@ -62,6 +62,8 @@ class _Patcher:
         """Apply all patches; False if the listener is to go."""
         name = self._listener.name
         for entry in self._meant("LISTENER", *_MERGES):
+            if not self._is_socket(entry.patch.listener):
+                continue
             self._ledger.hit(entry)
             if entry.patch.operation == "REMOVE":
                 return False
@@ -76,6 +78,11 @@ class _Patcher:
         for entry in self._ledger.of(target, self._context, *operations):
             if self._is_listener(entry.patch.listener):
                 yield entry
+
+    def _is_socket(self, match: ListenerMatch | None) -> bool:
+        """Tell whether a listener's own port is meant: one of its chains is not all of it."""
+        own = self._listener.address.socket_address.port_value
+        return match is None or self._ledger.is_port(match.port, own)
 
     def _is_listener(self, match: ListenerMatch | None) -> bool:
         if match is None:

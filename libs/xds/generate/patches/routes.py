@@ -102,6 +102,8 @@ class _Patcher:
             if new is None or not _is_host(host, match):
                 continue
             beside = partial(_is_route, match=match) if match.route_name or match.action else None
+            if beside is not None and not any(map(beside, found)):
+                continue  # here even the first place is only for hosts that have such a route
             longer = lists.insert(found, entry.patch.operation, new, beside=beside)
             if longer is not None:
                 self._ledger.hit(entry)

@@ -372,3 +372,28 @@ def test_filters_find_their_place_beside_those_that_count_messages(
     ]
     assert names[names.index("mine") + 1] == follower
     assert names.index("istio.grpc_messages") < names.index("envoy.filters.http.grpc_stats")
+
+
+def test_a_port_never_stands_for_the_whole_listener_of_all_ports() -> None:
+    removal = """
+        - applyTo: LISTENER
+          match: {{context: SIDECAR_INBOUND, listener: {{portNumber: {port}}}}}
+          patch: {{operation: REMOVE}}
+        """
+    nobody = patch_set(removal.format(port=80))
+    assert "virtualInbound" in snapshot(nobody).of(LISTENER).resources
+    assert findings(nobody) == ["the patch matches nothing"]
+    gone = patched(removal.format(port=15006)).of(LISTENER).resources
+    assert "virtualInbound" not in gone
+
+
+@pytest.mark.parametrize(("action", "first"), [("ROUTE", "mine"), ("REDIRECT", "default")])
+def test_a_route_is_first_only_where_there_is_one_that_it_names(action: str, first: str) -> None:
+    found = patch_set(f"""
+        - applyTo: HTTP_ROUTE
+          match: {{context: SIDECAR_OUTBOUND, routeConfiguration: {{vhost: {{route: {{action: {action}}}}}}}}}
+          patch: {{operation: INSERT_FIRST, value: {{name: mine, match: {{prefix: /}}, direct_response: {{status: 204}}}}}}
+        """)  # noqa: E501
+    hosts = routes(snapshot(found), "80").virtual_hosts
+    (host,) = [one for one in hosts if WEB.host in one.domains]
+    assert host.routes[0].name == first
