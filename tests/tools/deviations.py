@@ -408,8 +408,8 @@ DEVIATIONS = (
     Deviation(
         "metrics",
         "bytes of a lasting TCP connection are counted by our agent, every five seconds or as "
-        "`reportingInterval` says, never more often than each second; beside another agent, when it "
-        "ends ([ADR 61](../adr/0061-the-agent-counts-bytes-of-connections.md)). They are on the "
+        "`reportingInterval` says, never more often than each second; beside another agent, when "
+        "it ends ([ADR 61](../adr/0061-the-agent-counts-bytes-of-connections.md)). They are on the "
         "agent's page, not on Envoy's own",
         "what Envoy tells of one that goes on is its whole count each time: its loggers of metrics "
         "would add up wrong sums",
