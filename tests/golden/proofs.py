@@ -73,6 +73,10 @@ class Bench:
             if self._resources[number] is not None:
                 yield from ((number, spot) for spot in spots(document))
 
+    def needs(self, number: int) -> bool:
+        """Tell whether some proxy would get something else without a document."""
+        return self._outcome(number, None) != self.outcome
+
     def proves(self, number: int, spot: Spot) -> bool:
         """Tell whether another value at a spot, or none, changes what some proxy gets."""
         return any(True for _ in self.differences(number, spot))

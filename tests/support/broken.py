@@ -40,6 +40,7 @@ class Fault(StrEnum):
     DECODE = "decode error"
     VALIDATE = "validation error"
     CHOICE = "unknown choice"
+    INSIDE = "decode error inside"
 
 
 def read_kinds() -> list[Kind]:
@@ -65,6 +66,11 @@ def sample(kind: Kind, fault: Fault) -> tuple[Raw, Raw] | None:
         for bad in _FAULTS[fault](kind, good):
             return good, bad
     return None
+
+
+def faulty(kind: Kind, fault: Fault, good: Raw) -> Raw | None:
+    """Return a document of a kind with the fault; None if no such fault can be had there."""
+    return next(_FAULTS[fault](kind, good), None)
 
 
 def _bare(kind: Kind) -> Raw:
@@ -135,7 +141,28 @@ def _unknown(_: Kind, good: Raw) -> Iterator[Raw]:
             yield bad
 
 
-_FAULTS = {Fault.DECODE: _undecodable, Fault.VALIDATE: _invalid, Fault.CHOICE: _unknown}
+def _undecodable_inside(_: Kind, good: Raw) -> Iterator[Raw]:
+    """A value deep inside is of another type; of the texts of MeshConfig the whole is no text."""
+    for spot in spots(good):
+        if len(spot.steps) > 1 or spot.kind in TEXTS:
+            bad = copy.deepcopy(good)
+            if spot.kind in TEXTS:
+                bad["data"]["mesh"] = {"a": [1]}
+            else:
+                place: Any = bad
+                for step in spot.steps[:-1]:
+                    place = place[step]
+                place[spot.steps[-1]] = {"": [[1.5]]}
+            if decode(bad)[0] is None:
+                yield bad
+
+
+_FAULTS = {
+    Fault.DECODE: _undecodable,
+    Fault.VALIDATE: _invalid,
+    Fault.CHOICE: _unknown,
+    Fault.INSIDE: _undecodable_inside,
+}
 
 
 def about(problems: tuple[Problem, ...], reference: str) -> list[Problem]:
