@@ -91,7 +91,11 @@ class Edges:
             "image": self._image,
             "imagePullPolicy": "IfNotPresent",
             "command": ["python", "/programs/echo.py"],
-            "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+            "readinessProbe": {
+                "httpGet": {"path": "/", "port": 8080},
+                "periodSeconds": 1,
+                "timeoutSeconds": 10,
+            },
             "volumeMounts": [
                 {"name": "programs", "mountPath": "/programs"},
                 {"name": "certificates", "mountPath": "/certificates"},

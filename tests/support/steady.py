@@ -21,6 +21,8 @@ RATE = 40
 _PROGRAMS = Path(__file__).parent / "cluster_programs"
 _NAMES = ("server.py", "caller.py", "first.py")
 _PATIENCE = 300
+_SLOW = 10
+"""Seconds in which a pod answers its kubelet: a machine that has much to do is no failure."""
 
 Object = dict[str, Any]
 
@@ -134,7 +136,11 @@ class Steady:
         container = {
             **self._container("server", "/programs/server.py"),
             "ports": [{"name": "http", "containerPort": PORT}],
-            "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+            "readinessProbe": {
+                "httpGet": {"path": "/", "port": "http"},
+                "periodSeconds": 1,
+                "timeoutSeconds": _SLOW,
+            },
         }
         return _deployment("server", replicas, container)
 

@@ -52,6 +52,15 @@ COLUMNS: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
     "WorkloadEntry": (AGE, ("Address", "string", ".spec.address", "Where the workload is.")),
     "WorkloadGroup": (AGE,),
 }
+_PROGRAMMED = """.status.conditions[?(@.type=="Programmed")].message"""
+WIDE: Mapping[str, object] = {
+    "name": "Programmed",
+    "type": "string",
+    "jsonPath": _PROGRAMMED,
+    "description": "How many proxies have acknowledged it, or what one of them said against it.",
+    "priority": 1,
+}
+"""What `kubectl get -o wide` shows besides; without it the columns are Istio's."""
 
 _TEXT: Schema = {"type": "string"}
 _GENERATION: Schema = {
@@ -143,14 +152,14 @@ def crd(kind: Kind) -> Schema:
 def _version(kind: str, version: str, schema: Schema, *, stored: bool) -> Schema:
     columns = [
         {"name": name, "type": kind_of, "jsonPath": path, "description": text}
-        for name, kind_of, path, text in COLUMNS.get(kind, ())
+        for name, kind_of, path, text in COLUMNS.get(kind, (AGE,))
     ]
     return {
         "name": version,
         "served": True,
         "storage": stored,
         "subresources": {"status": {}},
-        **({"additionalPrinterColumns": columns} if columns else {}),
+        "additionalPrinterColumns": [*columns, dict(WIDE)],
         "schema": {"openAPIV3Schema": schema},
     }
 
