@@ -33,8 +33,12 @@ def fits(target: str, value: bytes) -> tuple[str, str]:
         return str(misfit), ""
     if _ENUM in left_out:
         return left_out, ""
-    untyped = ", ".join(_untyped(message)) if message is not None else ""
-    return "", left_out or (untyped and f"without typed_config it is nothing to Envoy: {untyped}")
+    return "", left_out or _bare(message)
+
+
+def _bare(message: Message | None) -> str:
+    names = list(_untyped(message)) if message is not None else []
+    return f"nothing to Envoy without typed_config: {', '.join(map(repr, names))}" if names else ""
 
 
 def _untyped(message: Message) -> Iterator[str]:

@@ -56,6 +56,7 @@ def test_what_is_refused(target: str, good: object, bad: object, why: str) -> No
         ("CLUSTER", {"name": "a"}, {"nom": "a"}, "nom"),
         ("HTTP_FILTER", typed(LUA), typed(LUA, nope="a"), "nope"),
         ("HTTP_FILTER", typed(LUA), {"name": "bare"}, "typed_config"),
+        ("HTTP_FILTER", typed(LUA), {}, "typed_config"),
         ("CLUSTER", {"transport_socket": typed(TLS)}, {"transport_socket": {"name": "x"}}, "typed"),
         ("HTTP_FILTER", typed(LUA), typed("type.googleapis.com/stats.PluginConfig"), "stats.Pl"),
         ("HTTP_FILTER", typed(LUA), typed(f"{EXTENSIONS}filters.http.lua.v3.Nope"), "v3.Nope"),
