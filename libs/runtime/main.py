@@ -17,7 +17,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 from msgspec import Struct
 
-from libs.runtime import logs, watchdog
+from libs.runtime import logs, undumpable, watchdog
 from libs.runtime.settings import SettingsError, describe, dump, load
 from libs.runtime.tasks import leaves
 
@@ -42,6 +42,8 @@ def run(
 ) -> NoReturn:
     """Run `serve` as the whole of this process, then exit.
 
+    Every service has a private key, so its memory is closed to others of its user before it begins.
+
     Args:
         service: the name in the logs.
         settings_type: the Struct to read from the environment.
@@ -59,6 +61,7 @@ def run(
     except (SettingsError, ValueError) as error:
         sys.stderr.write(f"{service}: {error}\n")
         sys.exit(MISUSED)
+    undumpable.forbid_dumps()
     sys.exit(_run_loop(serve, settings, fast_loop=fast_loop))
 
 

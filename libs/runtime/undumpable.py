@@ -1,6 +1,6 @@
 """Undumpable: keeps this process's memory out of core files and away from others of its user.
 
-Only for a process that holds a signing key. Linux only; elsewhere it is refused, not skipped.
+For every process that holds a private key. Linux only; elsewhere it is refused, not skipped.
 """
 
 import ctypes

@@ -74,8 +74,10 @@ def _certificate() -> int:
     # gRPC's own resolver asks DNS for more than `/etc/hosts` says, which is all that a machine may
     # have of the control plane; it reads this when it is imported.
     os.environ.setdefault("GRPC_DNS_RESOLVER", "native")  # noqa: TID251
+    from libs.runtime.undumpable import forbid_dumps  # noqa: PLC0415
     from services.agent.certificate import main as obtain  # noqa: PLC0415
 
+    forbid_dumps()
     return obtain()
 
 

@@ -22,7 +22,7 @@ from libs.rpc.health import Health
 from libs.rpc.limits import Limits as ServerLimits
 from libs.rpc.server import Port
 from libs.rpc.svid import Functions, Svid
-from libs.runtime import http, undumpable
+from libs.runtime import http
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
 from libs.runtime.tasks import background
@@ -49,8 +49,7 @@ class Bound(Struct, frozen=True):
 
 
 async def serve(settings: Settings) -> None:
-    """Run the CA until cancelled, in a process that keeps its memory to itself."""
-    undumpable.forbid_dumps()
+    """Run the CA until cancelled."""
     async with running(settings):
         await asyncio.Event().wait()
 

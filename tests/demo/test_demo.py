@@ -262,10 +262,10 @@ async def test_pods_come_and_go_while_it_runs(tmp_path: Path, mode: Mode) -> Non
         weights = demo.manifests / "reviews-weights.yaml"
         before = weights.read_text()
         subset = "    - name: v4\n      labels:\n        version: v4\n"
-        weights.write_text(before.replace("subset: v3", "subset: v4") + subset)
+        _save(weights, before.replace("subset: v3", "subset: v4") + subset)
         await demo.printed(r"✓ change \S+ .*VirtualService/bookshop/reviews.* 0 rejected")
         seen = len(demo.lines)
-        weights.write_text(before + subset)
+        _save(weights, before + subset)
         await demo.printed(r"✓ change \S+ .*VirtualService/bookshop/reviews", after=seen)
         added.unlink()
         await demo.printed(r"reviews-v4\.bookshop has ended")
@@ -273,6 +273,16 @@ async def test_pods_come_and_go_while_it_runs(tmp_path: Path, mode: Mode) -> Non
         assert await demo.ended(by=signal.SIGINT) == 0
         await demo.printed("none lost")
         assert left.nothing()
+
+
+def _save(path: Path, text: str) -> None:
+    """Put a whole file in the place of another: one that is written in place is empty for a moment.
+
+    On a busy machine that moment is long enough to be a change of its own.
+    """
+    fresh = path.parents[1] / path.name
+    fresh.write_text(text)
+    fresh.replace(path)
 
 
 async def test_what_a_killed_demo_left_is_cleaned_by_the_next(tmp_path: Path, mode: Mode) -> None:

@@ -11,9 +11,11 @@ import pytest
 
 PROGRAM = """
 import asyncio
+import ctypes
+import os
+import sys
 from msgspec import Struct
 from libs.runtime.main import run
-from libs.runtime.undumpable import dumps_forbidden, forbid_dumps
 
 class Settings(Struct, frozen=True):
     end: str = "return"
@@ -30,10 +32,6 @@ async def serve(settings):
             await asyncio.Event().wait()
     if settings.end == "cancel":
         raise asyncio.CancelledError
-    if settings.end == "undumpable":
-        assert not dumps_forbidden()
-        forbid_dumps()
-        assert dumps_forbidden()
     if settings.end == "wait":
         print("waiting", flush=True)
         try:
@@ -41,6 +39,19 @@ async def serve(settings):
         finally:
             print("cleaned up", flush=True)
 
+async def idle(settings):
+    print("idle", flush=True)
+    await asyncio.Event().wait()
+
+if sys.argv[1:] == ["as nobody"]:  # a process of root's own would tell nothing
+    sys.argv.pop()
+    if os.geteuid() == 0:
+        os.setuid(65534)
+    PR_SET_DUMPABLE = 4
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    print("dumpable", flush=True)
+    sys.stdin.readline()
+    serve = idle
 run("test", Settings, serve)
 """
 
@@ -60,6 +71,7 @@ def start(*arguments: str, **settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "program.py", *arguments],
         env=environ,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -116,5 +128,25 @@ def test_print_settings_and_help() -> None:
     assert "SEINE_END (str, default 'return')\n      How to end." in output
 
 
-def test_undumpable() -> None:
-    assert finish(start(end="undumpable"))[0] == 0
+def test_the_memory_of_a_service_is_closed_to_its_own_user() -> None:
+    """Negative control: before `run` its user could read it, and have it dumped."""
+    process = start("as nobody")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "dumpable\n"
+        assert _owner_of_memory(process.pid) != 0
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "idle\n"
+        assert _owner_of_memory(process.pid) == 0
+        limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+        core = next(line for line in limits if "core file" in line)
+        assert core.split()[4:6] == ["0", "0"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _owner_of_memory(pid: int) -> int:
+    return Path(f"/proc/{pid}/mem").stat().st_uid
