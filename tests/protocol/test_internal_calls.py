@@ -4,7 +4,7 @@ Whoever adds a method adds a row here. The table of the code is not looked at.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -18,6 +18,7 @@ from libs.protos.findings.v1 import findings_pb2
 from libs.protos.machines.v1 import machines_pb2
 from libs.protos.receipts.v1 import receipts_pb2
 from libs.protos.trust.v1 import trust_pb2
+from libs.rpc import interceptors
 from tests.support.control_plane_apps import SYSTEM, Apps, running_apps
 
 DISCOVERY, PUSH, WEBHOOK, CA, CONSOLE, CTL, LOCAL, OPERATOR = (
@@ -112,6 +113,24 @@ async def test_who_may_call_what(apps: Apps) -> None:
                     if (code is Code.PERMISSION_DENIED) is may:
                         wrong.append(f"{namespace}/{account} {method}: {code.name}")
     assert wrong == []
+
+
+async def test_the_negative_control_without_the_lists_everybody_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def around(_method: str, _context: object) -> AsyncIterator[None]:
+        yield
+
+    monkeypatch.setattr(interceptors, "allow", lambda *_, **__: interceptors.Intercept(around))
+    async with running_apps(tmp_path) as apps, apps.discovery(), apps.config_push():
+        await apps.synced()
+        async with (
+            apps.to_discovery("default", SYSTEM) as discovery,
+            apps.with_certificate("default", SYSTEM) as push,
+        ):
+            for method, channel in ((f"{FEED}/Analyze", discovery), (f"{RECEIPTS}/List", push)):
+                assert await _outcome(channel, method, PATIENCE) is not Code.PERMISSION_DENIED
 
 
 async def test_without_a_certificate_nobody_is_heard(apps: Apps) -> None:
