@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from google.protobuf.message import Message
 from msgspec import Struct
 
 from libs.protos.istio.nds.v1.nds_pb2 import NameTable
@@ -24,7 +25,7 @@ from libs.xds.types import NAME_TABLE
 from services.ctl.render import KINDS, Rendering, as_json, generated
 
 ROOT = Path(__file__).parent
-_MESSAGES = {**dict(KINDS.values()), NAME_TABLE: NameTable}
+_MESSAGES: Mapping[str, type[Message]] = {**dict(KINDS.values()), NAME_TABLE: NameTable}
 _KEYS = {**{type_url: key for key, (type_url, _) in KINDS.items()}, NAME_TABLE: "names"}
 _HEADER = "# Written by `make golden` from in.yaml. Read the difference before committing it.\n"
 

@@ -88,7 +88,7 @@ def _of_field(bench: Bench, number: int, spot: Spot) -> Iterator[Change]:
             one
             for proxy, one in found
             if one.type_url in JUDGED
-            and (proxy, one.type_url, one.name, one.version) not in bench.outcome
+            and bench.outcome.get((proxy, one.type_url, one.name)) != one.body
         )
         clusters = frozenset(one.name for _, one in found if one.type_url == CLUSTER)
         yield Change(name, made, clusters)
