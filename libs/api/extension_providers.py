@@ -104,7 +104,7 @@ FOREIGN = {
     "Lightstep takes OpenTelemetry",
     "opencensus": "Envoy has no such tracer any more, and Istio's has no effect either: "
     "write opentelemetry",
-    "sds": "is for credentials that gateways fetch from elsewhere; here only the mesh gives them",
+    "sds": "is for servers of credentials anywhere; one beside the proxy has what sds:// names",
     "stackdriver": "needs a filter that Envoy as it is released does not have: write opentelemetry",
 }
 """Kinds that nothing here can be sent to, and why."""

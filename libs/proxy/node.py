@@ -70,6 +70,7 @@ class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     http_proxy_port: int = 0
     unprivileged: bool = False  # cannot open sockets on ports below 1024
     dns_capture: bool = False  # its agent answers the application's DNS queries
+    external_secrets: bool = False  # somebody beside it serves users' certificates
     counts_bytes: bool = False  # its agent counts those of connections that last
     settings: ProxySettings | None = None  # None: those that the mesh has for all
     group: str = ""  # the WorkloadGroup by which it registers
@@ -128,6 +129,7 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
         http_proxy_port=_port(metadata, "HTTP_PROXY_PORT"),
         unprivileged=_text(metadata, "UNPRIVILEGED_POD") == "true",
         dns_capture=_text(metadata, "DNS_CAPTURE") == "true",
+        external_secrets=_text(metadata, "credential") == "true",
         counts_bytes=_text(metadata, COUNTS_BYTES) == "true",
         settings=_settings(metadata),
         group=group,

@@ -51,6 +51,7 @@ class Client(NamedTuple):
     published: tuple[tuple[int, int], ...] = ()  # a router's own ports by those of its services
     sidecar: str = ""  # the Sidecar that the client goes by
     facing: str = ""
+    external_secrets: bool = False
     settings: ProxySettings | None = None  # its own, if it has any
 
 
@@ -75,6 +76,7 @@ def client_of(
         published=published if router else (),
         sidecar=sidecar.ref if sidecar else "",
         facing=str(facing(proxy)),
+        external_secrets=proxy.external_secrets,
         settings=proxy.settings,
     )
 
@@ -108,6 +110,7 @@ def outbound_scope(
         gateways=gateways,
         families=proxy.families,
         dns_capture=proxy.dns_capture,
+        external_secrets=proxy.external_secrets,
         egress=tuple(map(_egress, views)) if divided else (),
         allow_any=_allows_any(sidecar, outlook.settings),
         dynamic_dns=_resolves_any(sidecar, outlook.settings),

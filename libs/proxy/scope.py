@@ -123,6 +123,7 @@ class OutboundScope(Struct, frozen=True, kw_only=True, weakref=True):
     unprivileged: bool = False  # the proxy cannot open sockets on ports below 1024
     families: Families = Families.IPV4  # of the proxy's addresses
     dns_capture: bool = False  # its agent answers the application's DNS queries
+    external_secrets: bool = False  # somebody beside it serves users' certificates
     # Only where a Sidecar says more than which services there are; else everything is one listener.
     egress: tuple[EgressView, ...] = ()
     allow_any: bool = True  # what nobody declared may be called

@@ -297,7 +297,10 @@ class Agent:
         )
         sds = SDS_FOLDER / self._settings.identity_socket
         paths = (self._xds_socket, sds, self._tally_socket)
-        given = launch.given(self._settings, self.node(), paths=paths)
+        introduced = self.node()
+        if await _answers(launch.EXTERNAL_SDS_SOCKET):
+            introduced["metadata"][launch.EXTERNAL_SDS] = "true"
+        given = launch.given(self._settings, introduced, paths=paths)
         start = Launch(self._settings, levels, self._asker(), given=given)
         line = await start.prepared()
 

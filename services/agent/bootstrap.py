@@ -2,7 +2,7 @@
 
 It holds what must work before the control plane is heard of: who we are, where xDS and secrets come
 from, the admin port, the two static listeners for scrapers and probes. Everything else comes by
-xDS. Other rooms find its clusters by name: `xds-grpc`, `sds-grpc`, `tally-grpc`,
+xDS. Other rooms find its clusters by name: `xds-grpc`, `sds-grpc`, `sds-external`, `tally-grpc`,
 `prometheus_stats`, `agent`, and those of `remote_services`. What EnvoyFilters lay over it is
 `patches`' business.
 """
@@ -21,6 +21,7 @@ from services.agent.scrape import PROXY_PAGE
 
 XDS_CLUSTER = "xds-grpc"
 SDS_CLUSTER = "sds-grpc"
+EXTERNAL_SDS_CLUSTER = "sds-external"
 TALLY_CLUSTER = "tally-grpc"
 PROMETHEUS_CLUSTER = "prometheus_stats"
 AGENT_CLUSTER = "agent"
@@ -72,6 +73,8 @@ class Bootstrap(Struct, frozen=True, kw_only=True):
     xds_socket: str
     sds_socket: str
     tally_socket: str
+    external_sds_socket: str = ""
+    """Of somebody else's server of users' certificates, if there is one."""
     admin_address: str = "127.0.0.1"
     admin_port: int = 15000
     listen_address: str = "0.0.0.0"  # noqa: S104  # probes and scrapers come from outside
@@ -117,6 +120,7 @@ def render(given: Bootstrap) -> dict[str, Any]:
             "clusters": [
                 _pipe(XDS_CLUSTER, given.xds_socket),
                 _pipe(SDS_CLUSTER, given.sds_socket),
+                *_external_sds(given.external_sds_socket),
                 _tally(given.tally_socket),
                 _tcp(PROMETHEUS_CLUSTER, given.admin_address, given.admin_port),
                 _tcp(AGENT_CLUSTER, given.agent_address, given.agent_port),
@@ -213,6 +217,10 @@ def _overload(max_connections: int) -> dict[str, Any]:
     )
     config = {"@type": _TYPE + kind, "max_active_downstream_connections": max_connections}
     return {"resource_monitors": [{"name": name, "typed_config": config}]}
+
+
+def _external_sds(path: str) -> list[dict[str, Any]]:
+    return [_pipe(EXTERNAL_SDS_CLUSTER, path)] if path else []
 
 
 def _pipe(name: str, path: str) -> dict[str, Any]:

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 TRY_SECONDS = 30.0
 RESOLVE_SECONDS = 5.0
+EXTERNAL_SDS_SOCKET = Path("./var/run/secrets/credential-uds/socket")
+EXTERNAL_SDS = "credential"
+"""Metadata of the node: `true` if somebody serves users' certificates at that socket."""
 MAX_OUTPUT = 64 * 1024
 _FAILURE = "error initializing configuration"
 
@@ -212,8 +215,10 @@ def given(
     """Return what the bootstrap is made of; `paths` are the sockets of xDS, SDS and counting."""
     proxy = settings.proxy
     domain = str(node["id"]).rpartition("~")[2]
+    external = node["metadata"].get(EXTERNAL_SDS) == "true"
     return Bootstrap(
         node=node,
+        external_sds_socket=str(EXTERNAL_SDS_SOCKET) if external else "",
         xds_socket=str(paths[0]),
         sds_socket=str(paths[1]),
         tally_socket=str(paths[2]),

@@ -28,7 +28,7 @@ from libs.xds.generate.filters import cors, fault
 from libs.xds.types import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, Snapshot
 from services.agent.envoy import binary
 
-_BOOTSTRAP_CLUSTERS = ("sds-grpc", "xds-grpc")
+_BOOTSTRAP_CLUSTERS = ("sds-grpc", "sds-external", "xds-grpc")
 _RUNTIME = {"re2.max_program_size.error_level": 32768}
 _SECONDS = 60
 

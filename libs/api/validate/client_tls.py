@@ -4,6 +4,7 @@ from libs.api import reasons
 from libs.api.networking.destination_rule import ClientTls, TlsMode
 from libs.api.path import Path
 from libs.api.report import Report
+from libs.api.validate.credential_names import check_credential_name
 from libs.api.validate.single_line import check_line
 
 CONFIG_MAP = "configmap://"
@@ -75,6 +76,7 @@ def _warn_of_files(tls: ClientTls, path: Path, report: Report) -> None:
 
 
 def _check_credential_name(tls: ClientTls, path: Path, report: Report, *, namespace: str) -> None:
+    check_credential_name(tls.credential_name, (path, "credentialName"), report)
     if not tls.credential_name.startswith(CONFIG_MAP):
         return
     owner, _, name = tls.credential_name.removeprefix(CONFIG_MAP).partition("/")

@@ -7,6 +7,7 @@ from libs.api import reasons
 from libs.api.networking.server_tls import ServerTls, ServerTlsMode, TlsVersion
 from libs.api.path import Path
 from libs.api.report import Report
+from libs.api.validate.credential_names import check_credential_name
 
 CIPHERS = frozenset(
     {
@@ -48,6 +49,7 @@ def check_server_tls(tls: ServerTls | None, path: Path, report: Report) -> None:
         return
     _check_suites(tls, path, report)
     _check_texts(tls, path, report)
+    _check_names(tls, path, report)
     if tls.mode is ServerTlsMode.ISTIO_MUTUAL:
         for field in _sources(tls):
             text = f"{field} has no place here: ISTIO_MUTUAL uses the mesh's own certificates"
@@ -75,6 +77,17 @@ def _sources(tls: ServerTls) -> list[str]:
         ("credentialNames", tls.credential_names),
     )
     return [field for field, value in given if value]
+
+
+def _check_names(tls: ServerTls, path: Path, report: Report) -> None:
+    named: list[tuple[Path, str]] = [
+        ((path, "credentialName"), tls.credential_name),
+        ((path, "caCertCredentialName"), tls.ca_cert_credential_name),
+    ]
+    listed = enumerate(tls.credential_names)
+    named += [(((path, "credentialNames"), index), name) for index, name in listed]
+    for place, name in named:
+        check_credential_name(name, place, report)
 
 
 def _check_sources(tls: ServerTls, path: Path, report: Report) -> None:

@@ -206,6 +206,7 @@ def _server(target: _Target, *, http2: bool) -> tls_client.Server:
         external=target.service.registry == "External",
         http2=http2,
         sidecar=target.scope.type is ProxyType.SIDECAR,
+        external_secrets=target.scope.external_secrets,
         selected=target.scoped.selected,
         curves=target.settings.tls_curves,
         ciphers=target.settings.tls_ciphers,

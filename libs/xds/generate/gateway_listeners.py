@@ -154,7 +154,12 @@ class _Builder:
         if server.tls is None:
             return _Chain(filters, source=bound.ref)
         sni = tuple(host.name for host in server.hosts)
-        socket = tls_gateway.server_tls(server, server.tls, self._own.settings)
+        socket = tls_gateway.server_tls(
+            server,
+            server.tls,
+            self._own.settings,
+            external=self._outbound.external_secrets,
+        )
         return _Chain(filters, sni=sni, tls=True, socket=socket, source=bound.ref)
 
     def _http(self, planned: GatewayListener, bound: BoundServer, listener: str) -> list[Filter]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.base_pb2 import DataSource
-from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
 from envoy.extensions.transport_sockets.proxy_protocol.v3.upstream_proxy_protocol_pb2 import (
     ProxyProtocolUpstreamTransport,
@@ -21,7 +20,6 @@ from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, UpstreamTlsContext
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
-from google.protobuf.duration_pb2 import Duration
 from msgspec import Struct
 
 from libs.model.traffic import ClientTls, TlsMode
@@ -48,6 +46,7 @@ class Server(Struct, frozen=True, kw_only=True):
     sidecar: bool  # the client is a sidecar
     curves: tuple[str, ...] = ()  # of plain TLS, if the mesh chooses
     ciphers: tuple[str, ...] = ()
+    external_secrets: bool = False  # somebody beside the client serves users' certificates
     selected: bool  # the policy chose this client, so it may name a credential
 
 
@@ -145,7 +144,7 @@ def _origination(policy: ClientTls, server: Server) -> UpstreamTlsContext:
     if server.http2:
         common.alpn_protocols.append("h2")
     names = policy.subject_alt_names or (server.names if server.external else ())
-    certificate, roots = _secrets(policy)
+    certificate, roots = _secrets(policy, external=server.external_secrets)
     if policy.mode is TlsMode.MUTUAL and (_has_key(policy) or policy.credential_name):
         common.tls_certificate_sds_secret_configs.append(certificate)
     if not policy.insecure_skip_verify:
@@ -155,28 +154,18 @@ def _origination(policy: ClientTls, server: Server) -> UpstreamTlsContext:
     return UpstreamTlsContext(common_tls_context=common, sni=policy.sni)
 
 
-def _secrets(policy: ClientTls) -> tuple[SdsSecretConfig, SdsSecretConfig]:
+def _secrets(policy: ClientTls, *, external: bool) -> tuple[SdsSecretConfig, SdsSecretConfig]:
     """Return where the client's certificate and the roots come from."""
     if policy.credential_name:
-        name = _credential(policy.credential_name)
-        return _over_ads(name), _over_ads(f"{name}-cacert")
+        name = policy.credential_name
+        return (
+            sds.credential(name, external=external),
+            sds.credential(f"{name}{sds.ROOTS_SUFFIX}", external=external),
+        )
     certificate = f"file-cert:{policy.certificate}~{policy.private_key}"
     return sds.secret(certificate), sds.secret(
         f"file-root:{policy.ca_certificates or SYSTEM_ROOTS}"
     )
-
-
-def _credential(name: str) -> str:
-    return name if "://" in name else f"kubernetes://{name}"
-
-
-def _over_ads(name: str) -> SdsSecretConfig:
-    source = ConfigSource(
-        ads=AggregatedConfigSource(),
-        initial_fetch_timeout=Duration(),
-        resource_api_version=ApiVersion.V3,
-    )
-    return SdsSecretConfig(name=name, sds_config=source)
 
 
 def _has_key(policy: ClientTls) -> bool:

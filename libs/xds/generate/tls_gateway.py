@@ -1,7 +1,8 @@
 """TLS as a server at the edge of the mesh, as a gateway's server asks for it.
 
 Certificates are fetched by name: those that are named by a credential from the control plane, which
-gives a proxy only Secrets of its own namespace; files, and the mesh's own, from the agent.
+gives a proxy only Secrets of its own namespace, or from a server beside the proxy; files, and the
+mesh's own, from the agent.
 """
 
 from envoy.config.core.v3.base_pb2 import DataSource, TransportSocket
@@ -32,18 +33,20 @@ _REQUIRING = frozenset({ServerTlsMode.MUTUAL, ServerTlsMode.ISTIO_MUTUAL})
 _ASKING = _REQUIRING | {ServerTlsMode.OPTIONAL_MUTUAL}
 
 
-def server_tls(server: Server, tls: ServerTls, settings: MeshSettings) -> TransportSocket:
-    """Return the transport socket of a server at which TLS ends."""
+def server_tls(
+    server: Server, tls: ServerTls, settings: MeshSettings, *, external: bool = False
+) -> TransportSocket:
+    """Return the transport socket of a server at which TLS ends; `external` as in `sds`."""
     mesh = tls.mode is ServerTlsMode.ISTIO_MUTUAL
     common = CommonTlsContext(
         alpn_protocols=TCP_ALPN if mesh and not server.routes_requests else HTTP_ALPN,
         tls_params=_parameters(tls, MeshSettings() if mesh else settings),
-        tls_certificate_sds_secret_configs=_certificates(tls),
+        tls_certificate_sds_secret_configs=_certificates(tls, external=external),
     )
     if tls.mode in _ASKING:
         combined = common.combined_validation_context
         combined.default_validation_context.CopyFrom(_clients(tls))
-        combined.validation_context_sds_secret_config.CopyFrom(_roots(tls))
+        combined.validation_context_sds_secret_config.CopyFrom(_roots(tls, external=external))
     elif tls.subject_alt_names:
         common.validation_context.CopyFrom(_clients(tls))
     context = DownstreamTlsContext(
@@ -66,22 +69,22 @@ def _parameters(tls: ServerTls, defaults: MeshSettings) -> TlsParameters:
     )
 
 
-def _certificates(tls: ServerTls) -> list[SdsSecretConfig]:
+def _certificates(tls: ServerTls, *, external: bool) -> list[SdsSecretConfig]:
     if tls.mode is ServerTlsMode.ISTIO_MUTUAL:
         return [sds.certificate()]
     if tls.credentials:
-        return [sds.credential(name) for name in tls.credentials]
+        return [sds.credential(name, external=external) for name in tls.credentials]
     return [sds.secret(f"file-cert:{it.certificate}~{it.private_key}") for it in tls.files]
 
 
-def _roots(tls: ServerTls) -> SdsSecretConfig:
+def _roots(tls: ServerTls, *, external: bool) -> SdsSecretConfig:
     if tls.mode is ServerTlsMode.ISTIO_MUTUAL:
         return sds.roots()
     if tls.ca_credential:
-        return sds.credential_roots(tls.ca_credential)
+        return sds.credential_roots(tls.ca_credential, external=external)
     if tls.ca_file or not tls.credentials:
         return sds.secret(f"file-root:{tls.ca_file}")
-    return sds.credential_roots(tls.credentials[0])
+    return sds.credential_roots(tls.credentials[0], external=external)
 
 
 def _clients(tls: ServerTls) -> CertificateValidationContext:

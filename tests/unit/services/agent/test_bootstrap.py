@@ -48,6 +48,16 @@ def test_configuration_and_secrets_come_from_the_agents_sockets() -> None:
     assert made.node.id == NODE["id"]
 
 
+def test_a_server_of_users_certificates_is_a_cluster_where_there_is_one() -> None:
+    def pipes(**fields: object) -> dict[str, str]:
+        made = rendered(**fields).static_resources.clusters
+        found = ((one.name, one.load_assignment.endpoints[0].lb_endpoints[0]) for one in made)
+        return {name: it.endpoint.address.pipe.path for name, it in found}
+
+    assert "sds-external" not in pipes()
+    assert pipes(external_sds_socket="run/theirs")["sds-external"] == "run/theirs"
+
+
 def test_every_address_and_port_can_be_chosen() -> None:
     made = rendered(
         admin_address="127.3.2.1",

@@ -19,6 +19,16 @@ FILES = "clientCertificate: a, privateKey: b, caCertificates: c"
             [".privateKey MissingField"],
         ),
         (
+            "{mode: MUTUAL, credentialName: 'sds://a'}",
+            "{mode: MUTUAL, credentialName: 'sds://'}",
+            [".credentialName InvalidName"],
+        ),
+        (
+            "{mode: MUTUAL, credentialName: kubernetes://a}",
+            "{mode: MUTUAL, credentialName: kubernetes-gateway://b/a}",
+            [".credentialName InvalidName"],
+        ),
+        (
             "{mode: MUTUAL, credentialName: a}",
             "{mode: MUTUAL, credentialName: a, caCertificates: c}",
             [".caCertificates ConflictingFields"],

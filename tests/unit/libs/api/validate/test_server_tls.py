@@ -20,6 +20,8 @@ def of_tls(fields: str) -> list[str]:
         "mode: ISTIO_MUTUAL",
         "mode: SIMPLE, credentialName: a",
         "mode: SIMPLE, credentialNames: [a, b]",
+        "mode: SIMPLE, credentialNames: ['kubernetes://a', 'sds://b']",
+        "mode: MUTUAL, credentialName: 'builtin://'",
         f"mode: SIMPLE, {FILES}",
         f"mode: SIMPLE, tlsCertificates: [{{{FILES}}}, {{{FILES}}}]",
         f"mode: MUTUAL, {FILES}, caCertificates: c, caCrl: d",
@@ -33,6 +35,16 @@ def of_tls(fields: str) -> list[str]:
 )
 def test_what_a_server_can_have(good: str) -> None:
     assert of_tls(good) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["sds://", "kubernetes://", "kubernetes-gateway://a/b", "invalid://", "builtin://a"]
+)
+def test_names_that_nobody_has(name: str) -> None:
+    invalid = "InvalidName"
+    assert of_tls(f"mode: SIMPLE, credentialName: '{name}'") == [f"tls.credentialName {invalid}"]
+    found = of_tls(f"mode: MUTUAL, credentialNames: [a, '{name}'], caCertCredentialName: '{name}'")
+    assert found == [f"tls.caCertCredentialName {invalid}", f"tls.credentialNames[1] {invalid}"]
 
 
 @pytest.mark.parametrize(
