@@ -118,8 +118,9 @@ DEVIATIONS = (
     ),
     Deviation(
         "Sidecar",
-        "`bind` of an egress listener without a port is warned of, and has no effect",
-        "Istio binds all listeners to it, where intercepted connections never arrive",
+        "`bind` and `captureMode: NONE` of an egress listener without a port are warned of, and "
+        "have no effect",
+        "Istio binds all listeners to that address, where intercepted connections never arrive",
     ),
     Deviation(
         "EnvoyFilter",
@@ -409,8 +410,7 @@ DEVIATIONS = (
         "metrics",
         "bytes of a lasting TCP connection are counted by our agent, every five seconds or as "
         "`reportingInterval` says, never more often than each second; beside another agent, when "
-        "it ends ([ADR 61](../adr/0061-the-agent-counts-bytes-of-connections.md)). They are on the "
-        "agent's page, not on Envoy's own",
+        "it ends ([ADR 61](../adr/0061-the-agent-counts-bytes-of-connections.md))",
         "what Envoy tells of one that goes on is its whole count each time: its loggers of metrics "
         "would add up wrong sums",
     ),
