@@ -70,9 +70,7 @@ def check_egress(
             if index < len(listeners) - 1:
                 text = "without a port it takes all that is left, so it must be the last"
                 report.error(place, reasons.CONFLICTING_FIELDS, text)
-            if listener.bind:
-                text = "needs a port: without one a listener has no address of its own"
-                report.warning((place, "bind"), reasons.NO_EFFECT, text)
+            _check_rest(listener, place, report)
         else:
             _check_place(listener, listener.port, place, report=report)
             if listener.port.number:
@@ -83,6 +81,18 @@ def check_egress(
             else:
                 sockets.add(listener.bind)
         _check_hosts(listener.hosts, (place, "hosts"), report, namespace=namespace)
+
+
+def _check_rest(listener: EgressListener, path: Path, report: Report) -> None:
+    """Warn of what a listener for all that is left cannot have."""
+    given = (
+        ("bind", listener.bind),
+        ("captureMode", listener.capture_mode is CaptureMode.NONE),
+    )
+    for field, value in given:
+        if value:
+            text = "needs a port: without one a listener has no address of its own"
+            report.warning((path, field), reasons.NO_EFFECT, text)
 
 
 def _check_unique(number: int, seen: set[int], path: Path, *, report: Report) -> None:

@@ -99,6 +99,9 @@ def test_only_the_last_egress_listener_has_no_port() -> None:
 def test_without_a_port_there_is_nothing_to_bind() -> None:
     assert of_egress("bind: 127.0.0.9, hosts: ['*/*']") == ["warning [0].bind NoEffect"]
     assert of_egress("bind: unix:///a, hosts: ['*/*']") == ["warning [0].bind NoEffect"]
+    assert of_egress("captureMode: NONE, hosts: ['*/*']") == ["warning [0].captureMode NoEffect"]
+    assert of_egress("captureMode: IPTABLES, hosts: ['*/*']") == []
+    assert of_egress(f"{PORT}, captureMode: NONE, hosts: ['*/*']") == []
     assert of_egress(f"{PORT}, bind: 127.0.0.9, hosts: ['*/*']") == []
 
 
