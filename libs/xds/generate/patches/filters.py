@@ -9,6 +9,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 
 from libs.xds.generate import connection_manager, typed
+from libs.xds.generate.filters import grpc_messages
 from libs.xds.generate.patches import lists, routes
 from libs.xds.generate.patches.ledger import Entry, Ledger
 
@@ -123,7 +124,12 @@ def _patched(  # noqa: PLR0917 - as above
         return lists.insert(found, operation, new, beside=beside if name else None, end=end)
     if operation == lists.REPLACE:
         return lists.replace(found, new, beside)
-    return _merged(found, entry, kind, beside if name else lambda _: True)
+    return _merged(found, entry, kind, beside if name else _is_for_all)
+
+
+def _is_for_all(item: Filter | hcm.HttpFilter) -> bool:
+    """Tell whether a patch that names no filter means this one: a script of ours it must name."""
+    return item.name != grpc_messages.NAME
 
 
 def _merged(  # noqa: PLR0917 - as above

@@ -14,11 +14,10 @@ from google.protobuf.message import Message
 
 from libs.model.patches import PatchSet
 from libs.model.security import MtlsMode
-from libs.model.service import Protocol
+from libs.model.service import Protocol, Service
 from libs.proxy.scoper import Scoper
 from libs.xds import generate, outcomes
 from libs.xds.types import CLUSTER, LISTENER, ROUTE, Snapshot
-from tests.support import listeners
 from tests.support.mesh import endpoints, mesh, peer_policy, port, proxy, service, workload
 from tests.support.patches import patch_set
 
@@ -27,6 +26,7 @@ UNKNOWN_TYPE = """{applyTo: HTTP_FILTER, patch: {operation: ADD, value: {
 M = TypeVar("M", bound=Message)
 WEB = service("web", port(80), selector={"app": "web"})
 DB = service("db", port(5432, Protocol.TCP))
+RPC = service("rpc", port(9000, Protocol.GRPC))
 ROWS = (
     WEB,
     DB,
@@ -39,7 +39,7 @@ LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
 MANAGER = "envoy.filters.network.http_connection_manager"
 
 
-def snapshot(*sets: PatchSet, version: str = "1.30.0", **client: object) -> Snapshot:
+def snapshot(*sets: PatchSet | Service, version: str = "1.30.0", **client: object) -> Snapshot:
     client = {"version": version, **client}
     return generate.snapshot(Scoper().scope(mesh(*ROWS, *sets), proxy(**client)))
 
@@ -348,6 +348,22 @@ def test_a_value_is_shared_by_all_proxies_and_changed_by_none() -> None:
     assert snapshot(row).of(LISTENER).version == snapshot(row).of(LISTENER).version
 
 
+def http_filters(found: Snapshot, name: str) -> list[str]:
+    (chain,) = listener(found, name).filter_chains
+    return [one.name for one in manager(chain).http_filters]
+
+
+def test_a_script_of_ours_is_nobodys_to_merge_with_unnamed() -> None:
+    row = patch_set(f"""
+        - applyTo: HTTP_FILTER
+          match: {{context: SIDECAR_OUTBOUND, listener: {{filterChain: {{filter: {{name: {MANAGER}}}}}}}}}
+          patch: {{operation: MERGE, value: {{name: mine, typed_config: {{"@type": {LUA}}}}}}}
+        """)  # noqa: E501
+    names = http_filters(snapshot(row, RPC), "0.0.0.0_9000")
+    assert "istio.grpc_messages" in names
+    assert "mine" not in names
+
+
 @pytest.mark.parametrize(
     ("sub_filter", "patch", "follower"),
     [
@@ -361,15 +377,12 @@ def test_filters_find_their_place_beside_those_that_count_messages(
     sub_filter: str, patch: str, follower: str
 ) -> None:
     beside = f", subFilter: {{name: {sub_filter}}}" if sub_filter else ""
-    found = patched(f"""
+    mine = patch_set(f"""
         - applyTo: HTTP_FILTER
           match: {{context: SIDECAR_OUTBOUND, listener: {{filterChain: {{filter: {{name: {MANAGER}{beside}}}}}}}}}
           patch: {{{patch}, value: {{name: mine, typed_config: {{"@type": {LUA}}}}}}}
         """)  # noqa: E501
-    listener = read(found, LISTENER, Listener, "0.0.0.0_80")
-    names = [
-        one.name for one in listeners.manager(listener.filter_chains[-1].filters[-1]).http_filters
-    ]
+    names = http_filters(snapshot(mine, RPC), "0.0.0.0_9000")
     assert names[names.index("mine") + 1] == follower
     assert names.index("istio.grpc_messages") < names.index("envoy.filters.http.grpc_stats")
 
