@@ -30,6 +30,7 @@ from libs.proxy.scope import BoundServer, GatewayListener, OutboundScope, ProxyS
 from libs.xds import names
 from libs.xds.generate import (
     accepting,
+    connection_policies,
     dynamic_dns,
     endpoints,
     extensions,
@@ -46,7 +47,6 @@ from libs.xds.generate.connection_manager import http_connection_manager
 from libs.xds.generate.filters import alpn, cors, fault, grpc_web, order, security
 from libs.xds.generate.outbound_places import WILDCARD, WILDCARD_IPV6
 from libs.xds.generate.route_destinations import Destinations
-from libs.xds.generate.stream_chains import by_source
 from libs.xds.types import LISTENER, NamedResource, resource
 
 _HANDSHAKE_SECONDS = 15
@@ -84,6 +84,7 @@ class _Chain(NamedTuple):
     tls: bool = False
     socket: TransportSocket | None = None
     source: Ref = Ref("")
+    obeyed: tuple[Ref, ...] = ()  # what says how long connections last, and to whom they stick
 
 
 class _Builder:
@@ -131,7 +132,9 @@ class _Builder:
         yield from (policy.ref for policy in self._own.policies)
         yield from (extension.ref for extension in self._own.extensions)
         yield from (bound.ref for bound in planned.servers)
-        yield from (chain.source for chain in chains)
+        for chain in chains:
+            yield chain.source
+            yield from chain.obeyed
 
     def _chains(self, planned: GatewayListener, listener: str) -> Iterator[_Chain]:
         first = planned.servers[0]
@@ -187,7 +190,8 @@ class _Builder:
             for rule in routing.tcp:
                 if _is_for(rule, bound.server):
                     chain = self._ended(bound, self._forward(routing, rule, bound.server))
-                    yield chain._replace(source=routing.ref)
+                    obeyed = self._obeyed(rule, bound.server)
+                    yield chain._replace(source=routing.ref, obeyed=obeyed)
                     return
 
     def _passed(self, bound: BoundServer) -> Iterator[_Chain]:
@@ -197,7 +201,8 @@ class _Builder:
                     sni = _within(match.sni_hosts, bound.server, routing)
                     if sni and match.port in {0, bound.server.number}:
                         filters = self._forward(routing, rule, bound.server)
-                        yield _Chain(filters, sni=sni, tls=True, source=routing.ref)
+                        obeyed = self._obeyed(rule, bound.server)
+                        yield _Chain(filters, sni=sni, tls=True, source=routing.ref, obeyed=obeyed)
 
     def _by_cluster(self, bound: BoundServer) -> Iterator[_Chain]:
         for name, policy, scoped in sni_clusters.of_server(self._outbound, bound.server):
@@ -205,8 +210,14 @@ class _Builder:
             # Nor is it wrapped again: what the tunnel is for, the caller's own proxy did.
             proxy = self._proxy(name, {name: 0}, structs.replace(policy, tunnel=None))
             filters = order.network([proxy], self._added(bound.server))
-            source = scoped.service.ref
-            yield _Chain(filters, sni=(name,), protocols=_MESH_ALPN, tls=True, source=source)
+            yield _Chain(
+                filters,
+                sni=(name,),
+                protocols=_MESH_ALPN,
+                tls=True,
+                source=scoped.service.ref,
+                obeyed=connection_policies.sources(policy, scoped),
+            )
 
     def _routings(self, bound: BoundServer) -> Iterator[Routing]:
         for routing in self._outbound.routings:
@@ -217,10 +228,18 @@ class _Builder:
         weights = self._weights(rule.destinations, server.number)
         single = len(weights) == 1
         prefix = next(iter(weights)) if single else f"{routing.name}.{routing.namespace}"
-        first = rule.destinations[0].destination if rule.destinations else None
-        policy = self._destinations.policy(first, server.number) if first else None
-        proxy = self._proxy(prefix, weights, policy)
+        proxy = self._proxy(prefix, weights, self._policy(rule, server))
         return order.network([*self._connections, proxy], self._added(server))
+
+    def _policy(self, rule: StreamRoute, server: Server) -> TrafficPolicy | None:
+        first = rule.destinations[0].destination if rule.destinations else None
+        return self._destinations.policy(first, server.number) if first else None
+
+    def _obeyed(self, rule: StreamRoute, server: Server) -> tuple[Ref, ...]:
+        if not rule.destinations:
+            return ()
+        called = self._destinations.find(rule.destinations[0].destination.host)
+        return connection_policies.sources(self._policy(rule, server), called)
 
     def _weights(self, destinations: Sequence[WeightedDestination], port: int) -> dict[str, int]:
         weights: dict[str, int] = {}
@@ -241,7 +260,7 @@ class _Builder:
             weighted=None if single else weights,
             idle_timeout=pool.tcp_idle_timeout if pool else None,
             max_duration=pool.max_connection_duration if pool else None,
-            hash_by_source=by_source(policy),
+            hash_by_source=connection_policies.by_source(policy),
             tunnel=policy.tunnel if policy else None,
         )
 

@@ -22,6 +22,7 @@ from libs.proxy.memo import WeakMemo
 from libs.proxy.node import ProxyType
 from libs.proxy.policies import NOTHING_SAID
 from libs.proxy.scope import ANYWHERE, OutboundScope, ScopedService, ScopedSubset
+from libs.xds.generate.connection_policies import of_connections
 
 T = TypeVar("T")
 
@@ -139,23 +140,16 @@ def _of_requests(policy: TrafficPolicy) -> TrafficPolicy:
     return NOTHING_SAID if hashing is None else TrafficPolicy(load_balancing=hashing)
 
 
-def _of_connections(policy: TrafficPolicy) -> TrafficPolicy:
-    """Return what TCP proxies say of a policy."""
-    hashing = _hashing(policy)
-    if hashing is None and policy.connection_pool is None and policy.tunnel is None:
-        return NOTHING_SAID
-    return TrafficPolicy(
-        load_balancing=hashing, connection_pool=policy.connection_pool, tunnel=policy.tunnel
-    )
-
-
 def _for_routes(scoped: ScopedService) -> ScopedService:
     found = _with(scoped, _subsets(scoped, _of_requests))
     return structs.replace(found, pod_addresses=(), policy_refs=scoped.policy_refs)
 
 
 def _for_streams(scoped: ScopedService) -> ScopedService:
-    return _with(scoped, _subsets(scoped, _of_connections))
+    found = _with(scoped, _subsets(scoped, of_connections))
+    if all(policy is NOTHING_SAID for one in found.subsets for policy in one.policies.values()):
+        return found
+    return structs.replace(found, policy_refs=scoped.policy_refs)
 
 
 def _for_listeners(scoped: ScopedService) -> ScopedService:

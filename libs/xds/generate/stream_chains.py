@@ -17,13 +17,12 @@ from libs.model.traffic import (
     Routing,
     StreamMatch,
     StreamRoute,
-    TrafficPolicy,
     Tunnel,
     WeightedDestination,
 )
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
-from libs.xds.generate import domains
+from libs.xds.generate import connection_policies, domains
 from libs.xds.generate.route_destinations import Destinations
 
 
@@ -175,18 +174,20 @@ class StreamChains:
             if single or one.weight:
                 name = str(self._destinations.cluster(one.destination, port.number))
                 weights[name] = weights.get(name, 0) + one.weight
-        policy = self._destinations.policy(destinations[0].destination, port.number)
+        called = destinations[0].destination
+        policy = self._destinations.policy(called, port.number)
+        obeyed = connection_policies.sources(policy, self._destinations.find(called.host))
         return Chain(
             match,
             clusters=tuple(weights.items()),
             stat_prefix=next(iter(weights)),
             pool=policy.connection_pool if policy else None,
-            hash_by_source=by_source(policy),
+            hash_by_source=connection_policies.by_source(policy),
             tunnel=policy.tunnel if policy else None,
             port=port.number,
             protocol=port.protocol,
             resolve_port=self._resolve_port(destinations, port),
-            sources=(reached.scoped.service.ref,),
+            sources=(reached.scoped.service.ref, *obeyed),
         )
 
     def _resolve_port(self, destinations: Sequence[WeightedDestination], port: ServicePort) -> int:
@@ -208,10 +209,3 @@ def _about(routing: Routing, host: str) -> bool:
 
 def _leads_somewhere(route: StreamRoute) -> bool:
     return len(route.destinations) == 1 or any(one.weight for one in route.destinations)
-
-
-def by_source(policy: TrafficPolicy | None) -> bool:
-    """Tell whether connections go to an endpoint that is chosen by their source address."""
-    balancing = policy.load_balancing if policy else None
-    hashing = balancing.consistent_hash if balancing else None
-    return hashing is not None and hashing.source_ip

@@ -20,6 +20,7 @@ from tests.support.mesh import host_policy, mesh, port, proxy, routing, service
 WEB, DB = service("web"), service("db", port(5432, Protocol.TCP))
 TO_WEB = (WeightedDestination(Destination(WEB.host)),)
 POOL = TrafficPolicy(connection_pool=ConnectionPool(max_connections=1))
+LASTING = TrafficPolicy(connection_pool=ConnectionPool(tcp_idle_timeout=1_000))
 HASH = TrafficPolicy(load_balancing=LoadBalancing(consistent_hash=ConsistentHash(header="x")))
 REQUESTS = routing("r", WEB.host, http=(HttpRoute(destinations=TO_WEB),))
 STREAMS = routing("r", DB.host, tcp=(StreamRoute((), TO_WEB),))
@@ -52,12 +53,23 @@ def test_routes_know_of_policies_by_what_requests_are_hashed_and_no_more() -> No
 
 def test_listeners_know_policies_only_where_there_can_be_tcp() -> None:
     said = narrow.for_listeners(outbound())
-    assert narrow.for_listeners(outbound(host_policy("p", WEB.host, policy=POOL))) is said
-    assert narrow.for_listeners(outbound(host_policy("p", DB.host, policy=POOL))) is not said
+    assert narrow.for_listeners(outbound(host_policy("p", WEB.host, policy=LASTING))) is said
+    assert narrow.for_listeners(outbound(host_policy("p", DB.host, policy=LASTING))) is not said
     led = narrow.for_listeners(outbound(STREAMS))
-    assert (
-        narrow.for_listeners(outbound(STREAMS, host_policy("p", WEB.host, policy=POOL))) is not led
-    )
+    lasting = outbound(STREAMS, host_policy("p", WEB.host, policy=LASTING))
+    assert narrow.for_listeners(lasting) is not led
+
+
+def test_listeners_know_of_policies_what_tcp_proxies_obey_and_where_it_came_from() -> None:
+    said = narrow.for_listeners(outbound())
+    for policy in (POOL, HASH):
+        assert narrow.for_listeners(outbound(host_policy("p", DB.host, policy=policy))) is said
+    lasting = host_policy("p", DB.host, policy=LASTING)
+    sources = {
+        service.service.host: service.policy_refs
+        for service in narrow.for_listeners(outbound(lasting)).services
+    }
+    assert sources == {WEB.host: (), DB.host: (lasting.ref,)}
 
 
 def test_routings_of_requests_are_no_listeners_business_and_those_of_connections_no_routes() -> (
