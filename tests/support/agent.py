@@ -29,7 +29,7 @@ from libs.rpc.svid import Functions, Svid
 from libs.xds.types import Snapshot
 from services.ca import app as ca
 from services.ca.settings import Settings as CaSettings
-from tests.support.certificates import TestAuthority
+from tests.support.certificates import Certificate, TestAuthority
 from tests.support.control_plane import ControlPlane
 from tests.support.ports import free_ports
 
@@ -143,14 +143,26 @@ async def mesh(folder: Path, snapshot: Snapshot, *, host: str = "127.0.0.1") -> 
 
 
 def _server_svid(found: Mesh) -> Svid:
-    token_file = found.folder / "server-token"
-    token_file.write_text(found.token("seine-config-push", SYSTEM))
-    address = ca_client.CaAddress(found.ca_address, found.root_file, token_file)
+    address = _ca(found, "seine-config-push", SYSTEM)
 
     async def sign(request: bytes) -> Any:  # noqa: ANN401
         return await ca_client.sign(address, request)
 
     return Svid(Functions(csr.make_with_key, bundle.validity, sign))
+
+
+async def certificate(found: Mesh, account: str, namespace: str = "shop") -> Certificate:
+    """Return what the mesh's CA gives to an account: for a program that has no agent."""
+    key, request = csr.make_with_key()
+    *chain, roots = await ca_client.sign(_ca(found, account, namespace), request)
+    return Certificate("".join(chain).encode(), key, roots.encode())
+
+
+def _ca(found: Mesh, account: str, namespace: str) -> ca_client.CaAddress:
+    """Return the CA for an account, whose token is written to a file."""
+    token_file = found.folder / f"token-{account}"
+    token_file.write_text(found.token(account, namespace))
+    return ca_client.CaAddress(found.ca_address, found.root_file, token_file)
 
 
 class Agent(Struct):
@@ -222,6 +234,7 @@ async def agent(
     environ: Mapping[str, str] | None = None,
     prefix: tuple[str, ...] = (),
     address: str = "",
+    role: str = "sidecar",
 ) -> AsyncIterator[Agent]:
     """Run an agent; on leaving it is told to go, and killed if it does not."""
     address = address or loopback()
@@ -251,7 +264,7 @@ async def agent(
     with (folder / "agent.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *prefix,
-            *(sys.executable, "-m", "services.agent", "proxy", "sidecar"),
+            *(sys.executable, "-m", "services.agent", "proxy", role),
             cwd=folder,
             env=own,
             stdout=log,

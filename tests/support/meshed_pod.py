@@ -7,6 +7,7 @@ gets what the control plane makes of the manifests. Only addresses of this machi
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,13 +15,15 @@ from typing import Any
 
 from msgspec import Struct
 
+from libs.xds.types import Snapshot
 from services.ctl.render import generated
 from tests.support import agent as agents
 from tests.support import pods as injection
-from tests.support.agent import Agent
+from tests.support.agent import Agent, Mesh
 from tests.support.netns import Pod
 
 Manifest = dict[str, Any]
+_SECONDS = 60
 
 
 class MeshedPod(Struct, frozen=True):
@@ -31,11 +34,13 @@ class MeshedPod(Struct, frozen=True):
     others: tuple[Manifest, ...] = ()
 
 
-def service(name: str, *ports: int, addresses: Sequence[str] = ()) -> Manifest:
-    """Return a Service of HTTP for the pods labelled `app: <name>`."""
+def service(
+    name: str, *ports: int, addresses: Sequence[str] = (), protocol: str = "http"
+) -> Manifest:
+    """Return a Service for the pods labelled `app: <name>`."""
     spec: Manifest = {
         "selector": {"app": name},
-        "ports": [{"name": f"http-{port}", "port": port} for port in ports],
+        "ports": [{"name": f"{protocol}-{port}", "port": port} for port in ports],
     }
     if addresses:
         families = ["IPv6" if ":" in address else "IPv4" for address in addresses]
@@ -51,6 +56,16 @@ def service(name: str, *ports: int, addresses: Sequence[str] = ()) -> Manifest:
 
 @asynccontextmanager
 async def running(pod: Pod, folder: Path, wanted: MeshedPod) -> AsyncIterator[Agent]:
+    """Run the pod `web-1` of namespace `shop` in a mesh of its own."""
+    async with (
+        agents.mesh(folder, Snapshot({}), host=pod.host) as mesh,
+        joined(mesh, pod, wanted) as agent,
+    ):
+        yield agent
+
+
+@asynccontextmanager
+async def joined(mesh: Mesh, pod: Pod, wanted: MeshedPod) -> AsyncIterator[Agent]:
     """Inject and run the pod `web-1` of namespace `shop`; yields its agent when it is ready."""
     made = injection.result(wanted.given)
     rules, proxy = made["spec"]["initContainers"]
@@ -62,34 +77,35 @@ async def running(pod: Pod, folder: Path, wanted: MeshedPod) -> AsyncIterator[Ag
         for name, value in written.items()
         if name.startswith(prefix)
     }
-    manifests = "\n---\n".join(map(json.dumps, [_placed(made, wanted.addresses), *wanted.others]))
+    manifests = "\n---\n".join(map(json.dumps, [placed(made, wanted.addresses), *wanted.others]))
     snapshot = generated({"in.yaml": manifests}, "web-1.shop", metadata).snapshot
+    mesh.plane.serve(snapshot)
     main = wanted.addresses[0]
-    async with agents.mesh(folder, snapshot, host=pod.host) as mesh:
-        config = json.loads(written["PROXY_CONFIG"])
-        config |= {"discoveryAddress": f"{mesh.host}:{mesh.port}", "concurrency": 1}
-        config["terminationDrainDuration"] = "0s"
-        elsewhere = {
-            "CA_ADDR": mesh.ca_address,
-            "PROXY_CONFIG": json.dumps(config),
-            "INSTANCE_IP": main,
-            "SEINE_LISTEN_ADDRESS": "",  # the default of a pod
-            "SEINE_ADMIN_ADDRESS": "127.0.0.1",
-        }
-        async with agents.agent(
-            mesh,
-            address=f"[{main}]" if ":" in main else main,
-            environ={**written, **elsewhere},
-            prefix=pod.enter_as(proxy["securityContext"]["runAsUser"]),
-        ) as agent:
-            await agent.ready()
-            yield agent
+    config = json.loads(written["PROXY_CONFIG"])
+    config |= {"discoveryAddress": f"{mesh.host}:{mesh.port}", "concurrency": 1}
+    config["terminationDrainDuration"] = "0s"
+    elsewhere = {
+        "CA_ADDR": mesh.ca_address,
+        "PROXY_CONFIG": json.dumps(config),
+        "INSTANCE_IP": main,
+        "SEINE_LISTEN_ADDRESS": "",  # the default of a pod
+        "SEINE_ADMIN_ADDRESS": "127.0.0.1",
+    }
+    async with agents.agent(
+        mesh,
+        address=f"[{main}]" if ":" in main else main,
+        environ={**written, **elsewhere},
+        prefix=pod.enter_as(proxy["securityContext"]["runAsUser"]),
+    ) as agent:
+        await agent.ready()
+        yield agent
 
 
-def _placed(made: Manifest, addresses: Sequence[str]) -> Manifest:
+def placed(made: Manifest, addresses: Sequence[str], name: str = "web-1") -> Manifest:
+    """Return a pod as it is in namespace `shop`: ready at addresses, the main one first."""
     return {
         **made,
-        "metadata": {**made["metadata"], "name": "web-1", "namespace": "shop"},
+        "metadata": {**made["metadata"], "name": name, "namespace": "shop"},
         "status": {
             "podIP": addresses[0],
             "podIPs": [{"ip": address} for address in addresses],
@@ -142,19 +158,28 @@ async def _tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-async def ask(client: socket.socket, host: str = "there") -> Heard:
+async def ask(
+    client: socket.socket, host: str = "there", tls: ssl.SSLContext | None = None
+) -> Heard:
     """Send one request; status 0 means that the connection was ended instead."""
     client.setblocking(False)
-    reader, writer = await asyncio.open_connection(sock=client)
     try:
-        writer.write(f"GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
-        answer = await asyncio.wait_for(reader.read(), 20)
-    except ConnectionError:
+        async with asyncio.timeout(_SECONDS):
+            answer = await _exchanged(client, host, tls)
+    except (ConnectionError, ssl.SSLError):
         return Heard(0)
-    finally:
-        writer.close()
     head, _, body = answer.decode().partition("\r\n\r\n")
     if not head:
         return Heard(0)
     status = int(head.split()[1])
     return Heard(status, *json.loads(body)) if status == 200 else Heard(status)
+
+
+async def _exchanged(client: socket.socket, host: str, tls: ssl.SSLContext | None) -> bytes:
+    name = None if tls is None else ""  # whoever has the context judges the server
+    reader, writer = await asyncio.open_connection(sock=client, ssl=tls, server_hostname=name)
+    try:
+        writer.write(f"GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        return await reader.read()
+    finally:
+        writer.close()
