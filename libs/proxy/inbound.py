@@ -230,6 +230,8 @@ def _scope(inputs: _Inputs) -> InboundScope:
         settings=inputs.settings,
         interception=proxy.interception,
         families=proxy.families,
+        http10=proxy.http10,
+        idle_timeout=proxy.idle_timeout,
         ports=_let_in(inputs, workload),
         mode=mode,
         mode_refs=refs,

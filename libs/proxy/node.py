@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 from msgspec import Struct
 
+from libs.model import durations
 from libs.model.endpoint import Locality
 from libs.model.ids import SpiffeId, WorkloadKey, entry_key, workload_key
 from libs.model.mesh import Mesh
@@ -72,6 +73,8 @@ class Proxy(Struct, frozen=True, gc=False, kw_only=True):
     dns_capture: bool = False  # its agent answers the application's DNS queries
     external_secrets: bool = False  # somebody beside it serves users' certificates
     counts_bytes: bool = False  # its agent counts those of connections that last
+    http10: bool = False  # takes requests of HTTP/1.0
+    idle_timeout: int | None = None  # milliseconds, of connections of which no policy says it
     settings: ProxySettings | None = None  # None: those that the mesh has for all
     group: str = ""  # the WorkloadGroup by which it registers
     # Only with Interception.NONE: where explicit listeners bind, where the application listens.
@@ -131,6 +134,8 @@ def parse(node_id: str, metadata: Mapping[str, object], identity: SpiffeId, mesh
         dns_capture=_text(metadata, "DNS_CAPTURE") == "true",
         external_secrets=_text(metadata, "credential") == "true",
         counts_bytes=_text(metadata, COUNTS_BYTES) == "true",
+        http10=_text(metadata, "HTTP10") == "1",
+        idle_timeout=_duration(metadata, "IDLE_TIMEOUT"),
         settings=_settings(metadata),
         group=group,
         outbound_address=_ip(metadata, "SEINE_OUTBOUND_ADDRESS", "127.0.0.1"),
@@ -218,6 +223,15 @@ def _checked_ip(text: str) -> str:
 
 def _ip(metadata: Mapping[str, object], key: str, default: str) -> str:
     return _checked_ip(_text(metadata, key) or default)
+
+
+def _duration(metadata: Mapping[str, object], name: str) -> int | None:
+    """Return milliseconds; what is no duration, or a negative one, is as if nothing were said."""
+    try:
+        found = durations.parse(_text(metadata, name))
+    except ValueError:
+        return None
+    return int(found) if found >= 0 else None
 
 
 def _port(metadata: Mapping[str, object], key: str) -> int:

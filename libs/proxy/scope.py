@@ -204,6 +204,8 @@ class InboundScope(Struct, frozen=True, gc=False, kw_only=True):
     ] = ()  # for the whole proxy, in the order in which they are applied
     extensions: tuple[Extension, ...] = ()  # for the whole proxy, greatest priority first
     own: OwnCluster | None = None  # only of a proxy that balances by zones
+    http10: bool = False  # takes requests of HTTP/1.0, from whomever
+    idle_timeout: int | None = None  # milliseconds, of connections of which no policy says it
 
 
 class EndpointScope(Struct, frozen=True, kw_only=True, weakref=True):

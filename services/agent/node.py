@@ -4,13 +4,17 @@ What is said here is a claim; the control plane believes only what the credentia
 metadata keys matter is decided there.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from libs.model import durations
 from libs.model.workload import canonical_service
 from services.agent.settings import AgentSettings
+
+logger = logging.getLogger(__name__)
 
 _UNNAMED = "istio-proxy"
 
@@ -57,9 +61,18 @@ def metadata(settings: AgentSettings, labels: Mapping[str, str]) -> dict[str, An
         PROXY_CONFIG=_json("PROXY_CONFIG", settings.proxy_config or "{}"),
     )
     found.setdefault("SEINE_COUNTS_BYTES", "true")
+    _judge_idle_timeout(settings.metadata.get("IDLE_TIMEOUT"))
     if labels:
         found["LABELS"] = dict(labels)
     return found
+
+
+def _judge_idle_timeout(text: str | None) -> None:
+    """Say that a duration is none; the control plane takes it for nothing, as Istio's does."""
+    try:
+        durations.parse(text or "0")
+    except ValueError as error:
+        logger.warning("ISTIO_META_IDLE_TIMEOUT has no effect", extra={"reason": str(error)})
 
 
 def downward_labels(text: str) -> dict[str, str]:

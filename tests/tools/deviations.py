@@ -311,6 +311,12 @@ DEVIATIONS = (
     ),
     Deviation(
         "AuthorizationPolicy",
+        "CUSTOM denies what its rules cover where the proxy does not see the authorizer's service, "
+        "because of a Sidecar or exportTo, also with `failOpen`",
+        "Istio asks a cluster that the proxy has not got, so with `failOpen` it lets all in",
+    ),
+    Deviation(
+        "AuthorizationPolicy",
         "policies are asked of an authorizer by the provider's whole name",
         "Istio compares its beginning: rules of `ask-more` would be sent to `ask`",
     ),

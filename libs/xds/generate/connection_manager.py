@@ -80,6 +80,7 @@ def http_connection_manager(  # noqa: PLR0913 - all that a chain decides
     _normalise_paths(manager, own.settings)
     proxy = own.settings.proxy
     proxy_headers.add_headers(manager, proxy.headers, inbound=direction == "inbound")
+    _serve_as_told(manager, own)
     proxy_headers.limit(manager, proxy_headers.connections(proxy.connections, router=edge))
     if port and (port.protocol.is_http2 or port.protocol is Protocol.GRPC_WEB):
         manager.http2_protocol_options.SetInParent()
@@ -120,6 +121,15 @@ def _normalise_paths(manager: hcm.HttpConnectionManager, settings: MeshSettings)
     manager.path_with_escaped_slashes_action = (
         actions.UNESCAPE_AND_FORWARD if decode else actions.KEEP_UNCHANGED
     )
+
+
+def _serve_as_told(manager: hcm.HttpConnectionManager, own: InboundScope) -> None:
+    """Do what the proxy's metadata ask for: HTTP/1.0, an end of idle connections."""
+    if own.http10:
+        manager.http_protocol_options.accept_http_10 = True
+    if own.idle_timeout is not None:
+        idle = typed.milliseconds(own.idle_timeout)
+        manager.common_http_protocol_options.idle_timeout.CopyFrom(idle)
 
 
 def _face_strangers(manager: hcm.HttpConnectionManager, settings: ProxySettings) -> None:

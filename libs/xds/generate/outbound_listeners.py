@@ -69,7 +69,7 @@ def generate(scope: ProxyScope) -> list[NamedResource]:
     return _memo.get(narrowed, context, partial(_generate, narrowed, scope.inbound))
 
 
-def _whose(own: InboundScope) -> tuple[str, ...]:
+def _whose(own: InboundScope) -> tuple[object, ...]:
     """Return all that listeners know of their own workload: what telemetry says, and filters."""
     labels = (f"{key}={value}" for key, value in sorted(own.labels.items()))
     return (
@@ -81,6 +81,8 @@ def _whose(own: InboundScope) -> tuple[str, ...]:
         " ".join(labels),
         extensions.placement(own),
         repr(own.telemetry),
+        own.http10,
+        own.idle_timeout,
     )
 
 

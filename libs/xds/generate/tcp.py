@@ -35,7 +35,8 @@ def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
 ) -> Filter:
     """Return the network filter that forwards bytes.
 
-    `own` is the workload whose proxy this is: telemetry names it. Exactly one of `cluster` and
+    `own` is the workload whose proxy this is: telemetry names it, and it has an idle timeout for
+    connections of which nobody else says it. Exactly one of `cluster` and
     `weighted` (weight by cluster name) is set; times are in milliseconds. `hash_by_source` keeps a
     client at one endpoint of a cluster that balances by a hash. `service` is the one that an
     inbound port stands for. With `tunnel` the bytes go on inside a request to an HTTP proxy.
@@ -55,8 +56,9 @@ def tcp_proxy(  # noqa: PLR0913 - all that a connection can be given
             proxy.weighted_clusters.clusters.add(name=name, weight=weight)
     else:
         proxy.cluster = cluster
-    if idle_timeout is not None:
-        proxy.idle_timeout.CopyFrom(typed.milliseconds(idle_timeout))
+    idle = own.idle_timeout if idle_timeout is None else idle_timeout
+    if idle is not None:
+        proxy.idle_timeout.CopyFrom(typed.milliseconds(idle))
     if max_duration is not None:
         proxy.max_downstream_connection_duration.CopyFrom(typed.milliseconds(max_duration))
     if tunnel is not None:

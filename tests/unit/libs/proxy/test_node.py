@@ -75,3 +75,17 @@ def test_metadata_of_wrong_types_counts_as_absent() -> None:
     proxy = node.parse(ID, metadata, IDENTITY, Mesh())
     assert proxy.labels == {}
     assert proxy.addresses == ("10.0.0.1",)
+
+
+@pytest.mark.parametrize(
+    ("said", "milliseconds"),
+    [("1m30s", 90_000), ("0s", 0), ("", None), ("soon", None), ("-3s", None)],
+)
+def test_what_is_no_idle_timeout_counts_as_absent(said: str, milliseconds: int | None) -> None:
+    proxy = node.parse(ID, {"IDLE_TIMEOUT": said}, IDENTITY, Mesh())
+    assert proxy.idle_timeout == milliseconds
+
+
+@pytest.mark.parametrize(("said", "served"), [("1", True), ("0", False), ("true", False)])
+def test_http10_is_served_where_the_pod_asks_for_it(said: str, served: bool) -> None:
+    assert node.parse(ID, {"HTTP10": said}, IDENTITY, Mesh()).http10 is served

@@ -94,6 +94,16 @@ def test_the_node_says_who_it_is() -> None:
     assert metadata["SEINE_COUNTS_BYTES"] == "true"
 
 
+@pytest.mark.parametrize(("text", "told"), [("5m", False), ("soon", True)])
+def test_an_idle_timeout_that_is_none_is_told(
+    text: str, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = settings(ISTIO_META_IDLE_TIMEOUT=text)
+    found = node(asked, "sidecar", domain="d", labels={})
+    assert found["metadata"]["IDLE_TIMEOUT"] == text
+    assert ("ISTIO_META_IDLE_TIMEOUT has no effect" in caplog.text) is told
+
+
 def test_labels_of_the_downward_api_win() -> None:
     labels = downward_labels('app="web"\nnote="a \\"quoted\\" = sign"\n\n')
     assert labels == {"app": "web", "note": 'a "quoted" = sign'}
