@@ -16,11 +16,13 @@ from urllib.request import Request, urlopen
 from libs.xds.types import Snapshot
 from services.agent import bootstrap
 from services.agent.envoy import binary
+from services.agent.proxy_config import StatsMatcher
 from tests.support.certificates import Certificate
 from tests.support.control_plane import ControlPlane, serving
 from tests.support.ports import free_ports
 
 _START_SECONDS = 90
+_NO_MORE = StatsMatcher()
 Series = tuple[Mapping[str, str], float]
 """Labels and value."""
 
@@ -138,20 +140,20 @@ async def running(
     cluster: str = "test",
     variables: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
+    stats: StatsMatcher = _NO_MORE,
 ) -> AsyncIterator[Envoy]:
     """Run an Envoy that has taken over `snapshot` and holds `certificate`.
 
     `whole`: it speaks the state-of-the-world protocol. `cluster` is its node's, `variables` are in
-    its environment.
+    its environment, `stats` says what of its own statistics is kept besides.
     """
     plane = ControlPlane(certificate, gated=gated)
     plane.serve(snapshot)
     async with (
         serving(plane, folder / "xds"),
-        _process(folder, options, whole=whole, cluster=cluster, variables=variables or {}) as (
-            process,
-            admin,
-        ),
+        _process(
+            folder, options, whole=whole, cluster=cluster, variables=variables or {}, stats=stats
+        ) as (process, admin),
     ):
         envoy = Envoy(process, admin, folder, plane)
         try:
@@ -175,6 +177,7 @@ async def _process(
     whole: bool,
     cluster: str,
     variables: Mapping[str, str],
+    stats: StatsMatcher,
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     admin, ready, prometheus = free_ports(3)
     rendered = bootstrap.render(
@@ -187,6 +190,7 @@ async def _process(
             listen_address="127.0.0.1",
             ready_port=ready,
             prometheus_port=prometheus,
+            stats=stats,
         )
     )
     rendered["stats_flush_interval"] = "0.05s"  # histograms show only what was flushed

@@ -25,6 +25,7 @@ from libs.proxy.scoper import Scoper
 from libs.xds import credentials, generate
 from libs.xds.credentials import Material
 from libs.xds.types import SECRET, NamedResource, Snapshot
+from services.agent.proxy_config import StatsMatcher
 from tests.support import wasm_module
 from tests.support.behaviour.collecting import Collector, collecting
 from tests.support.behaviour.outside import Outside, server_context
@@ -39,6 +40,7 @@ ISTIO_ALPN = ("istio-http/1.1", "istio", "http/1.1")
 _LOG_SECONDS = 60
 _VARIABLES = {"SEA": "north", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}
 _OPTIONS = ("--drain-time-s", "0", "--drain-strategy", "immediate")  # no row asks an old listener
+_STATS = StatsMatcher(inclusion_regexps=(r"vhost\..+\.route\..+",))  # of routes with `statPrefix`
 
 _RUNTIME = "tracing.opentelemetry.min_flush_spans=1&tracing.zipkin.min_flush_spans=1"  # at once
 
@@ -183,6 +185,7 @@ class Fleet:
                         cluster=f"{identity.service_account}.{identity.namespace}",
                         variables=_VARIABLES,
                         options=_OPTIONS,
+                        stats=_STATS,
                     )
                 )
                 await self.envoys[workload].admin_post(f"/runtime_modify?{_RUNTIME}")
