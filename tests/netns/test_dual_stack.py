@@ -22,7 +22,7 @@ from tests.support import meshed_pod, netns
 from tests.support import pods as injection
 from tests.support.behaviour.fleet import ISTIO_ALPN
 from tests.support.certificates import client_context
-from tests.support.meshed_pod import Heard, MeshedPod, ask, service
+from tests.support.meshed_pod import STRICT, Heard, MeshedPod, ask, service
 from tests.support.netns import Pod
 
 REASON = netns.unavailable()
@@ -34,12 +34,6 @@ PAGES, BOTH, ONLY_FOUR, ONLY_SIX = 8081, 5432, 5434, 5436
 VIPS = ("10.96.0.12", "fd00:96::12")
 FAMILIES = (4, 6)
 APP = {"name": "web", "image": "web:1", "ports": [{"name": "http", "containerPort": WEB}]}
-STRICT = {
-    "apiVersion": "security.istio.io/v1",
-    "kind": "PeerAuthentication",
-    "metadata": {"name": "default", "namespace": "shop"},
-    "spec": {"mtls": {"mode": "STRICT"}},
-}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.support import meshed_pod, netns, traffic
 from tests.support import pods as injection
 from tests.support.agent import ROOT, Agent
 from tests.support.certificates import TestAuthority
-from tests.support.meshed_pod import MeshedPod, service
+from tests.support.meshed_pod import STRICT, MeshedPod, service
 from tests.support.netns import Pod
 
 REASON = netns.unavailable()
@@ -41,12 +41,6 @@ OTHER = {
     "readinessProbe": {"grpc": {"port": GRPC, "service": "shop"}, **PATIENT},
     "livenessProbe": {"grpc": {"port": GRPC, "service": "sick"}, **PATIENT},
     "startupProbe": {"tcpSocket": {"port": CLOSED}},
-}
-STRICT = {
-    "apiVersion": "security.istio.io/v1",
-    "kind": "PeerAuthentication",
-    "metadata": {"name": "default", "namespace": "shop"},
-    "spec": {"mtls": {"mode": "STRICT"}},
 }
 
 

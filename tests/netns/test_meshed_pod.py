@@ -14,7 +14,7 @@ import pytest
 from tests.support import meshed_pod, netns
 from tests.support import pods as injection
 from tests.support.agent import Agent
-from tests.support.meshed_pod import Heard, MeshedPod, ask, service
+from tests.support.meshed_pod import STRICT, Heard, MeshedPod, ask, service
 from tests.support.netns import Pod
 
 REASON = netns.unavailable()
@@ -26,12 +26,6 @@ ABROAD, LEFT_ABROAD, UNKNOWN = 8081, 8082, 8083
 VIPS = {"web": ("10.96.0.10", "fd00:96::10"), "other": ("10.96.0.11", "fd00:96::11")}
 ANNOTATION = "traffic.sidecar.istio.io/"
 APP = {"name": "web", "image": "web:1", "ports": [{"name": "http", "containerPort": WEB}]}
-STRICT = {
-    "apiVersion": "security.istio.io/v1",
-    "kind": "PeerAuthentication",
-    "metadata": {"name": "default", "namespace": "shop"},
-    "spec": {"mtls": {"mode": "STRICT"}},
-}
 
 
 @pytest.fixture

@@ -25,6 +25,14 @@ from tests.support.netns import Pod
 Manifest = dict[str, Any]
 _SECONDS = 60
 
+STRICT: Manifest = {
+    "apiVersion": "security.istio.io/v1",
+    "kind": "PeerAuthentication",
+    "metadata": {"name": "default", "namespace": "shop"},
+    "spec": {"mtls": {"mode": "STRICT"}},
+}
+"""Nobody reaches a pod of `shop` without mutual TLS."""
+
 
 class MeshedPod(Struct, frozen=True):
     """A pod before injection, its addresses with the main one first, and what else there is."""
