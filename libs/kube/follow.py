@@ -45,7 +45,7 @@ from libs.kube.list import PAGE, Item, Name, Page, count, pages, whole
 from libs.kube.watch import EventType, Session, watch
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock, SystemClock
-from libs.runtime.tasks import pause
+from libs.runtime.tasks import Group, pause
 
 logger = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ class Follower:
         self._observe(Happening.WATCHED)
         self._broken_off = True
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 checks = [group.create_task(self._count()), group.create_task(self._refresh())]
                 await self._watch()
                 for check in checks:

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from libs.runtime import logs, undumpable, watchdog
 from libs.runtime.settings import SettingsError, describe, dump, load
-from libs.runtime.tasks import leaves
+from libs.runtime.tasks import Group, leaves
 
 S = TypeVar("S", bound=Struct)
 Serve = Callable[[S], Awaitable[None]]
@@ -120,7 +120,7 @@ async def _until_stopped(serve: Serve[S], settings: S) -> None:
         work.cancel()
 
     loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         watching = group.create_task(watchdog.PROCESS.run(), name="watchdog")
         work = group.create_task(_call(serve, settings), name="serve")
         for number in (signal.SIGTERM, signal.SIGINT):

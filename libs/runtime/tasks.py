@@ -2,15 +2,57 @@
 
 The only way to run something beside something else is a TaskGroup: a task that crashes takes its
 group down, the group takes `serve` down, and `libs.runtime.main` logs it and exits with 1. A
-half-dead process, alive to its supervisor and deaf to its clients, cannot come to be.
+half-dead process, alive to its supervisor and deaf to its clients, cannot come to be. The TaskGroup
+is `Group`, since asyncio's own may make a task deaf to its end.
 """
 
 import asyncio
+import logging
+import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from libs.runtime.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class Group(asyncio.TaskGroup):
+    """A TaskGroup that loses no cancellation.
+
+    Before Python 3.13 one that comes while a group waits for its tasks, because of an error, is
+    forgotten: the errors are raised, and whoever handles them and goes on is never cancelled again.
+    Here the cancellation is raised then, and the errors are logged.
+    """
+
+    if sys.version_info < (3, 13):
+
+        async def __aenter__(self) -> Self:
+            self._asked_before = _cancelling()
+            return await super().__aenter__()
+
+        async def __aexit__(
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            trace: TracebackType | None,
+        ) -> None:
+            try:
+                await super().__aexit__(kind, error, trace)
+            except BaseExceptionGroup as errors:
+                if _cancelling() <= self._asked_before:
+                    raise
+                said = [f"{type(one).__name__}: {one}" for one in leaves(errors)]
+                logger.warning("tasks failed while they were cancelled", extra={"errors": said})
+                raise asyncio.CancelledError from errors
+
+
+def _cancelling() -> int:
+    """How often the running task was asked to end, and has not been told otherwise."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 @asynccontextmanager
@@ -19,7 +61,7 @@ async def background(*work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.T
 
     Yields the group so that the block can add more tasks, which are cancelled with the others.
     """
-    group = asyncio.TaskGroup()
+    group = Group()
     async with group:
         for coroutine in work:
             group.create_task(coroutine)
@@ -29,7 +71,7 @@ async def background(*work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.T
 
 async def pause(seconds: float, wake: asyncio.Event, clock: Clock) -> None:
     """Return after `seconds`, or as soon as `wake` is set; it stays set."""
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         sleeping = group.create_task(clock.sleep(seconds))
         waiting = group.create_task(wake.wait())
         await asyncio.wait({sleeping, waiting}, return_when=asyncio.FIRST_COMPLETED)

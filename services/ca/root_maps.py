@@ -26,7 +26,7 @@ from libs.kube.errors import (
 from libs.kube.follow import Change, Follower
 from libs.runtime.backoff import Backoff, chance
 from libs.runtime.clock import Clock
-from libs.runtime.tasks import background
+from libs.runtime.tasks import Group, background
 from services.ca import metrics
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class RootMaps:
         async with background(namespaces.run(), maps.run()):
             # A map that is not known yet would be created in vain.
             await maps.synced.wait()
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 for _ in range(AT_ONCE):
                     group.create_task(self._work(group))
 

@@ -6,7 +6,6 @@ slow reader holds nobody up: of what moves meanwhile it gets the latest state on
 MAX_READERS are sent away with 503, and counted.
 """
 
-import asyncio
 import json
 from contextlib import aclosing
 
@@ -16,6 +15,7 @@ from google.protobuf.json_format import MessageToDict
 from libs.model import changes
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
 from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.tasks import Group
 from services.config_push import metrics
 from services.config_push.receipts import ReceiptBook
 
@@ -46,7 +46,7 @@ class ReceiptsPage:
         try:
             response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
             await response.prepare(request)
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 group.create_task(self._tell(response, request.query.get("ref", "")))
                 group.create_task(self._beat(response))
         except* ConnectionError:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from libs.cache.cache import Cache
 from libs.cache.keys import Key, key
+from libs.runtime.tasks import Group
 from libs.xds.types import CLUSTER, LISTENER, ROUTE, ResourceSet
 from services.config_push import metrics, stored
 from services.config_push.classes import SetKey
@@ -46,7 +47,7 @@ class SharedSets:
                     found.append((one, body))
 
         try:
-            async with asyncio.timeout(FETCH_SECONDS), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(FETCH_SECONDS), Group() as group:
                 for _ in range(min(PARALLEL, len(wanted))):
                     group.create_task(work())
         except TimeoutError:

@@ -18,6 +18,7 @@ from libs.kube.client import Client
 from libs.kube.errors import KubeError, PageStatusError
 from libs.model import changes
 from libs.protos.receipts.v1.receipts_pb2 import Receipt
+from libs.runtime.tasks import Group
 from services.ctl import merging
 from services.ctl.merging import Json, Key
 
@@ -56,7 +57,7 @@ class Following:
     async def run(self, pods: Callable[[], Awaitable[Sequence[str]]], known: Iterable[Key]) -> None:
         """Follow until cancelled. `pods` names the replicas; what is `known` is not shown."""
         self._shown.update(known)
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             group.create_task(self._tell())
             while True:
                 for name in await pods():

@@ -31,7 +31,7 @@ from libs.rpc.svid import Functions, Svid
 from libs.runtime import http
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.probes import Readiness
-from libs.runtime.tasks import background
+from libs.runtime.tasks import Group, background
 from libs.translate.apply import Step
 from services.discovery import debug, metrics, outgoing, sources
 from services.discovery.analyst import Analyst
@@ -262,7 +262,7 @@ async def _with_answers(
     """
     for one in asked:
         one.want(mesh)
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         for one in asked:
             group.create_task(one.tried(ANSWER_SECONDS))
     return source.drained()

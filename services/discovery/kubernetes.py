@@ -26,6 +26,7 @@ from libs.kube.collection import DEFINITIONS, Collection, of_kind
 from libs.kube.follow import Change, Follower, Happening, Patience, State
 from libs.model.ids import Ref
 from libs.runtime.clock import Clock
+from libs.runtime.tasks import Group
 from libs.translate.apply import Event
 from services.discovery import metrics
 from services.discovery.files import Batch
@@ -98,7 +99,7 @@ class KubernetesSource:
 
     async def run(self) -> None:
         """Follow everything until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             for follower in (*self._followers.values(), self._definitions):
                 group.create_task(follower.run())
 

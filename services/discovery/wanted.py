@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from libs.runtime.tasks import Group
+
 Keep = Callable[[str], Coroutine[Any, Any, None]]
 """Does what there is to do about a name, until it is cancelled."""
 
@@ -50,7 +52,7 @@ class Wanted:
 
     async def run(self) -> None:
         """Hold the tasks until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             while True:
                 await self._changed.wait()
                 self._changed.clear()

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from libs.runtime.tasks import Group
 from services.local import app
 from services.local.options import Options, parse
 
@@ -19,7 +20,7 @@ def main() -> None:
 
 async def _until_told(options: Options) -> int:
     """Run, and on the first signal end in order; further ones cannot hurry that."""
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         work = group.create_task(app.run(options))
         end = _ending(work)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

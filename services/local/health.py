@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from libs.runtime.clock import Clock
+from libs.runtime.tasks import Group
 
 START_SECONDS = 60.0
 _INTERVAL = 0.1
@@ -44,7 +45,7 @@ async def ready(name: str, url: str, clock: Clock, *, seconds: float = START_SEC
 
 async def all_ready(urls: Iterable[tuple[str, str]], clock: Clock) -> None:
     """Return once all of `(name, url)` answer 200."""
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         for name, url in urls:
             group.create_task(ready(name, url, clock))
 

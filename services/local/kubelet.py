@@ -6,7 +6,6 @@ that has gone is ended after its callers had time to notice. A running Pod does 
 Kubernetes; only its labels do, which are discovery's business.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from msgspec import Struct, structs
 
 from libs.runtime.clock import Clock
 from libs.runtime.localmesh import LocalWorkload
+from libs.runtime.tasks import Group
 from services.local import completions, health
 from services.local.addresses import Plan
 from services.local.controlplane import ControlPlane
@@ -204,6 +204,6 @@ def _named(handle: OnLine, pod: Pod) -> Callable[[str], None]:
 
 
 async def _together(*work: Coroutine[Any, Any, None]) -> None:
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         for coroutine in work:
             group.create_task(coroutine)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from libs.runtime.tasks import Group
 from services.local.processes import Child, Died, Program, kill_group
 from services.local.rundir import RunDirectory, members
 
@@ -64,7 +65,7 @@ class Supervisor:
             StartError: it does not.
 
         """
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             watching = group.create_task(self._despair())
             await work
             watching.cancel()
@@ -103,7 +104,7 @@ class Supervisor:
 @asynccontextmanager
 async def supervising(run: RunDirectory, on_death: OnDeath) -> AsyncIterator[Supervisor]:
     """Yield a supervisor; all its children have ended when the block ends."""
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         supervisor = Supervisor(group, run, on_death)
         try:
             yield supervisor

@@ -14,6 +14,8 @@ from ipaddress import ip_address
 import h11
 from msgspec import Struct
 
+from libs.runtime.tasks import Group
+
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
@@ -61,7 +63,7 @@ async def serve(host: str, port: int, route: Route) -> AsyncIterator[int]:
         OSError: the address cannot be bound.
 
     """
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         tasks: set[asyncio.Task[None]] = set()
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

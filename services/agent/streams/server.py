@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from libs.runtime.tasks import Group
 from services.agent.streams.connection import Connection, Stream, StreamLostError
 
 MAX_CONNECTIONS = 16
@@ -52,7 +53,7 @@ async def serve(
 
     """
     listening = _bind(path, 0o117 if by_group else 0o177)
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         open_connections: set[asyncio.Task[None]] = set()
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -94,7 +95,7 @@ async def _serve_connection(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Mapping[str, Handler]
 ) -> None:
     calls: dict[int, asyncio.Task[None]] = {}
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
 
         def requested(stream: Stream) -> None:
             handler = handlers.get(stream.headers.get(":path", ""), _unimplemented)

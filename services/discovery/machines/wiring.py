@@ -1,10 +1,10 @@
 """Wiring of machines: where entries are kept, and when this process may write them."""
 
-import asyncio
 from collections.abc import Callable
 
 from libs.model.mesh import Mesh
 from libs.runtime.clock import Clock
+from libs.runtime.tasks import Group
 from libs.translate.apply import State
 from services.discovery.machines.cluster import ClusterEntries
 from services.discovery.machines.folder import FolderEntries
@@ -46,7 +46,7 @@ class Machines:
 
     async def run(self) -> None:
         """Register and remove until cancelled. In a cluster only the leader does."""
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             group.create_task(self._replicas.run())
             group.create_task(self._registrar.run())
 

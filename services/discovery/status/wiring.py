@@ -1,6 +1,5 @@
 """Wiring of statuses: what every replica of discovery knows, and what its leader does with it."""
 
-import asyncio
 import socket
 import uuid
 from collections.abc import Callable, Coroutine
@@ -12,6 +11,7 @@ from libs.kube.lease import Lease
 from libs.model import revisions
 from libs.model.mesh import Mesh
 from libs.runtime.clock import Clock
+from libs.runtime.tasks import Group
 from libs.translate.state import State
 from services.discovery import metrics
 from services.discovery.replicas import Connect, Replicas, addresses
@@ -76,7 +76,7 @@ class Statuses:
         await self._lease.lead(self._lead)
 
     async def _lead(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             group.create_task(self._replicas.run())
             group.create_task(self._writer.run())
             group.create_task(self._ingresses.run())

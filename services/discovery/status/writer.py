@@ -15,6 +15,7 @@ from libs.kube.client import Client
 from libs.model import revisions
 from libs.model.ids import Ref
 from libs.runtime.clock import Clock
+from libs.runtime.tasks import Group
 from services.discovery.status.conditions import PROGRAMMED, conditions, says_the_same
 from services.discovery.status.progress import ProgressBook
 from services.discovery.status.rounds import Rounds
@@ -154,7 +155,7 @@ async def _all(
             if not await write(subject, wanted):
                 failed.append(subject.ref)
 
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         for _ in range(min(AT_ONCE, len(due))):
             group.create_task(work())
     return failed
