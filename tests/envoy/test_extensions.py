@@ -119,6 +119,7 @@ async def test_a_new_proxy_does_not_wait_for_a_module_that_envoy_refuses(
         traffic.application(SERVER, application),
         running(given, TestAuthority().issue("client"), tmp_path) as envoy,
     ):
+        await envoy.plane.quiet()
         (refusal,) = envoy.plane.refused
         assert "Unable to create Wasm plugin" in refusal
         answer = await traffic.http((OUTBOUND, http), "/", headers={"host": "web.shop"})
@@ -133,6 +134,7 @@ async def test_nor_for_a_script_that_envoy_refuses(tmp_path: Path) -> None:
         traffic.application(SERVER, application),
         running(given, TestAuthority().issue("client"), tmp_path) as envoy,
     ):
+        await envoy.plane.quiet()
         assert "script load error" in envoy.plane.refused[0]
         answer = await traffic.http((OUTBOUND, http), "/", headers={"host": "web.shop"})
         assert answer.status == 500
@@ -144,6 +146,7 @@ async def test_scripts_are_judged_as_envoy_judges_them(client: Client) -> None:
         client.envoy.plane.refused.clear()
         row = extension(f"s{index}", lua=code)
         await client.envoy.serve(_snapshot(client.http, client.application, row))
+        await client.envoy.plane.quiet()
         said = client.envoy.plane.refused
         assert bool(said) is (code in WRONG), (code, said)
         assert all("script load error" in text for text in said)
@@ -224,6 +227,7 @@ async def test_a_module_that_is_nowhere_is_refused_in_words_and_the_last_one_goe
     ):
         wanted = _snapshot(client.http, client.application, extension("m", module=module))
         await client.envoy.serve(await _through_the_agent(wanted, file_of))
+        await client.envoy.plane.quiet()
         refused = client.envoy.plane.refused
         assert len(refused) == refusals
         assert all("https://example.com/m.wasm: status 404" in text for text in refused)
@@ -252,6 +256,7 @@ async def test_listeners_change_while_a_module_of_theirs_is_nowhere(
     for rows, file_of in (([row], found), ([broken], nothing), ([broken, script], nothing)):
         wanted = _snapshot(client.http, client.application, *rows)
         await client.envoy.serve(await _through_the_agent(wanted, file_of))
+    await client.envoy.plane.quiet()
     refused, client.envoy.plane.refused = client.envoy.plane.refused, []
     assert all("https://example.com/n.wasm: status 404" in text for text in refused)
     answer = await traffic.http((OUTBOUND, client.http), "/", headers={"host": "web.shop"})
