@@ -305,6 +305,12 @@ DEVIATIONS = (
         "Sidecar hides",
     ),
     Deviation(
+        "DestinationRule",
+        "`retryBudget` is the callers' alone",
+        "Istio's servers have it, too, where all that is repeated are requests that the "
+        "application never got",
+    ),
+    Deviation(
         "AuthorizationPolicy",
         "a pattern of a namespace or trust domain never reaches over a `/`",
         "in Istio `prod-*` is `.*/ns/prod-.*/.*`, which looks wherever it likes in an identity",
