@@ -1,7 +1,8 @@
 """Following: receipts of all replicas of config-push, each shown once it is settled.
 
 Every replica tells of its own proxies, in a stream of lines. What one of them has settled may be
-news to another, so it is looked at SETTLE_SECONDS after the last news. Which replicas there are is
+news to another: it is shown when all who are followed have spoken of it, or LATE_SECONDS after it
+was first seen settled. Which replicas there are is
 asked again every so often; one that does not answer is tried again then. A replica that is older
 than we are has no such stream: its page is read every second.
 """
@@ -23,6 +24,8 @@ from services.ctl import merging
 from services.ctl.merging import Json, Key
 
 SETTLE_SECONDS = 0.3
+"""News that come together are looked at together."""
+LATE_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 10.0
 SILENCE_SECONDS = 40.0
@@ -51,6 +54,8 @@ class Following:
         self._show = show
         self._held: dict[str, dict[object, Json]] = {}
         self._shown: set[Key] = set()
+        self._waiting: dict[Key, float] = {}
+        """Since when changes are settled of which not everybody has spoken; loop time."""
         self._news = asyncio.Event()
         self._followed: set[str] = set()
 
@@ -112,17 +117,29 @@ class Following:
 
     async def _tell(self) -> None:
         while True:
-            await self._news.wait()
+            if not self._waiting:
+                await self._news.wait()
             await asyncio.sleep(SETTLE_SECONDS)
             self._news.clear()
-            pages = [sorted(held.values(), key=_number) for held in self._held.values()]
-            found = merging.by_change(pages)
-            for key, receipt in sorted(found.items(), key=lambda it: it[1].change):
-                if receipt.settled and key not in self._shown:
-                    self._shown.add(key)
-                    self._show(receipt)
-            if len(self._shown) > 2 * MAX_HELD:
-                self._shown &= found.keys()
+            self._look_through()
+
+    def _look_through(self) -> None:
+        pages = [sorted(held.values(), key=_number) for held in self._held.values()]
+        said = merging.parts_by_change(pages)
+        found = {key: merging.summed(parts) for key, parts in said.items()}
+        before, self._waiting = self._waiting, {}
+        now = asyncio.get_running_loop().time()
+        for key, receipt in sorted(found.items(), key=lambda it: it[1].change):
+            if not receipt.settled or key in self._shown:
+                continue
+            since = before.get(key, now)
+            if len(said[key]) < len(self._followed) and now - since < LATE_SECONDS:
+                self._waiting[key] = since
+                continue
+            self._shown.add(key)
+            self._show(receipt)
+        if len(self._shown) > 2 * MAX_HELD:
+            self._shown &= found.keys()
 
 
 def _number(data: Json) -> int:

@@ -62,6 +62,11 @@ def receipts(pages: Iterable[Sequence[Json]]) -> list[Receipt]:
 
 def by_change(pages: Iterable[Sequence[Json]]) -> dict[Key, Receipt]:
     """Return the same by what tells a change from others, whoever of the replicas knows of it."""
+    return {key: summed(parts) for key, parts in parts_by_change(pages).items()}
+
+
+def parts_by_change(pages: Iterable[Sequence[Json]]) -> dict[Key, list[Receipt]]:
+    """Return what each replica that knows of a change says of it."""
     found: dict[Key, list[Receipt]] = {}
     for page in pages:
         seen: Counter[Key] = Counter()
@@ -70,7 +75,7 @@ def by_change(pages: Iterable[Sequence[Json]]) -> dict[Key, Receipt]:
             key = _key(one)
             found.setdefault((*key, seen[key]), []).append(one)
             seen[key] += 1
-    return {key: _summed(parts) for key, parts in found.items()}
+    return found
 
 
 def _key(one: Receipt) -> Key:
@@ -86,7 +91,8 @@ def receipt(data: Json) -> Receipt:
     return found
 
 
-def _summed(parts: Sequence[Receipt]) -> Receipt:
+def summed(parts: Sequence[Receipt]) -> Receipt:
+    """Return what several replicas say of one change, added up."""
     found = Receipt()
     found.CopyFrom(min(parts, key=lambda one: one.change))
     for name in _COUNTS:

@@ -33,6 +33,7 @@ class Replicas:
         monkeypatch.setattr(forward, "get", self._get)
         monkeypatch.setattr(following, "AGAIN_SECONDS", 0.05)
         monkeypatch.setattr(following, "LOOK_SECONDS", 0.05)
+        monkeypatch.setattr(following, "LATE_SECONDS", 0.0)
 
     async def pods(self) -> list[str]:
         return self.names
@@ -90,6 +91,23 @@ async def test_what_all_have_settled_is_shown_once_and_added_up(replicas: Replic
         replicas.say("two", 7, settled=True, sent=1, acknowledged=1)
         replicas.say("two", 9, settled=True)
         assert (await reader.next()).change == 9
+
+
+async def test_who_speaks_late_is_waited_for(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica without proxies has settled a change before the others have heard of it."""
+    monkeypatch.setattr(following, "LATE_SECONDS", 600.0)
+    monkeypatch.setattr(following, "SETTLE_SECONDS", 0.01)
+    reader = Reader()
+    async with background(reader.of.run(replicas.pods, ())):
+        replicas.say("one", 7, settled=True)
+        replicas.say("one", 8, settled=True)
+        replicas.say("two", 8, settled=True, sent=1, acknowledged=1)
+        assert (await reader.next()).change == 8
+        replicas.say("two", 7, settled=True, sent=1, acknowledged=1)
+        found = await reader.next()
+        assert (found.change, found.acknowledged) == (7, 1)
 
 
 async def test_what_was_known_before_is_not_shown(replicas: Replicas) -> None:
