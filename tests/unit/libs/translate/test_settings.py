@@ -74,7 +74,12 @@ def test_a_config_map_elsewhere_says_nothing() -> None:
 
 
 def test_a_config_map_that_cannot_be_read_changes_nothing() -> None:
-    assert mesh_of(config("accessLogFiel: /dev/stdout")).settings == MeshSettings()
+    assert mesh_of(config("trustDomain: [other]")).settings == MeshSettings()
+
+
+def test_a_field_that_nobody_knows_costs_no_other() -> None:
+    found = mesh_of(config("accessLogFiel: /dev/stdout\ntrustDomain: other")).settings
+    assert found.trust_domain == "other"
 
 
 def test_an_account_of_a_service_follows_the_trust_domain() -> None:
