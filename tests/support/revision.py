@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.kind_cluster import SYSTEM, Cluster
+from tests.support.kind_cluster import SYSTEM, Cluster, Failed, eventually
 from tests.tools import revision as overlay
 
 _AVAILABLE = ("wait", "--for=condition=Available", "--timeout=300s", "deployment", "-n", SYSTEM)
@@ -24,9 +24,25 @@ def installed(cluster: Cluster, name: str, folder: Path) -> Iterator[None]:
     try:
         cluster.kubectl("apply", "-k", str(folder))
         cluster.kubectl(*_AVAILABLE, "-l", f"istio.io/rev={name}")
+        refused = eventually(lambda: _refused(cluster, name), lambda reason: not reason)
+        assert not refused, refused
         yield
     finally:
         cluster.kubectl("delete", "-k", str(folder), "--ignore-not-found")
+
+
+def _refused(cluster: Cluster, name: str) -> str:
+    """Return why a pod of the revision would be refused; nothing if it would be made.
+
+    A Deployment is available before every node leads the webhook's address to its pods. Whoever
+    makes a pod in between is refused, and asks again.
+    """
+    pod = ("run", "probe", "--image=none", "--restart=Never", "-n", "default")
+    try:
+        cluster.kubectl(*pod, f"--labels=istio.io/rev={name}", "--dry-run=server")
+    except Failed as error:
+        return str(error)
+    return ""
 
 
 def _running(cluster: Cluster) -> set[str]:

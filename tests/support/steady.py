@@ -124,9 +124,10 @@ class Steady:
         return eventually(status, _ended, seconds=_PATIENCE + 5 * number)
 
     def not_created(self) -> list[str]:
-        """Return why pods were refused at first, as events of what makes them say."""
+        """Return why pods of first calls were refused at first, as events of their Job say."""
         events = self._cluster.get("events", "-n", NAMESPACE)["items"]
-        return [str(one["message"]) for one in events if one["reason"] == "FailedCreate"]
+        of_job = [one for one in events if one["involvedObject"]["kind"] == "Job"]
+        return [str(one["message"]) for one in of_job if one["reason"] == "FailedCreate"]
 
     def said_first(self) -> list[str]:
         """Return what the first calls of pods came to that failed."""
