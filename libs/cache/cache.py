@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from libs.cache.backend import Backend
 from libs.cache.breaker import Breaker
-from libs.cache.errors import BackendError, UnreachableError
+from libs.cache.errors import BackendError, UnreachableError, late
 from libs.cache.keys import Key
 from libs.runtime.backoff import chance
 from libs.runtime.clock import Clock, SystemClock
@@ -148,7 +148,8 @@ class Cache:
         if not isinstance(error, UnreachableError | TimeoutError):
             self._answered()  # it is there, only unwilling
         elif self._breaker.failed():
-            logger.warning("cache is away, going on without it", extra={"reason": str(error)})
+            reason = str(error) or late(self._options.operation)
+            logger.warning("cache is away, going on without it", extra={"reason": reason})
 
     def _answered(self) -> None:
         if self._breaker.succeeded():

@@ -16,3 +16,8 @@ class UnreachableError(BackendError):
 
 class RefusedError(BackendError):
     """The backend is there and says no: wrong type, out of memory, read-only, no permission."""
+
+
+def late(seconds: float) -> str:
+    """Return the words for no answer in time: a TimeoutError has none."""
+    return f"no answer within {seconds:g} s"

@@ -16,7 +16,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from libs.cache.errors import BackendError, RefusedError, UnreachableError
+from libs.cache.errors import BackendError, RefusedError, UnreachableError, late
+from libs.runtime.logs import words
 
 CONNECTIONS = 8
 
@@ -65,11 +66,13 @@ class RedisBackend:
         try:
             async with asyncio.timeout(self._timeout):
                 yield
-        except (RedisError, OSError) as error:  # a TimeoutError is an OSError
+        except TimeoutError as error:
+            raise UnreachableError(str(error) or late(self._timeout)) from error
+        except (RedisError, OSError) as error:
             raise _translated(error) from error
 
 
 def _translated(error: Exception) -> BackendError:
     if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
-        return UnreachableError(str(error))
+        return UnreachableError(words(error))
     return RefusedError(str(error))

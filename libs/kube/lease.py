@@ -29,6 +29,7 @@ from libs.kube.client import Client
 from libs.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError
 from libs.runtime.backoff import chance
 from libs.runtime.clock import Clock
+from libs.runtime.logs import words
 from libs.runtime.tasks import background, leaves
 
 logger = logging.getLogger(__name__)
@@ -220,7 +221,8 @@ class Lease:
                 found["spec"] = {**found["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._client.request("PUT", self._path, body=found)
         except (KubeError, TimeoutError) as error:
-            logger.warning("lease not released", extra={"lease": self._name, "reason": str(error)})
+            extra = {"lease": self._name, "reason": words(error)}
+            logger.warning("lease not released", extra=extra)
 
     async def _pause(self, since: float | None = None) -> None:
         gone = 0.0 if since is None else self._clock.monotonic() - since

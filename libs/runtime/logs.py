@@ -46,6 +46,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=True, default=_text)
 
 
+def words(error: BaseException) -> str:
+    """Return what an error says for a log's field, or its name: a TimeoutError says nothing."""
+    return str(error) or type(error).__name__
+
+
 def configure(service: str, level: str = "info", *, stream: TextIO | None = None) -> None:
     """Send all logs of the process to `stream` (standard error) as JSON lines.
 

@@ -124,8 +124,7 @@ class CredentialDesk:
                     attempt = 0
                     self._take(credential)
             except (grpc.aio.AioRpcError, NotReadyError) as error:
-                code = error.code().name if isinstance(error, grpc.aio.AioRpcError) else "NOT_READY"
-                logger.warning("credentials cannot be followed", extra={"reason": code})
+                logger.warning("credentials cannot be followed", extra={"reason": _reason(error)})
             metrics.CREDENTIAL_RESTARTS.inc()
             await self._clock.sleep(self._backoff.delay(attempt, chance()))
             attempt += 1
@@ -182,3 +181,10 @@ class CredentialDesk:
 def _name(wanted: _Secret) -> SecretName:
     namespace, name, account, registry = wanted
     return SecretName(namespace=namespace, name=name, service_account=account, registry=registry)
+
+
+def _reason(error: Exception) -> str:
+    """Return why discovery cannot be followed: gRPC's code and its words."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return f"NOT_READY: {error}"

@@ -17,6 +17,7 @@ from libs.api.resolved_name import ResolvedName, resolved_name_ref
 from libs.api.resource import Metadata
 from libs.model.mesh import Mesh
 from libs.runtime.clock import Clock
+from libs.runtime.logs import words
 from libs.translate.apply import Event, Remove, Upsert
 from services.discovery import metrics
 from services.discovery.wanted import Wanted
@@ -80,7 +81,7 @@ class NameFinder:
                 found = await self._look(name)
         except (OSError, TimeoutError) as error:
             metrics.NAME_LOOKUPS.labels("failure").inc()
-            logger.warning("name not looked up", extra={"host": name, "reason": str(error)})
+            logger.warning("name not looked up", extra={"host": name, "reason": words(error)})
             return before, "" if before else f"{name[:100]!r} could not be looked up"
         metrics.NAME_LOOKUPS.labels("success").inc()
         return found, "" if found else f"{name[:100]!r} has no address"

@@ -179,6 +179,27 @@ async def test_a_redis_that_hangs_costs_three_timeouts_and_then_nothing(tmp_path
         await patient.close()
 
 
+@pytest.mark.parametrize("whose", ["the cache's", "the backend's"])
+async def test_a_redis_that_hangs_is_said_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, whose: str
+) -> None:
+    async with running(tmp_path) as server:
+        soon, late = 0.2, 60.0
+        backend = RedisBackend(server.url, timeout=late if whose == "the cache's" else soon)
+        options = CacheOptions(operation=soon if whose == "the cache's" else late)
+        cache = Cache(backend, TaggingSealer(), clock=VirtualClock(), options=options)
+        server.hang()
+        try:
+            for _ in range(3):
+                assert await cache.get(OURS) is None
+        finally:
+            server.resume()
+            await cache.close()
+
+    (said,) = [it for it in caplog.records if "away" in it.getMessage()]
+    assert vars(said)["reason"] == "no answer within 0.2 s"
+
+
 async def test_a_redis_that_dies_and_returns_costs_only_time(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     await server.start()

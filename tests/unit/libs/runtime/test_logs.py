@@ -68,3 +68,10 @@ def test_levels(lines: io.StringIO) -> None:
     assert parsed(lines) == []
     with pytest.raises(ValueError, match="loud"):
         logs.configure("test", "loud")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(TimeoutError(), "TimeoutError"), (OSError("no route"), "no route")]
+)
+def test_an_error_without_words_says_its_name(error: Exception, said: str) -> None:
+    assert logs.words(error) == said
