@@ -1,5 +1,6 @@
 """gRPC's own xDS client, with the generators of config-push and a mesh from manifests."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -11,7 +12,7 @@ from libs.model.ids import SpiffeId
 from libs.model.mesh import Mesh
 from libs.xds.generate import GENERATORS
 from services.ctl.render import build
-from tests.support.grpc_xds import Caller, backend, calling
+from tests.support.grpc_xds import Caller, answering, backend, calling
 from tests.support.push_plane import RunningPlane, identity, running_plane
 
 TARGET = "greeter.shop:80"
@@ -129,3 +130,47 @@ async def test_calls_are_shared_by_weight_and_follow_a_change(shop: Shop) -> Non
     shared = await shop.answers(100)
     assert 20 < shared["v1"] < 80  # six times the standard deviation
     assert shared["v1"] + shared["v2"] == 100
+
+
+LEAST_REQUEST = """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: least, namespace: shop}
+spec: {host: greeter, trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}}}
+"""
+
+
+async def test_a_way_to_balance_that_this_client_does_not_know_keeps_nobody_from_calling(
+    shop: Shop,
+) -> None:
+    await shop.apply(LEAST_REQUEST)
+    for version in ("v1", "v2"):
+        await shop.caller.until(version)
+
+
+TIMED = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: greeter, namespace: shop}
+spec:
+  hosts: [greeter]
+  http: [{timeout: 1s, route: [{destination: {host: greeter, subset: v1}}]}]
+"""
+
+
+async def _late() -> bytes:
+    """Answer before the caller itself gives up, which it does after ten seconds."""
+    await asyncio.sleep(8)
+    return b"late"
+
+
+async def test_a_timeout_of_a_route_ends_calls_that_would_wait_longer(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(answering(_late, ADDRESSES["v1"]))
+        plane = running_plane(tmp_path, generators=GENERATORS, authenticate=authenticate)
+        running = await stack.enter_async_context(plane)
+        caller = await stack.enter_async_context(calling(tmp_path, running.address, TARGET))
+        await Shop(running, caller, {"v1": port}).apply(TIMED)
+        assert (await caller.call()).startswith("DEADLINE_EXCEEDED")

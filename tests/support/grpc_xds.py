@@ -4,8 +4,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,27 @@ from tests.support.certificates import Certificate
 from tests.support.push_plane import node
 
 
-@asynccontextmanager
-async def backend(
+def backend(
     name: bytes, address: str = "127.0.0.1", proving: Certificate | None = None
-) -> AsyncIterator[int]:
+) -> AbstractAsyncContextManager[int]:
     """Answer every call with `name`; yield the port. With `proving`, over mutual TLS alone."""
 
-    async def who(_request: bytes, _context: object) -> bytes:
+    async def answer() -> bytes:
         return name
+
+    return answering(answer, address, proving)
+
+
+@asynccontextmanager
+async def answering(
+    answer: Callable[[], Awaitable[bytes]],
+    address: str = "127.0.0.1",
+    proving: Certificate | None = None,
+) -> AsyncIterator[int]:
+    """Answer every call with what `answer` comes to; else as `backend`."""
+
+    async def who(_request: bytes, _context: object) -> bytes:
+        return await answer()
 
     server = grpc.aio.server()
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {

@@ -44,6 +44,37 @@ DEVIATIONS = (
         "Istio lets in whoever a trusted root signed for, and everybody where no rule is left",
     ),
     Deviation(
+        "AuthorizationPolicy",
+        "of a rule that a gRPC program cannot test, an ALLOW is left out and a DENY covers more; "
+        "what CUSTOM covers is refused, what is only rehearsed has no effect, and aliases of the "
+        "trust domain count",
+        "Istio sends such programs rules for which they refuse to serve, enforces rehearsals, and "
+        "leaves out CUSTOM and aliases",
+    ),
+    Deviation(
+        "gRPC without a proxy",
+        "a service is dialled by each of its names and addresses, and at ports of any protocol",
+        "Istio knows whole names and those of the program's own namespace, and has no routes for "
+        "ports that are not named for HTTP or gRPC: such calls fail",
+    ),
+    Deviation(
+        "gRPC without a proxy",
+        "LEAST_REQUEST is offered, not imposed, and `maglev` is a ring "
+        "([ADR 71](../adr/0071-grpc-programs-balance-as-they-can.md))",
+        "gRPC refuses a cluster for a way to balance that it does not know, and calls fail",
+    ),
+    Deviation(
+        "gRPC without a proxy",
+        "requests are unlimited unless `http2MaxRequests`, or the `defaultTrafficPolicy` of "
+        "MeshConfig, says otherwise",
+        "so they are documented; Istio says nothing, and gRPC takes 1024 for that",
+    ),
+    Deviation(
+        "gRPC without a proxy",
+        "`subjectAltNames` hold with ISTIO_MUTUAL",
+        "Istio asks for the service's accounts instead, whatever is written",
+    ),
+    Deviation(
         "WasmPlugin, TrafficExtension",
         "a URL that names no host is refused",
         "it could never be fetched",

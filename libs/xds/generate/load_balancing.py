@@ -52,7 +52,14 @@ def _hash(cluster: Cluster, wanted: ConsistentHash) -> None:
             cluster.maglev_lb_config.table_size.value = wanted.maglev_table
         return
     cluster.lb_policy = _LbPolicy.RING_HASH
-    cluster.ring_hash_lb_config.minimum_ring_size.value = wanted.ring_size or _DEFAULT_RING
+    cluster.ring_hash_lb_config.CopyFrom(ring(wanted))
+
+
+def ring(wanted: ConsistentHash) -> Cluster.RingHashLbConfig:
+    """Return the ring on which endpoints stand for hashes."""
+    found = Cluster.RingHashLbConfig()
+    found.minimum_ring_size.value = wanted.ring_size or _DEFAULT_RING
+    return found
 
 
 def _slow_start(warmup: Warmup) -> Cluster.SlowStartConfig:

@@ -6,41 +6,40 @@ refuses a resource for what it does not know, so nothing stands in one that gRPC
 What such a program needs to serve: `proxyless_servers`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
-from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.listener.v3.listener_pb2 import Listener
-from envoy.config.route.v3.route_components_pb2 import Route, VirtualHost, WeightedCluster
+from envoy.config.route.v3.route_components_pb2 import (
+    Route,
+    RouteAction,
+    VirtualHost,
+    WeightedCluster,
+)
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
-from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 
 from libs.model.service import Protocol, Service
-from libs.model.traffic import TlsMode
 from libs.proxy.memo import WeakMemo
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
 from libs.xds.generate import (
-    clusters,
     domains,
+    egress,
+    proxyless_clusters,
     route_actions,
-    tls_client,
     typed,
     virtual_hosts,
 )
 from libs.xds.generate.filters import fault
-from libs.xds.generate.proxyless_tls import certificates
 from libs.xds.generate.route_actions import Ways
 from libs.xds.generate.route_destinations import Destinations
-from libs.xds.types import CLUSTER, LISTENER, ROUTE, NamedResource, resource
+from libs.xds.generate.stream_chains import RouteName
+from libs.xds.types import LISTENER, ROUTE, NamedResource, resource
 
-_ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
-_KNOWN_POLICIES = frozenset({Cluster.LbPolicy.ROUND_ROBIN, Cluster.LbPolicy.RING_HASH})
 _KNOWN_FILTERS = frozenset({"envoy.filters.http.fault"})
 
 _clusters: WeakMemo[list[NamedResource]] = WeakMemo()
@@ -50,7 +49,7 @@ _routes: WeakMemo[list[NamedResource]] = WeakMemo()
 
 def cluster_list(scope: OutboundScope) -> list[NamedResource]:
     """Return the clusters whose endpoints are fetched; gRPC knows hardly any others."""
-    return _clusters.get(scope, (), lambda: list(_all_clusters(scope)))
+    return _clusters.get(scope, (), lambda: list(proxyless_clusters.generate(scope, _ports(scope))))
 
 
 def listener_list(scope: OutboundScope) -> list[NamedResource]:
@@ -70,49 +69,20 @@ def _ports(scope: OutboundScope) -> Iterator[tuple[ScopedService, int]]:
                 yield scoped, port.number
 
 
-def _all_clusters(scope: OutboundScope) -> Iterator[NamedResource]:
-    mutual = {
-        str(names.ClusterName(port, subset.name, scoped.service.host)): (
-            tls.subject_alt_names or scoped.accounts
-        )
-        for scoped, port in _ports(scope)
-        for subset in scoped.subsets
-        if (tls := subset.policies[port].tls) and tls.mode is TlsMode.ISTIO_MUTUAL
-    }
-    for made in clusters.generate(scope):
-        cluster = Cluster.FromString(made.body)
-        if cluster.type == Cluster.DiscoveryType.EDS:
-            body = _cluster(cluster, mutual.get(made.name)).SerializeToString(deterministic=True)
-            yield resource(made.name, CLUSTER, body=body, sources=made.sources)
-
-
-def _cluster(full: Cluster, proved: Sequence[str] | None) -> Cluster:
-    """Return what gRPC knows of a cluster; with `proved`, its servers prove one of these names."""
-    known = full.lb_policy in _KNOWN_POLICIES
-    found = Cluster(
-        name=full.name,
-        type=Cluster.DiscoveryType.EDS,
-        lb_policy=full.lb_policy if known else Cluster.LbPolicy.ROUND_ROBIN,
-        metadata=full.metadata,
-    )
-    found.eds_cluster_config.eds_config.CopyFrom(_ADS)
-    found.eds_cluster_config.service_name = full.name
-    if known and full.HasField("ring_hash_lb_config"):
-        found.ring_hash_lb_config.CopyFrom(full.ring_hash_lb_config)
-    if full.HasField("outlier_detection"):
-        found.outlier_detection.CopyFrom(full.outlier_detection)
-    for limits in full.circuit_breakers.thresholds:
-        if limits.HasField("max_requests"):
-            found.circuit_breakers.thresholds.add(max_requests=limits.max_requests)
-    if proved is not None:
-        context = UpstreamTlsContext(common_tls_context=certificates(proved))
-        found.transport_socket.CopyFrom(typed.transport_socket(tls_client.TLS, context))
-    return found
+def _dialled(scope: OutboundScope) -> Iterator[tuple[ScopedService, int]]:
+    """Yield what may be called by its name: a Sidecar may say so for each port."""
+    reached: dict[int, set[str]] = {}
+    for scoped, port in _ports(scope):
+        if port not in reached:
+            services = egress.behind(scope, RouteName(port)).services
+            reached[port] = {one.service.host for one in services}
+        if scoped.service.host in reached[port]:
+            yield scoped, port
 
 
 def _all_listeners(scope: OutboundScope) -> Iterator[NamedResource]:
     taken: set[str] = set()
-    for scoped, port in sorted(_ports(scope), key=lambda it: (it[0].service.host, it[1])):
+    for scoped, port in sorted(_dialled(scope), key=lambda it: (it[0].service.host, it[1])):
         found, short = domains.of_service(scoped, scoped.service.host, scope.dns_domain)
         real = {other.service.host for other in scope.services} - {scoped.service.host}
         for domain in found:
@@ -125,7 +95,9 @@ def _all_listeners(scope: OutboundScope) -> Iterator[NamedResource]:
 
 def _listener(name: str, service: Service, port: int) -> NamedResource:
     manager = hcm.HttpConnectionManager(
-        rds=hcm.Rds(config_source=_ADS, route_config_name=_route_name(service, port)),
+        rds=hcm.Rds(
+            config_source=proxyless_clusters.ADS, route_config_name=_route_name(service, port)
+        ),
         http_filters=[fault.FILTER, typed.http_filter("envoy.filters.http.router", Router())],
     )
     found = Listener(name=name)
@@ -142,9 +114,9 @@ def _all_routes(scope: OutboundScope) -> list[NamedResource]:
     found = []
     destinations = Destinations(scope)
     by_port: dict[int, dict[str, virtual_hosts.Host]] = {}
-    for scoped, port in _ports(scope):
+    for scoped, port in _dialled(scope):
         if port not in by_port:
-            hosts = virtual_hosts.of_port(scope, port)
+            hosts = virtual_hosts.of_port(egress.behind(scope, RouteName(port)), port)
             by_port[port] = {host.wanted.host: host for host in hosts if host.wanted.scoped}
         host = by_port[port].get(scoped.service.host)
         if host is None:
@@ -176,9 +148,16 @@ def _for_grpc(host: VirtualHost) -> VirtualHost:
     _keep_known(host)
     for route in host.routes:
         _keep_known(route)
+        _limit(route.route)
         for weighted in route.route.weighted_clusters.clusters:
             _keep_known(weighted)
     return host
+
+
+def _limit(action: RouteAction) -> None:
+    """Say how long a call may take where gRPC looks for it: it reads nothing else of it."""
+    if action.timeout.ToNanoseconds():
+        action.max_stream_duration.max_stream_duration.CopyFrom(action.timeout)
 
 
 def _keep_known(item: VirtualHost | Route | WeightedCluster.ClusterWeight) -> None:

@@ -3,15 +3,25 @@
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.load_balancing_policies.wrr_locality.v3.wrr_locality_pb2 import WrrLocality
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from msgspec import Struct
 
 from libs.model.service import Protocol, Resolution
+from libs.model.sidecar import EgressListener, HostPattern, ListenerPort
 from libs.model.traffic import (
     ClientTls,
+    ConnectionPool,
+    ConsistentHash,
     Cors,
     Destination,
+    HttpMatch,
     HttpRoute,
+    LoadBalancing,
+    MatchKind,
+    OutlierDetection,
+    Simple,
+    StringMatch,
     TlsMode,
     TrafficPolicy,
     WeightedDestination,
@@ -29,6 +39,7 @@ from tests.support.mesh import (
     proxy,
     routing,
     service,
+    sidecar,
 )
 from tests.support.patches import patch_set
 
@@ -81,7 +92,89 @@ def test_mutual_tls_is_asked_for_by_policy_with_certificates_of_the_bootstrap() 
     cluster = Cluster.FromString(found.of(CLUSTER).resources[NAME].body)
     context = UpstreamTlsContext.FromString(cluster.transport_socket.typed_config.value)
     own = context.common_tls_context.tls_certificate_provider_instance
-    assert own.instance_name == "default"
+    before = context.common_tls_context.tls_certificate_certificate_provider_instance
+    assert own.instance_name == before.instance_name == "default"
+
+
+def cluster_under(policy: TrafficPolicy) -> Cluster:
+    found = snapshot(host_policy("p", WEB.host, policy=policy))
+    return Cluster.FromString(found.of(CLUSTER).resources[NAME].body)
+
+
+def test_least_request_is_for_programs_that_know_it() -> None:
+    found = cluster_under(TrafficPolicy(load_balancing=LoadBalancing(simple=Simple.LEAST_REQUEST)))
+    assert found.lb_policy == Cluster.LbPolicy.ROUND_ROBIN  # what all of them know
+    (by_locality,) = found.load_balancing_policy.policies
+    config = by_locality.typed_extension_config.typed_config
+    offered = WrrLocality.FromString(config.value).endpoint_picking_policy.policies
+    assert [one.typed_extension_config.name for one in offered] == [
+        "envoy.load_balancing_policies.least_request",
+        "envoy.load_balancing_policies.round_robin",
+    ]
+
+
+def test_programs_take_turns_unless_a_policy_says_otherwise() -> None:
+    for simple in set(Simple) - {Simple.LEAST_REQUEST, Simple.PASSTHROUGH}:
+        found = cluster_under(TrafficPolicy(load_balancing=LoadBalancing(simple=simple)))
+        assert found.lb_policy == Cluster.LbPolicy.ROUND_ROBIN
+        assert not found.HasField("load_balancing_policy")
+
+
+def test_hashes_lead_to_endpoints_on_a_ring_as_grpc_knows_no_other_way() -> None:
+    for hashing in (
+        ConsistentHash(header="x", ring_size=7),
+        ConsistentHash(header="x", maglev=True, maglev_table=101),
+    ):
+        found = cluster_under(TrafficPolicy(load_balancing=LoadBalancing(consistent_hash=hashing)))
+        assert found.lb_policy == Cluster.LbPolicy.RING_HASH
+        assert found.ring_hash_lb_config.minimum_ring_size.value == (hashing.ring_size or 1024)
+        assert not found.HasField("maglev_lb_config")
+
+
+def test_a_limit_of_requests_holds_and_errors_that_grpc_does_not_count_are_left_out() -> None:
+    found = cluster_under(
+        TrafficPolicy(
+            connection_pool=ConnectionPool(max_requests=9),
+            outlier_detection=OutlierDetection(consecutive_5xx=3),
+        )
+    )
+    (limits,) = found.circuit_breakers.thresholds
+    assert limits.max_requests.value == 9
+    assert not found.HasField("outlier_detection")
+
+
+def test_a_timeout_stands_where_grpc_looks_for_it() -> None:
+    there = (WeightedDestination(Destination(WEB.host)),)
+    first = HttpRoute(
+        matches=(HttpMatch(uri=StringMatch(MatchKind.PREFIX, "/slow")),),
+        destinations=there,
+        timeout=1500,
+    )
+    found = snapshot(routing("r", WEB.host, http=(first, HttpRoute(destinations=there))))
+    config = RouteConfiguration.FromString(found.of(ROUTE).resources[NAME].body)
+    slow, others = config.virtual_hosts[0].routes
+    assert slow.route.max_stream_duration.max_stream_duration.ToMilliseconds() == 1500
+    assert not others.route.HasField("max_stream_duration")
+
+
+def test_what_a_sidecar_imports_for_a_port_is_dialled_at_that_port_alone() -> None:
+    both = service("both", port(80, Protocol.GRPC), port(90, Protocol.GRPC))
+    found = snapshot(
+        both,
+        sidecar(
+            "s",
+            egress=(
+                EgressListener(
+                    hosts=(HostPattern(namespace="*", host=both.host),),
+                    port=ListenerPort(number=90, name="grpc", protocol=Protocol.GRPC),
+                ),
+                EgressListener(hosts=(HostPattern(namespace="*", host=WEB.host),)),
+            ),
+        ),
+    )
+    assert {"both:90", "web:80"} <= found.of(LISTENER).resources.keys()
+    assert "both:80" not in found.of(LISTENER).resources
+    assert f"outbound|80||{both.host}" not in found.of(ROUTE).resources
 
 
 def proved_names(*rows: Struct, tls: ClientTls) -> list[str]:
