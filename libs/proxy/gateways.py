@@ -1,6 +1,7 @@
 """Gateways as one router sees them: which select it, and what it listens on for them together.
 
-Gateways are taken oldest first, and a port at an address belongs to what its first server speaks:
+Gateways are taken oldest first, and a port at an address belongs to what its first server speaks
+(`0.0.0.0` and `::` are no addresses of their own: they say what no address says, too):
 requests in clear text, which servers share because requests say whom they are for; TLS, which they
 share as long as each has server names of its own; or any other bytes, for one server alone. Who
 comes later and does not fit is left out and told, as far as it does not fit: of a TLS server only
@@ -21,6 +22,8 @@ from libs.proxy.peers import selects
 from libs.proxy.routings import source_labels
 from libs.proxy.scope import BoundServer, GatewayListener, OutboundScope, ScopedService
 from libs.proxy.visibility import PUBLIC, audience
+
+_EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 
 
 class Conflict(NamedTuple):
@@ -56,7 +59,8 @@ def merge(gateways: Iterable[Gateway], targets: Mapping[int, int]) -> Merged:
             if not server.number:  # a socket that is a file
                 continue
             port = targets.get(server.number, server.number)
-            draft = drafts.setdefault((port, server.bind), _Draft(port, server.bind))
+            bind = "" if server.bind in _EVERYWHERE else server.bind
+            draft = drafts.setdefault((port, bind), _Draft(port))
             conflicts += draft.add(gateway, index)
     made = (draft.listener() for _, draft in sorted(drafts.items(), key=lambda item: item[0]))
     return Merged(tuple(one for one in made if one.servers), tuple(conflicts))
@@ -65,9 +69,8 @@ def merge(gateways: Iterable[Gateway], targets: Mapping[int, int]) -> Merged:
 class _Draft:
     """One listener in the making."""
 
-    def __init__(self, port: int, bind: str) -> None:
+    def __init__(self, port: int) -> None:
         self._port = port
-        self._bind = bind
         self._servers: list[BoundServer] = []
         self._names: dict[str, Ref] = {}  # server names of TLS, with the gateway that has them
 
@@ -89,8 +92,13 @@ class _Draft:
             self._servers.append(BoundServer(gateway.full_name, gateway.ref, bound))
 
     def listener(self) -> GatewayListener:
-        """Return the listener as it is now."""
-        return GatewayListener(self._port, self._bind, tuple(self._servers))
+        """Return the listener as it is now.
+
+        Where servers write "everywhere" in several ways, it is wherever the proxy has addresses.
+        """
+        written = {bound.server.bind for bound in self._servers}
+        bind = written.pop() if len(written) == 1 else ""
+        return GatewayListener(self._port, bind, tuple(self._servers))
 
 
 def _fits(first: Server, other: Server) -> bool:

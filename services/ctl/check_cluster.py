@@ -12,7 +12,7 @@ from libs.inject.words import TLS_MODE
 from libs.kube import forward
 from libs.kube.errors import ForbiddenError, KubeError, MalformedError
 from libs.model import revisions
-from services.ctl import check
+from services.ctl import check, leftovers
 from services.ctl.check import Finding
 from services.ctl.cluster import Misused
 from services.ctl.cluster_plane import MONITORING_PORT, ClusterPlane, Pod
@@ -47,6 +47,8 @@ def findings(plane: ClusterPlane) -> Iterator[Finding]:
     yield from _missing_replicas(plane)
     yield _absent(plane)
     yield check.configuration(plane)
+    looked = leftovers.findings(plane.client, plane.system_namespace, running=versions.keys())
+    yield from plane.run(looked)
 
 
 async def _service(plane: ClusterPlane, service: str) -> list[Seen]:

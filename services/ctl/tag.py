@@ -14,8 +14,8 @@ import yaml
 from libs.inject import tags, webhooks, words
 from libs.inject.tags import Tag
 from libs.kube.client import Client
-from libs.kube.errors import NotFoundError
-from services.ctl import cluster, output
+from libs.kube.errors import ForbiddenError, NotFoundError
+from services.ctl import answering, cluster, output
 from services.ctl.cluster import Api, Misused
 from services.ctl.output import Format
 
@@ -29,13 +29,21 @@ _FOLDERS = {
 _APPLY = "application/apply-patch+yaml"
 _MANAGER = {"fieldManager": "seinectl", "force": "true"}
 _DEFAULT = "default"
+_REFUSED = "pods that ask for it are refused"
 
 
-def run_set(tag: Tag, api: Api, *, overwrite: bool) -> int:
-    """Make a tag; `tag.client` is taken from the revision."""
+def run_set(tag: Tag, api: Api, *, overwrite: bool, force: bool = False) -> int:
+    """Make a tag; `tag.client` is taken from the revision.
+
+    `force`: also if nobody answers for the revision.
+    """
 
     async def work(client: Client) -> bool:
         wanted, there = await _wanted(client, tag, overwrite=overwrite)
+        why = "" if force else await answering.nobody(client, wanted.client)
+        if why:
+            text = f"nobody answers for the revision {tag.revision}: {why}"
+            raise Misused(f"{text}, so {_REFUSED}", "bring it up first, or say --yes")
         for one in tags.objects(wanted):
             path = f"{_FOLDERS[one['kind']]}/{one['metadata']['name']}"
             await client.request("PATCH", path, params=_MANAGER, body=one, content_type=_APPLY)
@@ -61,17 +69,38 @@ def run_generate(tag: Tag, api: Api) -> int:
 
 
 def run_list(api: Api, *, form: Format) -> int:
-    """Print tags, the revisions that they stand for, and the namespaces that ask for them."""
+    """Print tags, the revisions that they stand for, and the namespaces that ask for them.
+
+    Return 1 if a tag leads to nobody.
+    """
     rows = cluster.ask(api, _listed)
     if form is Format.JSON:
         output.print_json(rows)
     elif not rows:
         output.say("there are no tags")
     else:
-        cells = [[row["tag"], row["revision"], ", ".join(row["namespaces"])] for row in rows]
-        shown = [list(map(output.clean, it)) for it in cells]
-        output.print_table(["TAG", "REVISION", "NAMESPACES"], shown)
-    return output.OK
+        _print(rows)
+    return output.FAILED if any(row["fault"] for row in rows) else output.OK
+
+
+def _print(rows: Sequence[Mapping[str, Any]]) -> None:
+    shown = []
+    for row in rows:
+        cells = [row["tag"], row["revision"], ", ".join(row["namespaces"])]
+        unknown = "[yellow]unknown[/]" if row["fault"] is None else "[green]answers[/]"
+        state = "[bold red]nobody answers[/]" if row["fault"] else unknown
+        shown.append([*map(output.clean, cells), state])
+    output.print_table(["TAG", "REVISION", "NAMESPACES", "STATE"], shown)
+    for row in rows:
+        if row["fault"]:
+            tag, fault = output.clean(row["tag"]), output.clean(row["fault"])
+            output.say(f"[bold red]✗[/] the tag [bold]{tag}[/] leads to nobody: {fault},")
+            output.say(f"  so {_REFUSED}; to mend it: {remedy(row['tag'])}")
+
+
+def remedy(name: str) -> str:
+    """Return the commands of which one mends a tag that leads to nobody."""
+    return f"seinectl tag set {name} --overwrite --revision REVISION, or seinectl tag remove {name}"
 
 
 def run_remove(name: str, api: Api, *, namespace: str, force: bool) -> int:
@@ -140,8 +169,16 @@ async def _listed(client: Client) -> list[dict[str, Any]]:
         if name := labels.get(tags.LABEL):
             revision = labels.get(words.REVISION, "")
             row = {"tag": name, "revision": revision, "namespaces": _users(namespaces, name)}
-            found.append(row)
+            found.append({**row, "fault": await _fault(client, one)})
     return sorted(found, key=lambda row: str(row["tag"]))
+
+
+async def _fault(client: Client, configuration: Mapping[str, Any]) -> str | None:
+    """Return why nobody answers where a tag leads; None: the caller may not look."""
+    try:
+        return await answering.nobody(client, answering.target_of(configuration))
+    except ForbiddenError:
+        return None
 
 
 def _users(listed: Mapping[str, Any], tag: str) -> list[str]:

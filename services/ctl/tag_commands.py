@@ -31,6 +31,10 @@ def set_(  # noqa: PLR0913, PLR0917 - typer passes them by name
     revision: Revision,
     overwrite: Annotated[bool, typer.Option(help="Also if there is such a tag.")] = False,
     namespaces_by_default: ByDefault = False,
+    yes: Annotated[
+        bool,
+        typer.Option("-y", "--yes", "--skip-confirmation", help="Also if nobody answers for it."),
+    ] = False,
     namespace: Namespace = "istio-system",
     kubeconfig: OfCluster = "",
     context: Context = "",
@@ -39,7 +43,8 @@ def set_(  # noqa: PLR0913, PLR0917 - typer passes them by name
     from services.ctl import tag as command  # noqa: PLC0415
 
     wanted = _tag(name, revision, namespace, by_default=namespaces_by_default)
-    raise typer.Exit(command.run_set(wanted, _api(kubeconfig, context), overwrite=overwrite))
+    api = _api(kubeconfig, context)
+    raise typer.Exit(command.run_set(wanted, api, overwrite=overwrite, force=yes))
 
 
 @app.command()
@@ -66,7 +71,7 @@ def list_(
     kubeconfig: OfCluster = "",
     context: Context = "",
 ) -> None:
-    """Show tags, their revisions, and the namespaces that ask for them."""
+    """Show tags, their revisions, who asks for them, and whether anybody answers; 1 if not."""
     from services.ctl import tag as command  # noqa: PLC0415
 
     raise typer.Exit(command.run_list(_api(kubeconfig, context), form=output))

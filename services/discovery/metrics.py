@@ -79,7 +79,8 @@ STATUS_WRITES = Counter(
 )
 STATUS_DISPUTES = Gauge(
     "seine_discovery_status_disputes",
-    "Ingresses whose status somebody else writes, too, and otherwise.",
+    "Objects whose status somebody else writes, too, and otherwise.",
+    ["what"],
 )
 REGISTRATIONS = Counter("auto_registration_success", "Machines that were registered.")
 REGISTRATION_UPDATES = Counter(

@@ -332,11 +332,14 @@ async def test_the_documented_roles_are_enough_and_less_is_not(
     found = {one["subject"]: one for one in said.data}
     assert found["configuration"]["good"]
     assert "not allowed" in found["pods with a proxy"]["text"]
+    assert "not looked at" in found["admission"]["text"]
     await _bind(client, "seine-reader", "clusterrolebindings")
     said = await kube_ctl.run(*words)
     found = {one["subject"]: one for one in said.data}
     assert "connected" in found["pods with a proxy"]["text"]
     assert "not allowed" not in found["pods with a proxy"]["text"]
+    assert "somebody answers each" in found["admission"]["text"]
+    assert "not looked at" not in found["leftovers"]["text"]
 
     rules = yaml.safe_load_all((ROOT / "deploy/viewer.yaml").read_text())
     viewer = next(rules)

@@ -105,7 +105,7 @@ async def test_a_tag_injects_is_mended_and_goes(tmp_path: Path) -> None:
         await _until(lambda: _is(world.bundles(), {good}))
 
         listed = await world.tag("list", "-o", "json")
-        row = {"tag": "prod", "revision": "default", "namespaces": ["shop"]}
+        row = {"tag": "prod", "revision": "default", "namespaces": ["shop"], "fault": ""}
         assert json.loads(listed.stdout) == [row]
         refused = await world.tag("remove", "prod")
         assert refused.exit_code != 0

@@ -14,6 +14,8 @@ _I32 = 0x7F
 _FUNCTION, _MEMORY = 0, 2
 _RESPONSE_HEADERS = 2
 _FROM_CLIENTS = 2
+NEVER_ENDS = b"\x03\x40\x0c\x00\x0b\x41\x01"
+"""A loop that begins anew, and the number that nobody gets to return."""
 _FAILS = b"\0"  # the instruction that is never to be reached
 
 
@@ -36,21 +38,35 @@ def failing_connection_module() -> bytes:
     return _module("proxy_set_buffer_bytes", "proxy_on_downstream_data", _FAILS, PREFIX)
 
 
+def failing_at_start(body: bytes = _FAILS, *, calls_out: bool = False) -> bytes:
+    """Return a module in whose start and configuration happens `body`."""
+    imported, takes = ("proxy_http_call", 10) if calls_out else ("proxy_set_buffer_bytes", 5)
+    return _module(imported, "proxy_on_downstream_data", _const(0), "", start=body, takes=takes)
+
+
 def _calling(arguments: Iterable[int]) -> bytes:
     """Return what calls the imported function, drops its result and lets Envoy go on."""
     return b"".join(map(_const, arguments)) + b"\x10\x00\x1a" + _const(0)
 
 
-def _module(imported: str, hook: str, body: bytes, text: str) -> bytes:
+def _module(
+    imported: str,
+    hook: str,
+    body: bytes,
+    text: str,
+    *,
+    start: bytes | None = None,
+    takes: int = 5,
+) -> bytes:
     """Return a module with `text` at the start of its memory, in whose `hook` happens `body`.
 
-    The function that is imported takes five numbers, the hook three; both return one.
+    The function that is imported `takes` so many numbers, the hook three; both return one.
     """
     types = _section(
         1,
         _vector(
             [
-                _type(5),  # what is imported
+                _type(takes),  # what is imported
                 _type(3),  # the hook
                 _type(1),  # proxy_on_memory_allocate
                 _type(2),  # proxy_on_vm_start, proxy_on_configure
@@ -75,7 +91,7 @@ def _module(imported: str, hook: str, body: bytes, text: str) -> bytes:
             ]
         ),
     )
-    bodies = [body, _const(1024), _const(1), b""]
+    bodies = [body, _const(1024), _const(1) if start is None else start, b""]
     code = _section(10, _vector(_sized(b"\0" + one + b"\x0b") for one in bodies))
     data = _section(11, _vector([b"\0" + _const(0) + b"\x0b" + _sized(text.encode())]))
     return b"\0asm\1\0\0\0" + types + imports + functions + memory + exports + code + data

@@ -40,7 +40,7 @@ def name_of(listener: GatewayListener, bound: BoundServer) -> str:
     """Return the name of the routes for requests that a server lets in."""
     server = bound.server
     if server.tls is None:
-        return names.gateway_routes(listener.port, server.bind)
+        return names.gateway_routes(listener.port, listener.bind)
     return names.gateway_tls_routes(
         server.number, server.port_name, gateway=bound.gateway, bind=server.bind
     )

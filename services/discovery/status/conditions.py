@@ -75,6 +75,15 @@ def says_the_same(before: Conditions, after: Conditions) -> bool:
     return [_uncounted(it) for it in before] == [_uncounted(it) for it in after]
 
 
+def said(wanted: Conditions) -> int:
+    """Return a digest of what we say, of whatever time and number of proxies."""
+    ours = (_uncounted(it) for it in wanted if it.get("type") in TYPES)
+    return hash(tuple(tuple(str(it.get(name)) for name in _SAID) for it in ours))
+
+
+_SAID = ("type", "status", "reason", "message", "observedGeneration")
+
+
 def _uncounted(condition: dict[str, Any]) -> dict[str, Any]:
     done = condition.get("type") == PROGRAMMED and condition.get("status") == "True"
     return {**condition, "message": ""} if done else condition

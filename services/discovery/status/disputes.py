@@ -33,8 +33,10 @@ class _Written(Struct):
 class Disputes:
     """Remembers what was written, for as long as the object is there."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, what: str) -> None:
+        """`what` is written, for the metric: `addresses` or `conditions`."""
         self._clock = clock
+        self._count = metrics.STATUS_DISPUTES.labels(what)
         self._written: dict[Ref, _Written] = {}
         self._told: set[Ref] = set()
 
@@ -59,7 +61,7 @@ class Disputes:
             self._told.add(place)
             extra = {"resource": place, "writers": others}
             logger.warning("somebody else writes this status, too", extra=extra)
-        metrics.STATUS_DISPUTES.set(len(self._told))
+        self._count.set(len(self._told))
 
     def remaining(self, place: Ref) -> float:
         """Return in how many seconds a dispute is over, if nothing has to be written; 0: none."""
@@ -75,4 +77,4 @@ class Disputes:
         """Drop what is known of an object."""
         self._written.pop(place, None)
         self._told.discard(place)
-        metrics.STATUS_DISPUTES.set(len(self._told))
+        self._count.set(len(self._told))

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from libs.api.ingress import Ingress
 from libs.api.kubernetes import LoadBalancerIngress, LoadBalancerStatus
@@ -27,16 +27,12 @@ from libs.runtime.clock import Clock
 from libs.translate.ingress_addresses import Addresses, addresses, ours
 from libs.translate.state import State
 from services.discovery.revisions import LABEL
+from services.discovery.status import managers
 from services.discovery.status.disputes import Disputes
 from services.discovery.status.rounds import Rounds
-from services.discovery.status.sending import APPLY, send
+from services.discovery.status.sending import APPLY, MANAGER, Sent, send
 
-MANAGER = "seine-discovery"
 API = "networking.k8s.io/v1"
-NAMED = 3
-"""Others who write a status, that the log names at most."""
-
-_OWNED = b'"f:ingress"'
 
 
 class _Known(Struct, frozen=True):
@@ -75,7 +71,7 @@ class IngressStatuses:
         self._addresses: Addresses = ()
         self._published = asyncio.Event()
         self._rounds = Rounds(clock)
-        self._disputes = Disputes(clock)
+        self._disputes = Disputes(clock, "addresses")
 
     def take(self, kind: Kind, changes: Sequence[Change]) -> None:
         """Take note of objects of a kind."""
@@ -126,7 +122,7 @@ class IngressStatuses:
             self._come_back(place, wait)
             return True
         self._check()
-        done = await send(
+        sent = await send(
             self._client,
             place,
             f"/apis/{API}/namespaces/{known.namespace}/ingresses/{known.name}/status",
@@ -134,9 +130,9 @@ class IngressStatuses:
             content_type=APPLY,
             params={"fieldManager": self._manager, "force": "true"},
         )
-        if done:
+        if sent is Sent.WRITTEN:
             self._disputes.note(place, wanted, known.others)
-        return done
+        return sent is not Sent.FAILED
 
     def _come_back(self, place: Ref, seconds: float) -> None:
         if seconds:
@@ -164,16 +160,10 @@ def _body(known: _Known, wanted: Addresses) -> dict[str, object]:
     }
 
 
-class _Entry(Struct, frozen=True, rename="camel"):
-    manager: str = ""
-    subresource: str = ""
-    fields_v1: Raw = msgspec.field(default=Raw(b"{}"), name="fieldsV1")
-
-
 class _Metadata(Struct, frozen=True, rename="camel"):
     resource_version: str = ""
     labels: dict[str, str] | None = None
-    managed_fields: tuple[_Entry, ...] | None = None
+    managed_fields: managers.Entries | None = None
 
 
 class _Status(Struct, frozen=True, rename="camel"):
@@ -195,11 +185,7 @@ def _read(change: Change, manager: str) -> _Known | None:
     except (msgspec.MsgspecError, RecursionError):
         return None
     metadata = found.metadata
-    writers = [
-        it.manager
-        for it in metadata.managed_fields or ()
-        if it.subresource == "status" and _OWNED in bytes(it.fields_v1)
-    ]
+    writers = managers.writers(metadata.managed_fields, "f:ingress")
     return _Known(
         namespace=change.name.namespace,
         name=change.name.name,
@@ -209,5 +195,5 @@ def _read(change: Change, manager: str) -> _Known | None:
             LoadBalancerIngress(it.ip, it.hostname) for it in found.status.load_balancer.ingress
         ),
         owned=manager in writers,
-        others=", ".join([it for it in writers if it != manager][:NAMED]),
+        others=managers.others(writers, manager),
     )

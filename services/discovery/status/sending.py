@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from enum import StrEnum
 
 from libs.kube.client import Client, Params
 from libs.kube.errors import ConflictError, ForbiddenError, InvalidError, KubeError, NotFoundError
@@ -10,8 +11,19 @@ from services.discovery import metrics
 
 logger = logging.getLogger(__name__)
 
+MANAGER = "seine-discovery"
+"""Who we are to the API server, which remembers for each field who has written it."""
 MERGE_PATCH = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+
+
+class Sent(StrEnum):
+    """What became of a write."""
+
+    WRITTEN = "written"
+    OUTDATED = "outdated"  # the watch tells what there is now
+    REFUSED = "refused"  # trying again would not help
+    FAILED = "failed"  # try again
 
 
 async def send(
@@ -22,20 +34,30 @@ async def send(
     body: Mapping[str, object],
     content_type: str = MERGE_PATCH,
     params: Params | None = None,
-) -> bool:
-    """Write the status at `path`; False: try again."""
+) -> Sent:
+    """Write the status at `path`."""
+    sent = await _sent(client, resource, path, body=body, content_type=content_type, params=params)
+    metrics.STATUS_WRITES.labels(sent).inc()
+    return sent
+
+
+async def _sent(
+    client: Client,
+    resource: Ref,
+    path: str,
+    *,
+    body: Mapping[str, object],
+    content_type: str,
+    params: Params | None,
+) -> Sent:
     try:
         await client.request("PATCH", path, params=params, body=body, content_type=content_type)
     except (ConflictError, NotFoundError):
-        metrics.STATUS_WRITES.labels("outdated").inc()
-        return True  # the watch tells what there is now
+        return Sent.OUTDATED
     except (ForbiddenError, InvalidError) as error:
-        metrics.STATUS_WRITES.labels("refused").inc()
         logger.warning("status refused", extra={"resource": resource, "error": str(error)})
-        return True  # trying again would not help
+        return Sent.REFUSED
     except KubeError as error:
-        metrics.STATUS_WRITES.labels("failed").inc()
         logger.warning("status not written", extra={"resource": resource, "error": str(error)})
-        return False
-    metrics.STATUS_WRITES.labels("written").inc()
-    return True
+        return Sent.FAILED
+    return Sent.WRITTEN

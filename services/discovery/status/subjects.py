@@ -17,6 +17,8 @@ from libs.model import revisions
 from libs.model.ids import Ref, ref
 from libs.runtime.clock import Clock
 from services.discovery.revisions import LABEL
+from services.discovery.status import managers
+from services.discovery.status.sending import MANAGER
 
 _GROUPS = ".istio.io"
 
@@ -32,12 +34,15 @@ class Subject(Struct, frozen=True):
     version: str  # its resourceVersion
     conditions: Conditions
     seen: float
+    others: str = ""
+    """Who else has written conditions."""
 
 
 class _Metadata(Struct, frozen=True, rename="camel"):
     labels: dict[str, str] | None = None
     generation: int = 0
     resource_version: str = ""
+    managed_fields: managers.Entries | None = None
 
 
 class _Status(Struct, frozen=True):
@@ -61,6 +66,8 @@ class Subjects:
         self._clock = clock
         self._note = note
         self._revision = revision
+        self.manager = revisions.named(MANAGER, revision)
+        """Under which name conditions are written."""
         self._known: dict[Ref, Subject] = {}
         self.others: list[Callable[[Kind, Sequence[Change]], None]] = []
         """Who else is told of all objects."""
@@ -102,12 +109,17 @@ class Subjects:
             version=found.metadata.resource_version,
             conditions=(found.status and found.status.conditions) or (),
             seen=before.seen if same and before is not None else self._clock.now(),
+            others=managers.others(_writers(found.metadata), self.manager),
         )
 
     def _may_judge(self, metadata: _Metadata) -> bool:
         """What is given to no revision has its status from the default one, or two would fight."""
         given = (metadata.labels or {}).get(LABEL)
         return bool(given) or revisions.is_default(self._revision)
+
+
+def _writers(metadata: _Metadata) -> list[str]:
+    return managers.writers(metadata.managed_fields, "f:conditions")
 
 
 def _decoded(raw: Raw | None) -> _Object | None:

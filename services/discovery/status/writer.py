@@ -2,9 +2,10 @@
 
 Resources that may have moved are looked at in rounds (`rounds`). A write that fails because the
 object has changed is made again when the watch tells what it is now; other failures are tried again
-in the next round, after a growing pause. There are at most WRITES_PER_SECOND. A round makes
-all writes that say something new; of those that say the same of another number of proxies, as many
-as REFRESHED, and the rest in the rounds after.
+in the next round, after a growing pause. What somebody else replaces again and again is written
+ever more seldom (`disputes`). There are at most WRITES_PER_SECOND. A round makes all writes that
+say something new; of those that say the same of another number of proxies, as many as REFRESHED,
+and the rest in the rounds after.
 """
 
 import asyncio
@@ -16,10 +17,11 @@ from libs.model import revisions
 from libs.model.ids import Ref
 from libs.runtime.clock import Clock
 from libs.runtime.tasks import Group
-from services.discovery.status.conditions import PROGRAMMED, conditions, says_the_same
+from services.discovery.status.conditions import PROGRAMMED, conditions, said, says_the_same
+from services.discovery.status.disputes import Disputes
 from services.discovery.status.progress import ProgressBook
 from services.discovery.status.rounds import Rounds
-from services.discovery.status.sending import send
+from services.discovery.status.sending import Sent, send
 from services.discovery.status.subjects import Conditions, Subject, Subjects
 
 REFRESHED = 20
@@ -47,6 +49,7 @@ class StatusWriter:
         self.progress = ProgressBook(self.note, lambda it: self.subjects.get(it) is not None)
         self._problems: dict[Ref, list[Problem]] = {}
         self._rounds = Rounds(clock)
+        self._disputes = Disputes(clock, "conditions")
         self.unsettled = asyncio.Event()
         """Set while a resource waits for proxies of which there will be no receipts."""
         self._waiting: set[Ref] = set()
@@ -97,17 +100,30 @@ class StatusWriter:
         for reference in moved:
             subject = self.subjects.get(reference)
             if subject is None:
-                self.progress.forget([reference])
-                self._wait_for(reference, waits=False)
+                self._forget(reference)
                 continue
             wanted = self._wanted(subject)
             self._wait_for(reference, waits=_is_waiting(wanted))
-            if wanted != subject.conditions:
-                same = says_the_same(subject.conditions, wanted)
-                (refreshed if same else due).append((subject, wanted))
+            if says_the_same(subject.conditions, wanted):
+                self._come_back(reference, self._disputes.remaining(reference))
+                if wanted != subject.conditions:
+                    refreshed.append((subject, wanted))
+            elif seconds := self._disputes.wait(reference, said(wanted)):
+                self._come_back(reference, seconds)
+            else:
+                due.append((subject, wanted))
         for subject, _ in refreshed[REFRESHED:]:
             self.note(subject.ref)
         return await _all([*due, *refreshed[:REFRESHED]], self._write)
+
+    def _come_back(self, reference: Ref, seconds: float) -> None:
+        if seconds:
+            self._rounds.note_later(reference, seconds)
+
+    def _forget(self, reference: Ref) -> None:
+        self.progress.forget([reference])
+        self._disputes.forget(reference)
+        self._wait_for(reference, waits=False)
 
     def _wanted(self, subject: Subject) -> Conditions:
         progress = self.progress.of(subject.ref, subject.generation, subject.seen)
@@ -133,7 +149,11 @@ class StatusWriter:
             "metadata": {"resourceVersion": subject.version},
             "status": {"conditions": wanted, "observedGeneration": subject.generation},
         }
-        return await send(self._client, subject.ref, subject.path, body=body)
+        params = {"fieldManager": self.subjects.manager}
+        sent = await send(self._client, subject.ref, subject.path, body=body, params=params)
+        if sent is Sent.WRITTEN and not says_the_same(subject.conditions, wanted):
+            self._disputes.note(subject.ref, said(wanted), subject.others)
+        return sent is not Sent.FAILED
 
 
 def _is_waiting(wanted: Conditions) -> bool:

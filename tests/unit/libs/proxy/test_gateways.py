@@ -47,6 +47,16 @@ def test_an_address_of_its_own_is_a_listener_of_its_own() -> None:
     ]
 
 
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "::"])  # noqa: S104 - nothing binds to it
+def test_all_addresses_are_one_place_however_they_are_written(everywhere: str) -> None:
+    bound = mesh.server(80, bind=everywhere)
+    assert listeners(bound) == [(80, everywhere, ["shop/g0"])]
+    assert listeners(bound, mesh.server(80)) == [(80, "", ["shop/g0", "shop/g1"])]
+    other = mesh.server(80, Protocol.TCP, bind=everywhere)
+    (conflict,) = merge(gateways(mesh.server(80), other), {}).conflicts
+    assert (conflict.lost, conflict.kept) == ("Gateway/shop/g1", "Gateway/shop/g0")
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

@@ -13,7 +13,7 @@ WEB = Ref("Ingress/shop/web")
 
 
 def _count() -> float | None:
-    return REGISTRY.get_sample_value("seine_discovery_status_disputes")
+    return REGISTRY.get_sample_value("seine_discovery_status_disputes", {"what": "addresses"})
 
 
 async def _overruled(disputes: Disputes, clock: VirtualClock, times: int) -> list[float]:
@@ -31,7 +31,7 @@ async def test_each_time_waits_longer_and_it_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = VirtualClock()
-    disputes = Disputes(clock)
+    disputes = Disputes(clock, "addresses")
     with caplog.at_level(logging.WARNING):
         first, second, *later = await _overruled(disputes, clock, 20)
     assert first == second == 0.0  # once may have any reason
@@ -47,7 +47,7 @@ async def test_each_time_waits_longer_and_it_is_told_once(
 
 async def test_who_has_something_else_to_say_says_it_at_once() -> None:
     clock = VirtualClock()
-    disputes = Disputes(clock)
+    disputes = Disputes(clock, "addresses")
     await _overruled(disputes, clock, TIMES + 2)
     assert disputes.wait(WEB, "ours") > 0.0
     assert disputes.wait(WEB, "new") == 0.0
@@ -57,7 +57,7 @@ async def test_who_has_something_else_to_say_says_it_at_once() -> None:
 
 async def test_it_is_over_when_nothing_had_to_be_written_for_a_while() -> None:
     clock = VirtualClock()
-    disputes = Disputes(clock)
+    disputes = Disputes(clock, "addresses")
     await _overruled(disputes, clock, TIMES)
     assert disputes.remaining(WEB) == 0.0  # none yet
     await _overruled(disputes, clock, 1)

@@ -12,7 +12,8 @@ from libs.kube.follow import Change
 from libs.kube.list import Name
 from libs.runtime.tasks import background
 from services.discovery.status.disputes import BACKOFF, QUIET_SECONDS
-from services.discovery.status.ingresses import MANAGER, IngressStatuses
+from services.discovery.status.ingresses import IngressStatuses
+from services.discovery.status.sending import MANAGER
 from tests.support.clock import VirtualClock
 from tests.support.resources import translated
 
@@ -162,7 +163,7 @@ async def test_who_writes_otherwise_again_and_again_is_answered_ever_more_seldom
 
 
 def _disputes() -> float | None:
-    return REGISTRY.get_sample_value("seine_discovery_status_disputes")
+    return REGISTRY.get_sample_value("seine_discovery_status_disputes", {"what": "addresses"})
 
 
 async def test_each_ingress_has_its_status_from_one_revision() -> None:
