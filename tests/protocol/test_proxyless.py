@@ -174,3 +174,33 @@ async def test_a_timeout_of_a_route_ends_calls_that_would_wait_longer(tmp_path: 
         caller = await stack.enter_async_context(calling(tmp_path, running.address, TARGET))
         await Shop(running, caller, {"v1": port}).apply(TIMED)
         assert (await caller.call()).startswith("DEADLINE_EXCEEDED")
+
+
+BY_NAME = """
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: outside, namespace: shop}
+spec:
+  hosts: [outside.example.com]
+  resolution: DNS
+  ports: [{number: 80, name: grpc, protocol: GRPC}]
+  endpoints: [{address: localhost, ports: {grpc: %s}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: greeter, namespace: shop}
+spec:
+  hosts: [greeter]
+  http: [{route: [{destination: {host: outside.example.com}}]}]
+"""
+
+
+async def test_a_destination_that_is_a_name_is_asked_for_by_the_program(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(backend(b"outside"))
+        plane = running_plane(tmp_path, generators=GENERATORS, authenticate=authenticate)
+        running = await stack.enter_async_context(plane)
+        caller = await stack.enter_async_context(calling(tmp_path, running.address, TARGET))
+        await Shop(running, caller, {}).apply(BY_NAME % port)
+        await caller.until("outside")

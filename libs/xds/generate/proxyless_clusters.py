@@ -1,8 +1,10 @@
 """Clusters of gRPC programs that speak xDS themselves: what gRPC reads of a cluster, and no more.
 
-gRPC knows endpoints that are fetched, and hardly any others. Of a list of ways to balance it takes
-the first that it knows, whereas `lb_policy` must be known to every implementation: gRPC refuses a
-cluster for it. A server's errors are no reason to leave it out that gRPC could see.
+gRPC knows endpoints that are fetched, and a name that DNS is asked for: of several, the first. A
+cluster that is missing would hold up whatever else a channel calls for fifteen seconds.
+
+Of a list of ways to balance gRPC takes the first that it knows, whereas it refuses a cluster for an
+`lb_policy` that it does not know. It counts no errors that an outlier detection of ours names.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,17 +22,20 @@ from libs.model.traffic import ConsistentHash, Simple, TlsMode, TrafficPolicy
 from libs.proxy.scope import OutboundScope, ScopedService
 from libs.xds import names
 from libs.xds.generate import clusters, tls_client, typed
+from libs.xds.generate.dns_names import KINDS
 from libs.xds.generate.load_balancing import ring
 from libs.xds.generate.proxyless_tls import certificates
 from libs.xds.types import CLUSTER, NamedResource, resource
 
 ADS = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
+_Type = Cluster.DiscoveryType
+_KNOWN = frozenset({_Type.EDS, *KINDS.values()})
 
 
 def generate(
     scope: OutboundScope, ports: Iterable[tuple[ScopedService, int]]
 ) -> Iterator[NamedResource]:
-    """Yield the clusters of `ports`, and of their subsets, whose endpoints are fetched."""
+    """Yield the clusters of `ports`, and of their subsets, that gRPC can have."""
     wanted = {
         str(names.ClusterName(port, subset.name, scoped.service.host)): (scoped, subset, port)
         for scoped, port in ports
@@ -38,7 +43,7 @@ def generate(
     }
     for made in clusters.generate(scope):
         full = Cluster.FromString(made.body)
-        if made.name not in wanted or full.type != Cluster.DiscoveryType.EDS:
+        if made.name not in wanted or full.type not in _KNOWN:
             continue
         scoped, subset, port = wanted[made.name]
         body = _cluster(full, scoped, subset.policies[port]).SerializeToString(deterministic=True)
@@ -46,9 +51,13 @@ def generate(
 
 
 def _cluster(full: Cluster, scoped: ScopedService, policy: TrafficPolicy) -> Cluster:
-    found = Cluster(name=full.name, type=Cluster.DiscoveryType.EDS, metadata=full.metadata)
-    found.eds_cluster_config.eds_config.CopyFrom(ADS)
-    found.eds_cluster_config.service_name = full.name
+    found = Cluster(name=full.name, metadata=full.metadata)
+    if full.type == _Type.EDS:
+        found.type = _Type.EDS
+        found.eds_cluster_config.eds_config.CopyFrom(ADS)
+        found.eds_cluster_config.service_name = full.name
+    else:
+        _ask(found, full)
     _balance(found, policy)
     for limits in full.circuit_breakers.thresholds:
         if limits.HasField("max_requests"):
@@ -56,6 +65,13 @@ def _cluster(full: Cluster, scoped: ScopedService, policy: TrafficPolicy) -> Clu
     if policy.tls and policy.tls.mode is TlsMode.ISTIO_MUTUAL:
         _prove(found, policy.tls.subject_alt_names or scoped.accounts)
     return found
+
+
+def _ask(cluster: Cluster, full: Cluster) -> None:
+    cluster.type = _Type.LOGICAL_DNS
+    nearest = min(full.load_assignment.endpoints, key=lambda group: group.priority)
+    cluster.load_assignment.cluster_name = full.name
+    cluster.load_assignment.endpoints.add(lb_endpoints=nearest.lb_endpoints[:1])
 
 
 def _balance(cluster: Cluster, policy: TrafficPolicy) -> None:

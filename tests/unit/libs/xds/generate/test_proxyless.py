@@ -177,6 +177,16 @@ def test_what_a_sidecar_imports_for_a_port_is_dialled_at_that_port_alone() -> No
     assert f"outbound|80||{both.host}" not in found.of(ROUTE).resources
 
 
+def test_of_names_that_dns_is_asked_for_the_first_is_called() -> None:
+    outside = service("x", port(80), host="x.example.com", resolution=Resolution.DNS)
+    found = snapshot(outside, endpoints(outside, "a.example.net", "b.example.net"))
+    cluster = Cluster.FromString(found.of(CLUSTER).resources["outbound|80||x.example.com"].body)
+    assert cluster.type == Cluster.DiscoveryType.LOGICAL_DNS
+    (group,) = cluster.load_assignment.endpoints  # gRPC refuses more than one
+    (endpoint,) = group.lb_endpoints
+    assert endpoint.endpoint.address.socket_address.address == "a.example.net"
+
+
 def proved_names(*rows: Struct, tls: ClientTls) -> list[str]:
     found = snapshot(host_policy("p", WEB.host, policy=TrafficPolicy(tls=tls)), *rows)
     cluster = Cluster.FromString(found.of(CLUSTER).resources[NAME].body)
