@@ -437,10 +437,10 @@ def speaks_mesh_tls(policy: TrafficPolicy) -> bool:
 
 def _passes(endpoint: Endpoint, *, policy: TrafficPolicy, peers: PeerPolicies | None) -> bool:
     """Tell whether a client calls an endpoint with mesh TLS, so that gateways pass it on."""
-    if policy.tls is not None:  # whoever is called, whether it can end it or not
-        return speaks_mesh_tls(policy)
     if not endpoint.mtls:
         return False
+    if policy.tls is not None:  # which does not ask what the endpoint's policies want
+        return speaks_mesh_tls(policy)
     return peers is None or not any(_forbidden([endpoint], peers))
 
 

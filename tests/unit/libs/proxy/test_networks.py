@@ -149,15 +149,14 @@ def test_without_mesh_tls_nobody_gets_through_a_gateway() -> None:
     assert places(BOTH, way, peer_policy("p", mode=MtlsMode.DISABLE)) == near
 
 
-def test_a_policy_that_wants_mesh_tls_calls_everybody_behind_a_gateway_with_it() -> None:
-    way = entered("south", "192.0.2.1")
+def test_a_policy_that_wants_mesh_tls_goes_through_gateways_whatever_the_endpoints_want() -> None:
+    way, forbidden = entered("south", "192.0.2.1"), peer_policy("p", mode=MtlsMode.DISABLE)
     mutual = TrafficPolicy(tls=ClientTls(mode=TlsMode.ISTIO_MUTUAL))
     wanted = host_policy("p", WEB.host, policy=mutual)
+    assert places(BOTH, way, forbidden) == [("10.0.0.1", 80, 1)]
+    assert places(BOTH, way, forbidden, wanted) == [("10.0.0.1", 80, 1), ("192.0.2.1", 15443, 2)]
     unlabelled = EndpointSet(key=WEB.key, endpoints=of("south", "10.1.0.1", mtls=False))
-    assert places(unlabelled, way) == []
-    assert places(unlabelled, way, wanted) == [("192.0.2.1", 15443, 1)]
-    forbidden = peer_policy("p", mode=MtlsMode.DISABLE)
-    assert places(unlabelled, way, wanted, forbidden) == [("192.0.2.1", 15443, 1)]
+    assert places(unlabelled, way, wanted) == [], "nobody there would end it"
 
 
 def test_services_of_the_cluster_come_before_what_is_only_written() -> None:
