@@ -19,7 +19,7 @@ from libs.model.security import MtlsMode
 from libs.model.service import Protocol, Resolution, ServicePort
 from libs.model.settings import MeshSettings
 from libs.model.traffic import LocalityBalancing, Simple, TlsMode, TrafficPolicy
-from libs.proxy import locality, networks
+from libs.proxy import locality, networks, sessions
 from libs.proxy.address_families import reachable
 from libs.proxy.cluster_name import ClusterName, parse_cluster
 from libs.proxy.crossing import NO_CROSSING, Crossing, crossing
@@ -37,8 +37,6 @@ from libs.proxy.scope import (
     ScopedSubset,
     Whereabouts,
 )
-
-PERSISTENT_SESSION_LABEL = "istio.io/persistent-session"
 
 _NOWHERE = Locality()
 _NO_ENDPOINTS = EndpointSet(key=ServiceKey(""))
@@ -356,12 +354,12 @@ def of_names(  # noqa: PLR0917 - which cluster, for whom
     """Return the endpoints of a service that DNS resolves, at one port and subset."""
     chosen = [
         endpoint
-        for endpoint in scoped.dns_endpoints
+        for endpoint in sessions.served(scoped.service, scoped.dns_endpoints)
         if endpoint.port_name == port.name and subset.labels.items() <= endpoint.labels.items()
     ]
     policy, service = subset.policies[port.number], scoped.service
     place, ways = outbound.place, outbound.ways
-    passes = partial(_passes, mesh_tls=speaks_mesh_tls(policy), peers=None)
+    passes = partial(_passes, policy=policy, peers=None)
     reached = networks.reached(chosen, place, ways, passes)
     single = service.resolution is Resolution.DNS_ROUND_ROBIN  # which Envoy takes literally
     found = EndpointScope(
@@ -419,7 +417,7 @@ def _scopes(sighted: _Sighted, client: Whereabouts) -> Iterator[EndpointScope]:
                 cluster=str(ClusterName(port.number, subset.name, service.host)),
                 service=service.key,
                 endpoints=networks.reached(
-                    chosen, client, ways, partial(_passes, mesh_tls=mesh_tls, peers=peers)
+                    chosen, client, ways, partial(_passes, policy=policy, peers=peers)
                 ),
                 refs=(*scoped.refs, *row.refs, *_declaring(chosen, client, ways)),
                 mtls_disabled_ports=forbidden,
@@ -437,10 +435,12 @@ def speaks_mesh_tls(policy: TrafficPolicy) -> bool:
     return policy.tls is None or policy.tls.mode is TlsMode.ISTIO_MUTUAL
 
 
-def _passes(endpoint: Endpoint, *, mesh_tls: bool, peers: PeerPolicies | None) -> bool:
+def _passes(endpoint: Endpoint, *, policy: TrafficPolicy, peers: PeerPolicies | None) -> bool:
     """Tell whether a client calls an endpoint with mesh TLS, so that gateways pass it on."""
-    if not (mesh_tls and endpoint.mtls):
+    if not endpoint.mtls:
         return False
+    if policy.tls is not None:  # which does not ask what the endpoint's policies want
+        return speaks_mesh_tls(policy)
     return peers is None or not any(_forbidden([endpoint], peers))
 
 
@@ -462,11 +462,8 @@ def _chosen(  # noqa: PLR0917 - the parts of one cluster
     outlier = policy.outlier_detection
     wanted = outlier is None or not outlier.min_health_percent
     without_unhealthy = not (wanted or locality.spills_over(scoped.service))
-    session = PERSISTENT_SESSION_LABEL in scoped.service.labels
-    for endpoint in endpoints:
+    for endpoint in sessions.served(scoped.service, endpoints):
         if endpoint.health is Health.UNHEALTHY and without_unhealthy:
-            continue
-        if endpoint.health is Health.DRAINING and not session:
             continue
         if subset.labels.items() <= endpoint.labels.items():
             yield endpoint

@@ -2,8 +2,9 @@
 
 An endpoint in another network than the client's is behind the gateways of its network, which pass
 mesh TLS on by its server name: an endpoint without it cannot be reached there. Without a known
-gateway, or where nobody said which network it is, an endpoint is reached directly. So it is with
-Istio, and so are the weights: all are scaled so that gateways of one network share alike.
+gateway, or where nobody said in which network it is, an endpoint is reached directly; a client of
+which nobody said it is outside of all networks. So it is with Istio, and so are the weights: all
+are scaled so that gateways of one network share alike.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -50,7 +51,7 @@ def reached(  # noqa: PLR0917 - who, from where, by what, and how
 
 def is_far(endpoint: Endpoint, client: Whereabouts, ways: Crossing) -> bool:
     """Tell whether a client reaches an endpoint through gateways of another network."""
-    if not endpoint.network or not client.network or endpoint.network == client.network:
+    if not endpoint.network or endpoint.network == client.network:
         return False
     return endpoint.network in ways.entrances
 

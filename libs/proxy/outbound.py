@@ -71,7 +71,7 @@ def client_of(
         interception=proxy.interception,
         http_proxy_port=proxy.http_proxy_port or outlook.settings.http_proxy_port,
         outbound_address=proxy.outbound_address if explicit else "",
-        unprivileged=(explicit or router) and proxy.unprivileged,
+        unprivileged=(explicit or router or _binds(sidecar)) and proxy.unprivileged,
         labels=tuple(sorted((k, v) for k, v in proxy.labels.items() if k in chosen_by)),
         published=published if router else (),
         sidecar=sidecar.ref if sidecar else "",
@@ -146,8 +146,16 @@ def _resolves_any(sidecar: Sidecar | None, settings: MeshSettings) -> bool:
 
 
 def _divides(views: Iterable[ListenerView], seen: Mapping[str, Service]) -> bool:
-    """Tell whether listeners let through other things than all that the scope holds."""
-    return any(view.listener.port or view.services.keys() != seen.keys() for view in views)
+    """Tell whether listeners are elsewhere, or let through other things than all of the scope."""
+    return any(
+        view.listener.port or view.listener.bound or view.services.keys() != seen.keys()
+        for view in views
+    )
+
+
+def _binds(sidecar: Sidecar | None) -> bool:
+    """Tell whether a Sidecar wants real sockets."""
+    return sidecar is not None and any(listener.bound for listener in sidecar.egress)
 
 
 def _egress(view: ListenerView) -> EgressView:

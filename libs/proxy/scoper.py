@@ -12,7 +12,7 @@ from msgspec import structs
 
 from libs.model import wire
 from libs.model.mesh import Mesh, Table
-from libs.proxy.crossing import NO_CROSSING
+from libs.proxy.crossing import NO_CROSSING, Crossing
 from libs.proxy.endpoints import EndpointScoper, named_place, networks_of_names, whereabouts
 from libs.proxy.facts import FactTable
 from libs.proxy.inbound import InboundScoper
@@ -52,6 +52,7 @@ class Scoper:
         self._own = OwnClusters()
         self._dialled: WeakMemo[frozenset[str]] = WeakMemo()
         self._named: WeakMemo[Whereabouts] = WeakMemo()
+        self._ways: WeakMemo[Crossing] = WeakMemo()
         self._digests: WeakMemo[str] = WeakMemo()
         self._routing_hashes: Memo[bytes] = Memo()
         self._joined: Memo[bytes] = Memo()
@@ -122,15 +123,19 @@ class Scoper:
     def _placed_scope(self, scope: OutboundScope, client: Whereabouts) -> OutboundScope:
         """Return `scope` with where the client is, if its clusters hold endpoints to choose by."""
         place = self._named.get(scope, (repr(client),), partial(named_place, scope, client))
-        if place == ANYWHERE:
+        ways = self._ways_by_name(scope)
+        if place == ANYWHERE and not ways:
             return scope
-        by_name = self._endpoints.by_name if place.network else NO_CROSSING
+        return self._placed.get(
+            (scope, repr(place), ways), lambda: structs.replace(scope, place=place, ways=ways)
+        )
 
-        def placed() -> OutboundScope:
-            ways = by_name.into(networks_of_names(scope))
-            return structs.replace(scope, place=place, ways=ways)
-
-        return self._placed.get((scope, repr(place), by_name), placed)
+    def _ways_by_name(self, scope: OutboundScope) -> Crossing:
+        """Return what leads into the networks of those endpoints that stand in clusters."""
+        by_name = self._endpoints.by_name
+        if not by_name:
+            return NO_CROSSING
+        return self._ways.get(scope, (by_name,), lambda: by_name.into(networks_of_names(scope)))
 
     def _digest(self, scope: OutboundScope) -> str:
         return self._digests.get(scope, (), lambda: self._outbound_digest(scope))

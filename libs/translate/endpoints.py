@@ -19,6 +19,7 @@ from libs.model.ids import service_key, workload_key
 from libs.model.mesh import Key, Table
 from libs.model.service import Resolution, Service
 from libs.model.workload import Workload
+from libs.proxy import sessions
 from libs.translate import networks
 from libs.translate.entry_endpoints import of_workload
 from libs.translate.groups import Group
@@ -26,9 +27,6 @@ from libs.translate.selection import selected, unresolved
 from libs.translate.services import host_of
 from libs.translate.state import Derived
 from libs.translate.view import View
-
-PERSISTENT_SESSION = ("istio.io/persistent-session", "istio.io/persistent-session-header")
-"""Labels of services whose terminating endpoints still serve the sessions that they have."""
 
 _PREFERENCE: Mapping[Health, int] = {Health.HEALTHY: 0, Health.DRAINING: 1, Health.UNHEALTHY: 2}
 
@@ -101,11 +99,10 @@ def _health(service: Service, endpoint: SliceEndpoint) -> Health | None:
     conditions = endpoint.conditions
     if conditions.ready is None or conditions.ready:
         return Health.HEALTHY
+    if not conditions.terminating:
+        return Health.UNHEALTHY
     serving = conditions.serving is None or conditions.serving
-    if conditions.terminating and serving:
-        keeps_sessions = any(label in service.labels for label in PERSISTENT_SESSION)
-        return Health.DRAINING if keeps_sessions else None
-    return Health.UNHEALTHY
+    return Health.DRAINING if serving and sessions.kept(service) else None
 
 
 def _bases(view: View, service: Service, written: SliceEndpoint) -> Iterator[Endpoint]:

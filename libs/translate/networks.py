@@ -8,7 +8,7 @@ label, at the addresses under which they are reached from outside the cluster.
 Which endpoints a proxy reaches through gateways is decided in `libs.proxy.networks`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from typing import cast
 
@@ -68,9 +68,14 @@ def in_order(gateway: NetworkGateway) -> tuple[str, str, int]:
 
 def of_endpoint(view: View, workload: Workload | None, address: str) -> str:
     """Return the network of an endpoint; `workload` is who is there, if that is known."""
-    if workload is not None and (workload.entry or workload.network):
+    if workload is not None and workload.entry:
         return workload.network
-    return of_cluster(view) or _by_address(view, address)
+    return of_pod(view, workload.labels if workload is not None else {}, address)
+
+
+def of_pod(view: View, labels: Mapping[str, str], address: str) -> str:
+    """Return the network of a pod; as long as it has no address, `address` is empty."""
+    return labels.get(LABEL) or of_cluster(view) or _by_address(view, address)
 
 
 def of_cluster(view: View) -> str:

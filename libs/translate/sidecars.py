@@ -14,6 +14,7 @@ from libs.api.networking import sidecar as api
 from libs.api.networking.destination_rule import H2UpgradePolicy
 from libs.api.networking.server_tls import ServerTls
 from libs.api.problem import Problem, Severity
+from libs.api.validate.sidecar_listeners import binds_rest
 from libs.model import gateway
 from libs.model import sidecar as model
 from libs.model.mesh import Key, Table
@@ -76,7 +77,7 @@ def _egress(listener: api.EgressListener) -> model.EgressListener:
         hosts=tuple(_pattern(host) for host in listener.hosts),
         port=_port(port) if port else None,
         http_proxy=port is not None and port.protocol.lower() == _HTTP_PROXY,
-        bind=listener.bind,
+        bind=listener.bind if port or binds_rest(listener) else "",
         bound=listener.capture_mode is api.CaptureMode.NONE,
     )
 

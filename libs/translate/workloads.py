@@ -38,13 +38,14 @@ def derive(view: View, pod: Pod) -> Derived:
 
 def _row(view: View, pod: Pod) -> Workload:
     metadata, spec = pod.metadata, pod.spec
+    found = addresses(pod)
     return Workload(
         key=workload_key(metadata.namespace, metadata.name),
         ref=pod.ref,
         name=metadata.name,
         namespace=metadata.namespace,
         created=metadata.creation_timestamp or 0,
-        addresses=addresses(pod),
+        addresses=found,
         labels=metadata.labels,
         service_account=spec.service_account_name or "default",
         ports=_ports(pod),
@@ -53,7 +54,7 @@ def _row(view: View, pod: Pod) -> Workload:
         router="gateway" in re.split(r"\s*,\s*", metadata.annotations.get(TEMPLATES, "").strip()),
         node=spec.node_name,
         locality=_locality(view, pod),
-        network=metadata.labels.get(networks.LABEL) or networks.of_cluster(view),
+        network=networks.of_pod(view, metadata.labels, found[0] if found else ""),
         workload_name=workload_name(pod),
     )
 

@@ -35,7 +35,7 @@ from libs.xds.types import (
     Outcome,
     resource_set,
 )
-from services.config_push import client_status, config_dump, mesh_pages, scope_page
+from services.config_push import absent_pages, client_status, config_dump, mesh_pages, scope_page
 from services.config_push.authn import Prove
 from services.config_push.connection import Connection
 from services.config_push.connections import Connections
@@ -106,7 +106,8 @@ class DebugPages:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes for the monitoring port."""
         pages = [web.get(f"/debug/{name}", self._handler(name)) for name in self._pages]
-        return [*pages, web.get("/debug/receipts/watch", self._watch_receipts)]
+        absent = [web.get(f"/debug/{name}", self._absent) for name in absent_pages.REASONS]
+        return [*pages, *absent, web.get("/debug/receipts/watch", self._watch_receipts)]
 
     async def page(self, written: str, reader: SpiffeId) -> bytes:
         """Return a page as JSON for somebody who has proved who they are.
@@ -120,9 +121,7 @@ class DebugPages:
         name, _, query = written.partition("?")
         show = self._pages.get(name)
         if show is None:
-            raise PageError(
-                404, f"there is no page {name[:64]!r}; there are: {' '.join(self._pages)}"
-            )
+            raise self._no_page(name)
         parameters = dict(parse_qsl(query, max_num_fields=16))
         return await show(parameters, self._reads_as(reader))
 
@@ -151,6 +150,16 @@ class DebugPages:
             return web.Response(body=body, content_type="application/json")
 
         return handle
+
+    def _no_page(self, name: str) -> PageError:
+        why = absent_pages.REASONS.get(name) or f"there are: {' '.join(self._pages)}"
+        return PageError(404, f"there is no page {name[:64]!r}; {why}")
+
+    async def _absent(self, request: web.Request) -> web.Response:
+        """Answer for a page that istiod has; readers prove themselves as for any other."""
+        await self._reads(request)
+        error = self._no_page(request.path.rpartition("/")[2])
+        return web.Response(status=error.status, text=f"{error}\n")
 
     async def _watch_receipts(self, request: web.Request) -> web.StreamResponse:
         if await self._reads(request) != _EVERYTHING:

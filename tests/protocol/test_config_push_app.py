@@ -285,6 +285,8 @@ async def test_istioctl_reads_debug_pages_over_the_stream(serving: Apps) -> None
         assert (row["proxy"], row["cluster_status"]) == ("client.shop", "SYNCED")
         assert _cluster("web").encode() in dump
         assert b"there is no page 'nonsense'" in nonsense
+        (inject,) = await _pages(serving, "admin", SYSTEM, "inject")
+        assert b"there is no page 'inject'; the webhook injects" in inject
 
 
 # What a reader of the system's namespace, of the proxy's and of another one gets: a page, one

@@ -93,6 +93,12 @@ DEVIATIONS = (
     ),
     Deviation(
         "WasmPlugin, TrafficExtension",
+        "the agent lets an Envoy of its own try modules and scripts before the proxy gets them "
+        "([ADR 75](../adr/0075-extensions-are-tried-first.md))",
+        "what Envoy refuses freezes every listener that has it, and what never ends stops Envoy",
+    ),
+    Deviation(
+        "WasmPlugin, TrafficExtension",
         "a module of connections is in every chain that stands for a service",
         "Istio gives it to the first chain of an outbound listener for requests only",
     ),
@@ -139,6 +145,12 @@ DEVIATIONS = (
     ),
     Deviation(
         "VirtualService",
+        "`destinationSubnets` of a match of TLS hold for that match alone",
+        "in Istio those that follow keep them: two chains for one name, and Envoy refuses the "
+        "listener",
+    ),
+    Deviation(
+        "VirtualService",
         "`\\C` in a regular expression is accepted",
         "Envoy's RE2 knows it; Istio asks Go's",
     ),
@@ -154,9 +166,14 @@ DEVIATIONS = (
     ),
     Deviation(
         "Sidecar",
-        "`bind` and `captureMode: NONE` of an egress listener without a port are warned of, and "
-        "have no effect",
-        "Istio binds all listeners to that address, where intercepted connections never arrive",
+        "`bind` of an egress listener without a port and without `captureMode: NONE` is warned of, "
+        "and has no effect",
+        "Istio moves all listeners to that address, where intercepted connections never arrive",
+    ),
+    Deviation(
+        "Sidecar",
+        "services with TLS that share a socket of the proxy are told apart by name",
+        "Istio leads all that arrives there to the first",
     ),
     Deviation(
         "EnvoyFilter",
@@ -174,6 +191,12 @@ DEVIATIONS = (
         "ports, times, counts, selectors, formats and providers that cannot be are refused, and "
         "the last good MeshConfig stays in force",
         "Istio takes them, and proxies get what Envoy refuses, or nothing",
+    ),
+    Deviation(
+        "MeshConfig",
+        "with ALLOW_ANY_DYNAMIC_DNS, servers that speak first are reached: after five seconds of "
+        "silence, or `protocolDetectionTimeout`",
+        "Istio waits for the client's first bytes for 15 seconds, and then ends the connection",
     ),
     Deviation(
         "files",
@@ -210,6 +233,11 @@ DEVIATIONS = (
         "a policy must not make others ask arbitrary addresses, nor fail open",
     ),
     Deviation(
+        "RequestAuthentication",
+        "`presence: REQUIRED` refuses requests without a token",
+        "so it is documented; Istio does not look at it yet",
+    ),
+    Deviation(
         "metrics",
         "callers are known by headers that mesh TLS must confirm, and Istio's own proxies do not "
         "read them ([ADR 15](../adr/0015-peers-tell-each-other-who-they-are.md))",
@@ -238,7 +266,8 @@ DEVIATIONS = (
         "Gateway",
         "of servers on one port that want the same TLS name, the newer one loses that name and "
         "keeps its others",
-        "Istio drops the whole server: hosts that nobody else claims would go dark",
+        "Istio drops the whole server: hosts that nobody else claims would go dark; `ns/host` and "
+        "`host` are two names there, and Envoy refuses the listener that has both",
     ),
     Deviation(
         "Gateway, DestinationRule",
@@ -246,6 +275,17 @@ DEVIATIONS = (
         "`kubernetes-gateway://`, …) is refused "
         "([ADR 64](../adr/0064-names-of-credentials.md))",
         "in Istio the port takes connections, and no handshake succeeds",
+    ),
+    Deviation(
+        "Gateway",
+        "with PASSTHROUGH, a route gets those names that its server has and no earlier route wants",
+        "Istio passes on whatever the route names, or leaves out all of its names for one that is "
+        "taken",
+    ),
+    Deviation(
+        "Gateway",
+        "routes to hosts with DYNAMIC_DNS find them",
+        "in Istio gateways have the cluster, but nothing that asks DNS: 503",
     ),
     Deviation(
         "Gateway",
@@ -257,6 +297,13 @@ DEVIATIONS = (
         "Gateway",
         "a chain for TLS takes TLS and nothing else",
         "bytes that are no TLS end at once, not in a handshake that cannot succeed",
+    ),
+    Deviation(
+        "Gateway",
+        "a server whose `maxProtocolVersion` is below the minimum of `tlsDefaults` speaks that "
+        "version",
+        "Istio sets a minimum above the maximum: Envoy has no version left, and no handshake "
+        "succeeds",
     ),
     Deviation(
         "Gateway",
@@ -326,7 +373,13 @@ DEVIATIONS = (
     ),
     Deviation(
         "DestinationRule",
-        "`idleTimeout` and the like at a port hold for connections to that port",
+        "`tunnel` of a host holds for its subsets, too, unless they have one",
+        "so it is with all that a subset does not say; Istio calls them without the tunnel",
+    ),
+    Deviation(
+        "DestinationRule",
+        "`idleTimeout`, `maxConnectionDuration` and hashing by the source's address at a port hold "
+        "for connections to that port",
         "Istio's listeners read them at the host only",
     ),
     Deviation(
@@ -361,6 +414,13 @@ DEVIATIONS = (
         "AuthorizationPolicy",
         "policies are asked of an authorizer by the provider's whole name",
         "Istio compares its beginning: rules of `ask-more` would be sent to `ask`",
+    ),
+    Deviation(
+        "AuthorizationPolicy",
+        "policies judge what comes in: a sidecar's own calls to hosts with DYNAMIC_DNS go out "
+        "unjudged",
+        "Istio asks the caller's own policies, and authorizers, of TLS that goes there: whoever "
+        "lets nobody in could not call either",
     ),
     Deviation(
         "mesh TLS",
@@ -447,6 +507,48 @@ DEVIATIONS = (
         "`portNumber` of a gateway's listener is the Gateway's port or the one that the proxy "
         "opens for it",
         "the first is what is documented, the second all that Istio compares",
+    ),
+    Deviation(
+        "EnvoyFilter",
+        "`filterClass` says where ADD puts a filter",
+        "so it is documented; Istio does not look at it, and adds behind the one that ends the "
+        "chain",
+    ),
+    Deviation(
+        "networks",
+        "a proxy that does not say its network (`ISTIO_META_NETWORK`) is in that of its pod "
+        "([ADR 52](../adr/0052-gateways-stand-for-endpoints.md))",
+        "in Istio it calls its neighbours, too, through the gateways of their network",
+    ),
+    Deviation(
+        "networks",
+        "in `ISTIO_META_REQUESTED_NETWORK_VIEW`, spaces around a comma do not count",
+        "no network has one in its name: in Istio the proxy would not see what it asked for",
+    ),
+    Deviation(
+        "Service",
+        "sessions by a header (`istio.io/persistent-session-header`) go on at pods that drain, and "
+        "so do those of subsets",
+        "Istio marks such pods for them, and then leaves them out; in subsets Envoy is not told "
+        "that it may go there",
+    ),
+    Deviation(
+        "Service",
+        "with `internalTrafficPolicy: Local`, an endpoint without a pod is on the node that its "
+        "slice names",
+        "so Kubernetes has it; Istio knows the nodes of pods only, and nobody calls the others",
+    ),
+    Deviation(
+        "MeshConfig",
+        "`outlierDetection` of `defaultTrafficPolicy` decides of endpoints what that of a "
+        "DestinationRule does: localities take over for each other, and with a `minHealthPercent` "
+        "pods that are not ready are left out",
+        "Istio's clusters have it, but its endpoints ask DestinationRules alone",
+    ),
+    Deviation(
+        "MeshConfig, DestinationRule",
+        "a host that DNS resolves by one name alone keeps it whatever `distribute` says",
+        "in Istio a name without a place gets no share, and calls to it end in 503",
     ),
     Deviation(
         "networks",

@@ -84,15 +84,16 @@ def check_egress(
 
 
 def _check_rest(listener: EgressListener, path: Path, report: Report) -> None:
-    """Warn of what a listener for all that is left cannot have."""
-    given = (
-        ("bind", listener.bind),
-        ("captureMode", listener.capture_mode is CaptureMode.NONE),
-    )
-    for field, value in given:
-        if value:
-            text = "needs a port: without one a listener has no address of its own"
-            report.warning((path, field), reasons.NO_EFFECT, text)
+    """Warn of an address that a listener for all that is left is not bound to."""
+    if not listener.bind or binds_rest(listener):
+        return
+    text = "has no effect without a port, unless it is an IP address, with captureMode: NONE"
+    report.warning((path, "bind"), reasons.NO_EFFECT, text)
+
+
+def binds_rest(listener: EgressListener) -> bool:
+    """Tell whether a listener without a port is bound to the address that it names."""
+    return listener.capture_mode is CaptureMode.NONE and is_address(listener.bind)
 
 
 def _check_unique(number: int, seen: set[int], path: Path, *, report: Report) -> None:

@@ -184,6 +184,7 @@ def _apply_policy(cluster: Cluster, target: _Target) -> None:
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
     load_balancing.prefer_zone(cluster, in_force.setting)
     load_balancing.balance(cluster, policy.load_balancing)
+    load_balancing.keep_sessions(cluster, target.service)
     server = _server(target, http2=explicit)
     tls_client.apply(cluster, policy.tls, server, detect=_detects(target.scoped))
     if policy.proxy_protocol:

@@ -5,11 +5,20 @@ balance: Envoy sends to the address that the application dialled.
 """
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.health_check_pb2 import HealthStatus
 
+from libs.model.service import Service
 from libs.model.traffic import ConsistentHash, LoadBalancing, LocalityBalancing, Simple, Warmup
+from libs.proxy import sessions
 
 _DEFAULT_RING = 1024
 _LbPolicy = Cluster.LbPolicy
+_SESSIONS_GO_ON = (
+    HealthStatus.HEALTHY,
+    HealthStatus.DRAINING,
+    HealthStatus.UNKNOWN,
+    HealthStatus.DEGRADED,
+)
 
 
 def balance(cluster: Cluster, wanted: LoadBalancing | None) -> None:
@@ -43,6 +52,15 @@ def prefer_zone(cluster: Cluster, setting: LocalityBalancing | None) -> None:
         found.routing_enabled.SetInParent()  # 0 %
     if setting.min_cluster_size is not None:
         found.min_cluster_size.value = setting.min_cluster_size
+
+
+def keep_sessions(cluster: Cluster, service: Service) -> None:
+    """Let sessions go on at endpoints that drain, if the service keeps sessions.
+
+    Envoy has them for healthy by whoever is sent there by name, and by nobody else.
+    """
+    if sessions.kept(service):
+        cluster.common_lb_config.override_host_status.statuses.extend(_SESSIONS_GO_ON)
 
 
 def _hash(cluster: Cluster, wanted: ConsistentHash) -> None:

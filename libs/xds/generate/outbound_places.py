@@ -15,6 +15,8 @@ from libs.xds.generate.egress import Egress
 WILDCARD = "0.0.0.0"  # noqa: S104 - a virtual listener: nothing binds to it
 WILDCARD_IPV6 = "::"
 
+_LOOPBACK = "127.0.0.1"
+_LOOPBACK_IPV6 = "::1"
 _PRIVILEGED = 1024
 
 
@@ -41,13 +43,17 @@ def anywhere(scope: OutboundScope) -> Place:
 
 
 def own(scope: OutboundScope, listener: Egress) -> Place:
-    """Return the place that a Sidecar chose for a listener with a port of its own."""
+    """Return the place that a Sidecar chose for a listener: an address, or the proxy's own."""
     explicit = scope.interception is Interception.NONE
     bound = explicit or listener.bound or bool(listener.socket)
     if listener.bind:
         return Place(listener.bind, bound=bound, chosen=True)
-    loopback = "::1" if scope.families is Families.IPV6 else "127.0.0.1"
-    return Place(scope.outbound_address or loopback, bound=True, chosen=True)
+    if scope.outbound_address:
+        return Place(scope.outbound_address, bound=True, chosen=True)
+    if scope.families is Families.IPV6:
+        return Place(_LOOPBACK_IPV6, bound=True, chosen=True)
+    others = (_LOOPBACK_IPV6,) if scope.families is Families.DUAL else ()
+    return Place(_LOOPBACK, others=others, bound=True, chosen=True)
 
 
 def of_service(  # noqa: PLR0917 - who is reached, at which port, through which listener
@@ -59,15 +65,22 @@ def of_service(  # noqa: PLR0917 - who is reached, at which port, through which 
         return
     if listener.own and (listener.bind or listener.bound):
         yield own(scope, listener)
-    elif scope.interception is Interception.NONE:
-        if port.number >= _PRIVILEGED or not scope.unprivileged:
-            yield Place(scope.outbound_address, bound=True)
+    elif listener.bound or scope.interception is Interception.NONE:
+        # Each port of a service is one of the proxy's, too.
+        if _opens(scope, port):
+            address = Place(scope.outbound_address, bound=True)
+            yield own(scope, listener) if listener.bound else address
     elif port.protocol.is_http:
         yield anywhere(scope)
     elif service.resolution is Resolution.ORIGINAL and not service.addresses:
         yield from _of_pods(scope, scoped)
     else:
         yield from _of_addresses(scope, scoped)
+
+
+def _opens(scope: OutboundScope, port: ServicePort) -> bool:
+    """Tell whether the proxy may open a socket on the port of a service."""
+    return port.number >= _PRIVILEGED or not scope.unprivileged
 
 
 def _of_pods(scope: OutboundScope, scoped: ScopedService) -> Iterator[Place]:

@@ -17,6 +17,7 @@ from libs.model.traffic import (
     TlsMode,
     TrafficPolicy,
 )
+from libs.proxy import sessions
 from libs.proxy.node import Interception, ProxyType
 from libs.proxy.scope import EndpointScope
 from libs.proxy.scoper import Scoper
@@ -78,11 +79,21 @@ def test_unhealthy_endpoints_are_sent_unless_few_healthy_ones_would_do() -> None
     assert addresses(WEB, rows, policy(outlier_detection=panicking)) == []
 
 
-def test_draining_endpoints_are_for_persistent_sessions_only() -> None:
-    rows = with_health(Health.DRAINING)
-    assert addresses(WEB, rows) == []
-    sticky = structs.replace(WEB, labels={"istio.io/persistent-session": "c"})
-    assert addresses(sticky, rows) == ["10.0.0.1"]
+@pytest.mark.parametrize(
+    ("label", "value", "found"),
+    [
+        ("istio.io/persistent-session", "c", ["10.0.0.1"]),
+        ("istio.io/persistent-session-header", "h", ["10.0.0.1"]),
+        ("istio.io/persistent-session", "", []),
+        ("app", "web", []),
+    ],
+)
+def test_draining_endpoints_are_for_persistent_sessions_only(
+    label: str, value: str, found: list[str]
+) -> None:
+    sticky = structs.replace(WEB, labels={label: value})
+    assert addresses(sticky, with_health(Health.DRAINING)) == found
+    assert addresses(sticky, endpoints(WEB, "10.0.0.1", labels={sessions.DRAINING: "yes"})) == found
 
 
 def test_names_are_not_addresses() -> None:

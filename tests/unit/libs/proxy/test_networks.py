@@ -12,9 +12,11 @@ from libs.model.endpoint import Endpoint, EndpointSet, Locality
 from libs.model.ids import Ref
 from libs.model.networks import NetworkGateway, Networks
 from libs.model.security import MtlsMode
+from libs.model.service import Resolution
 from libs.model.traffic import ClientTls, TlsMode, TrafficPolicy
 from libs.proxy import networks
 from libs.proxy.crossing import NO_CROSSING, Crossing, Entrance, crossing
+from libs.proxy.endpoints import of_names
 from libs.proxy.scope import EndpointScope, Whereabouts
 from libs.proxy.scoper import Scoper
 from tests.support.mesh import (
@@ -74,18 +76,19 @@ def test_endpoints_of_another_network_are_behind_its_gateway() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("rows", "network"),
-    [
-        ((), "north"),  # no gateway at all
-        ((entered("east", "192.0.2.1"),), "north"),  # none of that network
-        ((entered("south", "192.0.2.1"),), ""),  # the client is in no network
-    ],
-)
+@pytest.mark.parametrize("network", ["north", ""])
+@pytest.mark.parametrize("rows", [(), (entered("east", "192.0.2.1"),)])
 def test_without_a_known_way_they_are_reached_directly(
     rows: tuple[Networks, ...], network: str
 ) -> None:
     assert places(BOTH, *rows, network=network) == DIRECT
+
+
+def test_who_is_in_no_known_network_is_outside_of_all() -> None:
+    assert places(BOTH, entered("south", "192.0.2.1"), network="") == [
+        ("10.0.0.1", 80, 1),
+        ("192.0.2.1", 15443, 2),
+    ]
 
 
 def test_those_in_no_network_are_reached_directly() -> None:
@@ -144,6 +147,16 @@ def test_without_mesh_tls_nobody_gets_through_a_gateway() -> None:
     off = host_policy("p", WEB.host, policy=TrafficPolicy(tls=ClientTls(mode=TlsMode.DISABLE)))
     assert places(BOTH, way, off) == near
     assert places(BOTH, way, peer_policy("p", mode=MtlsMode.DISABLE)) == near
+
+
+def test_a_policy_that_wants_mesh_tls_goes_through_gateways_whatever_the_endpoints_want() -> None:
+    way, forbidden = entered("south", "192.0.2.1"), peer_policy("p", mode=MtlsMode.DISABLE)
+    mutual = TrafficPolicy(tls=ClientTls(mode=TlsMode.ISTIO_MUTUAL))
+    wanted = host_policy("p", WEB.host, policy=mutual)
+    assert places(BOTH, way, forbidden) == [("10.0.0.1", 80, 1)]
+    assert places(BOTH, way, forbidden, wanted) == [("10.0.0.1", 80, 1), ("192.0.2.1", 15443, 2)]
+    unlabelled = EndpointSet(key=WEB.key, endpoints=of("south", "10.1.0.1", mtls=False))
+    assert places(unlabelled, way, wanted) == [], "nobody there would end it"
 
 
 def test_services_of_the_cluster_come_before_what_is_only_written() -> None:
@@ -287,3 +300,15 @@ def test_names_are_ways_only_for_those_that_resolve_them() -> None:
         {"south": (Entrance("192.0.2.1", 15443), Entrance("192.0.2.2", 15443))},
         {"south": (Ref("x"),)},
     )
+
+
+@pytest.mark.parametrize("network", ["south", "north", ""])
+def test_names_are_behind_gateways_of_others_networks_only(network: str) -> None:
+    named = service("far", resolution=Resolution.DNS)
+    row = endpoints(named, "far.example.com", network="south", mtls=True)
+    seen = mesh(named, row, entered("south", "gw.example.com"))
+    outbound = Scoper().scope(seen, proxy(network=network)).outbound
+    (scoped,) = outbound.services
+    found = of_names(outbound, scoped, named.ports[0], scoped.subsets[0]).endpoints
+    expected = "far.example.com" if network == "south" else "gw.example.com"
+    assert [it.address for it in found] == [expected]

@@ -88,7 +88,7 @@ metadata: {name: node-1, labels: {topology.kubernetes.io/region: r, topology.kub
         ("{}", Health.HEALTHY),
         ("{ready: true}", Health.HEALTHY),
         ("{ready: false}", Health.UNHEALTHY),
-        ("{ready: false, serving: false, terminating: true}", Health.UNHEALTHY),
+        ("{ready: false, serving: false, terminating: true}", None),
         ("{ready: false, serving: true, terminating: true}", None),
     ],
 )

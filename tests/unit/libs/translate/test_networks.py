@@ -105,7 +105,10 @@ def network_of(mesh: Mesh) -> str:
     ],
 )
 def test_what_places_an_endpoint(around: str, label: str, network: str) -> None:
-    assert network_of(mesh_of(around + pod(label) + a_slice(target=OF_POD))) == network
+    mesh = mesh_of(around + pod(label) + a_slice(target=OF_POD))
+    assert network_of(mesh) == network
+    (workload,) = mesh.workloads.values()
+    assert workload.network == network, "its proxy looks from where others see it"
 
 
 @pytest.mark.parametrize(("around", "network"), [(system("cluster"), "cluster"), (OWN, "own")])
@@ -130,7 +133,9 @@ def test_a_label_of_the_system_namespace_that_comes_later_moves_its_endpoints() 
     state = translated(pod() + a_slice(target=OF_POD)).state
     step = translated(system("late"), state)
     assert network_of(step.state.mesh) == "late"
-    assert network_of(translated(OWN, state).state.mesh) == "own"
+    mesh = translated(OWN, state).state.mesh
+    assert network_of(mesh) == "own"
+    assert [it.network for it in mesh.workloads.values()] == ["own"]
 
 
 GATEWAYS = networks(

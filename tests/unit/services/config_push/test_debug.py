@@ -14,7 +14,7 @@ from aiohttp import web
 from libs.model.ids import SpiffeId
 from libs.pki.errors import TokenError
 from libs.xds.types import CLUSTER, ENDPOINT, NAME_TABLE
-from services.config_push import debug, mesh_pages, receipts_page
+from services.config_push import absent_pages, debug, mesh_pages, receipts_page
 from services.config_push.debug import DebugPages, Readers
 from tests.support.mesh import endpoints, fqdn, mesh, port, service, sidecar
 from tests.support.patches import patch_set
@@ -274,6 +274,20 @@ async def _change(lines: AsyncGenerator[Any, None], name: str) -> dict[str, Any]
             if line and line["change"] == name and line.get("settled"):
                 return dict(line)
     raise AssertionError("the page has ended")
+
+
+@pytest.mark.parametrize("name", absent_pages.REASONS)
+async def test_a_page_that_only_istiod_has_is_refused_with_the_reason(
+    site: Site, name: str
+) -> None:
+    status, text = await site.get(name)
+    assert status == 404
+    assert absent_pages.REASONS[name] in text
+
+
+async def test_who_asks_for_such_a_page_proves_themselves_too(site: Site, from_afar: None) -> None:
+    assert (await site.get("inject"))[0] == 401
+    assert (await site.get("inject", "bank"))[0] == 404
 
 
 async def test_receipts_are_followed(site: Site) -> None:

@@ -96,10 +96,13 @@ def test_only_the_last_egress_listener_has_no_port() -> None:
     assert of_egress(rest, rest) == ["[0] ConflictingFields"]
 
 
-def test_without_a_port_there_is_nothing_to_bind() -> None:
+def test_without_a_port_an_address_is_bound_to_where_nothing_is_captured() -> None:
+    free = "captureMode: NONE, hosts: ['*/*']"
+    assert of_egress(free) == []
+    assert of_egress(f"bind: 127.0.0.9, {free}") == []
     assert of_egress("bind: 127.0.0.9, hosts: ['*/*']") == ["warning [0].bind NoEffect"]
-    assert of_egress("bind: unix:///a, hosts: ['*/*']") == ["warning [0].bind NoEffect"]
-    assert of_egress("captureMode: NONE, hosts: ['*/*']") == ["warning [0].captureMode NoEffect"]
+    assert of_egress(f"bind: unix:///a, {free}") == ["warning [0].bind NoEffect"]
+    assert of_egress(f"bind: localhost, {free}") == ["warning [0].bind NoEffect"]
     assert of_egress("captureMode: IPTABLES, hosts: ['*/*']") == []
     assert of_egress(f"{PORT}, captureMode: NONE, hosts: ['*/*']") == []
     assert of_egress(f"{PORT}, bind: 127.0.0.9, hosts: ['*/*']") == []

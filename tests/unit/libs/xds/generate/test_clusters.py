@@ -1,5 +1,6 @@
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.health_check_pb2 import HealthStatus
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from msgspec import Struct, structs
@@ -265,3 +266,14 @@ def test_what_is_wrapped_in_proxy_protocol_is_still_encrypted() -> None:
     assert names == {"envoy.transport_sockets.upstream_proxy_protocol"}
     plain = clusters(structs.replace(WEB, external=True), wrapped)[NAME]
     assert plain.transport_socket.name == "envoy.transport_sockets.upstream_proxy_protocol"
+
+
+def test_sessions_go_on_at_endpoints_that_drain_where_the_service_keeps_them() -> None:
+    split = host_policy("p", WEB.host, subsets=(Subset("v1", {"version": "v1"}),))
+    kept = structs.replace(WEB, labels={"istio.io/persistent-session": "c"})
+    for name in (NAME, f"outbound|80|v1|{WEB.host}"):
+        statuses = clusters(kept, split)[name].common_lb_config.override_host_status.statuses
+        assert HealthStatus.DRAINING in statuses
+        assert HealthStatus.HEALTHY in statuses, "who is well serves its sessions as well"
+        without = clusters(WEB, split)[name].common_lb_config
+        assert not without.HasField("override_host_status")
