@@ -295,7 +295,8 @@ DEVIATIONS = (
     ),
     Deviation(
         "Gateway",
-        "a chain for TLS takes TLS and nothing else",
+        "a chain for TLS takes TLS and nothing else, and an EnvoyFilter finds it by "
+        "`transportProtocol: tls`",
         "bytes that are no TLS end at once, not in a handshake that cannot succeed",
     ),
     Deviation(
