@@ -35,7 +35,7 @@ from services.agent.counting.tally import Tally
 from services.agent.dns.feed import Feed
 from services.agent.dns.proxy import DnsProxy, system_resolv
 from services.agent.drain import Drain, DrainRules
-from services.agent.envoy import Envoy
+from services.agent.envoy import Envoy, binary
 from services.agent.files import FileSecrets
 from services.agent.health.checker import Checker
 from services.agent.health.probe import failure
@@ -44,8 +44,9 @@ from services.agent.http import server as http_server
 from services.agent.issued import Issued
 from services.agent.launch import Launch, Levels
 from services.agent.modules.door import Door
+from services.agent.modules.judge import Judge
 from services.agent.modules.pull_secret import PullSecrets
-from services.agent.modules.rewrite import rewritten
+from services.agent.modules.rewrite import Refusals, nobody, rewritten
 from services.agent.modules.store import Store
 from services.agent.node import downward_labels, node
 from services.agent.own_stream import OwnStream
@@ -211,8 +212,13 @@ class Agent:
         folder = Path(self._proxy.config_path) / "modules"
         store = Store(folder, door=door, sleep=self._clock.sleep, secret_of=secrets.get)
 
+        refusals: Refusals = nobody
+        if settings.try_extensions:
+            path = functools.partial(binary, settings.envoy_binary)
+            refusals = Judge(path, self.node(), Path(self._proxy.config_path)).refusals
+
         async def rewrite(message: bytes, delta: bool) -> bytes:
-            return await rewritten(message, delta=delta, file_of=store.file)
+            return await rewritten(message, delta=delta, file_of=store.file, refusals=refusals)
 
         return rewrite
 

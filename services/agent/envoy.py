@@ -27,7 +27,7 @@ QUICK_DEATHS = 8
 DOUBTED_DEATHS = 2
 """Quick deaths after which another command is tried, if there is one."""
 KILL_AFTER_SECONDS = 3.0
-_DIE_WITH_PARENT = """
+DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it stays through exec
 if os.getppid() != int(sys.argv[1]):  # it died before the kernel knew
@@ -127,7 +127,7 @@ class Envoy:
         if shutil.which(self._command[0]) is None:
             message = f"cannot start envoy: no program {self._command[0]}"
             raise EnvoyError(message)
-        first = [sys.executable, "-ISc", _DIE_WITH_PARENT, str(os.getpid())]
+        first = [sys.executable, "-ISc", DIE_WITH_PARENT, str(os.getpid())]
         try:
             return subprocess.Popen(  # noqa: S603  # our own command
                 [*first, *self._command],

@@ -6,7 +6,6 @@ be so, in the log and in the node's metadata: a bad patch never keeps a proxy fr
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 import math
@@ -22,6 +21,7 @@ from services.agent.bootstrap import Bootstrap
 from services.agent.envoy import binary, command
 from services.agent.patches import Asked, Asker, PatchesError
 from services.agent.settings import AgentSettings
+from services.agent.trial import tried
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,6 @@ RESOLVE_SECONDS = 5.0
 EXTERNAL_SDS_SOCKET = Path("./var/run/secrets/credential-uds/socket")
 EXTERNAL_SDS = "credential"
 """Metadata of the node: `true` if somebody serves users' certificates at that socket."""
-MAX_OUTPUT = 64 * 1024
 _FAILURE = "error initializing configuration"
 
 
@@ -156,37 +155,13 @@ async def attempt(line: list[str]) -> None:
         PatchesError: it does not take it, or does not answer in time.
 
     """
-    process = await asyncio.create_subprocess_exec(
-        *line,
-        *("--mode", "validate"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        process_group=0,
-        limit=MAX_OUTPUT,
-    )
     try:
-        async with asyncio.timeout(TRY_SECONDS):
-            said = await _end_of(process.stderr)
-            code = await process.wait()
+        answer = await tried(line, seconds=TRY_SECONDS, cpu_seconds=math.ceil(TRY_SECONDS))
     except TimeoutError as error:
         message = f"envoy did not say within {TRY_SECONDS:g} s whether it takes them"
         raise PatchesError(message) from error
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    if code:
-        raise PatchesError(_reason(said, code))
-
-
-async def _end_of(stream: asyncio.StreamReader | None) -> str:
-    """Return the last MAX_OUTPUT bytes of what is written until the end."""
-    said = b""
-    while stream is not None and (piece := await stream.read(MAX_OUTPUT)):
-        said = (said + piece)[-MAX_OUTPUT:]
-    return said.decode(errors="replace")
+    if answer.code:
+        raise PatchesError(_reason(answer.said, answer.code))
 
 
 def _reason(said: str, code: int) -> str:

@@ -65,6 +65,12 @@ ENVOY_TERMINATIONS = _counter("envoy_connection_terminations", "Streams that Env
 ENVOY_STARTS = _counter("envoy_starts", "Times Envoy was started.")
 MODULES_FETCHED = _counter("modules_fetched", "Modules of WebAssembly that Envoy was given.")
 MODULES_FAILED = _counter("modules_failed", "Modules of WebAssembly that could not be had.")
+EXTENSIONS_TRIED = Counter(
+    "istio_agent_extensions_tried",
+    "Extensions that an Envoy of their own was asked about: accepted, refused or undecided.",
+    ["verdict"],
+    registry=REGISTRY,
+)
 WASM_ENTRIES = _gauge("wasm_cache_entries", "Modules of WebAssembly that are kept as files.")
 WASM_LOOKUPS = _total("wasm_cache_lookup_count", "Modules looked for among those kept.", "hit")
 WASM_FETCHES = _total("wasm_remote_fetch_count", "Attempts to fetch a module.", "result")

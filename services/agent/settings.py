@@ -105,6 +105,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     insecure_registries: Annotated[str, variable("WASM_INSECURE_REGISTRIES")] = ""
     """Hosts, separated by commas, whose certificates are not looked at when modules are fetched,
     and whose registries are also asked in clear text if they speak nothing else; `*` is all."""
+    try_extensions: bool = True
+    """Ask an Envoy of their own whether modules and scripts are right before the proxy has them."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

@@ -1,9 +1,13 @@
-"""A real agent and its Envoy get a module of WebAssembly from a web server or a registry."""
+"""A real agent and its Envoy get modules from a web server or a registry, and scripts."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
+from msgspec import Struct, structs
 
 from libs.model.endpoint import Endpoint, EndpointSet
 from libs.model.extensions import Failure, Module, Pull
@@ -12,7 +16,7 @@ from libs.proxy.node import Interception
 from libs.proxy.scoper import Scoper
 from libs.xds import credentials, generate
 from libs.xds.credentials import CredentialName, Material
-from libs.xds.types import EXTENSION, SECRET, Snapshot
+from libs.xds.types import EXTENSION, LISTENER, SECRET, Snapshot
 from tests.support import agent as agents
 from tests.support import mesh, traffic, wasm_module
 from tests.support.mesh import extension
@@ -23,6 +27,7 @@ MODULE = wasm_module.module()
 DIGEST = hashlib.sha256(MODULE).hexdigest()
 HERE = {"SEINE_MODULES_FROM_LOOPBACK": "true"}
 USERS = {"ann": "word"}
+ADDS_HEADER = "function envoy_on_response(handle) handle:headers():add('x-script', 'yes') end"
 
 
 @asynccontextmanager
@@ -34,7 +39,14 @@ async def web_server() -> AsyncIterator[str]:
         yield f"http://{images.host}/v2/m/blobs/sha256:{DIGEST}"
 
 
-def snapshot(outbound: str, application: str, module: Module, secret: bytes = b"") -> Snapshot:
+def snapshot(
+    outbound: str,
+    application: str,
+    module: Module,
+    secret: bytes = b"",
+    *,
+    rows: Sequence[Struct] = (),
+) -> Snapshot:
     """Return what the client gets; `secret` is what `shop/mine` holds."""
     web = mesh.service("web", ServicePort(PORT, "http", Protocol.HTTP))
     behind = Endpoint(address=application, port=PORT, port_name="http")
@@ -42,6 +54,7 @@ def snapshot(outbound: str, application: str, module: Module, secret: bytes = b"
         web,
         EndpointSet(key=web.key, endpoints=(behind,)),
         extension("m", module=module),
+        *rows,
     )
     client = mesh.proxy(interception=Interception.NONE, outbound_address=outbound)
     found = generate.snapshot(Scoper().scope(now, client))
@@ -132,7 +145,7 @@ async def test_without_the_secret_the_module_is_refused_in_words(tmp_path: Path)
             agents.mesh(tmp_path, snapshot(outbound, application, module)) as plane,
             agents.agent(plane, address=agents.loopback(), environ=HERE) as agent,
         ):
-            await agent.until_log("module not fetched")
+            await agent.until_log("envoy does not get an extension")
             await plane.plane.settled([EXTENSION])
             (refusal,) = plane.plane.refused
             assert "there is no image pull Secret shop/mine that is for this proxy" in refusal
@@ -161,7 +174,47 @@ async def test_addresses_of_the_machine_itself_are_not_asked(tmp_path: Path) -> 
         agents.mesh(tmp_path, snapshot(outbound, application, Module(url=url))) as plane,
         agents.agent(plane, address=agents.loopback()) as agent,
     ):
-        await agent.until_log("module not fetched")
+        await agent.until_log("envoy does not get an extension")
         await plane.plane.settled([EXTENSION])
         (refusal,) = plane.plane.refused
         assert f"{url}: 127.0.0.1 is a loopback address" in refusal
+
+
+async def added(outbound: str) -> str:
+    """Return the header that a script adds; empty if it is not there."""
+    answer = await traffic.http((outbound, PORT), headers={"host": "web.shop"})
+    return answer.headers.get("x-script", "")
+
+
+@pytest.mark.parametrize("judged", [True, False])
+async def test_a_module_that_envoy_would_refuse_freezes_no_listener(
+    judged: bool, tmp_path: Path
+) -> None:
+    """Without a judge it does: changes of the listener do not come any more."""
+    outbound, application = agents.loopback(), agents.loopback()
+    images = Registry()
+    images.push_module("m", "v1", MODULE)
+    images.push_module("m", "v2", wasm_module.failing_at_start())
+    environ = {**HERE, "SEINE_TRY_EXTENSIONS": str(judged).lower()}
+    script = extension("a", lua=ADDS_HEADER)
+    async with traffic.application(application, PORT), images.serving():
+        module = Module(url=f"oci://{images.host}/m:v1")
+        broken = structs.replace(module, url=f"oci://{images.host}/m:v2")
+        async with (
+            agents.mesh(tmp_path, snapshot(outbound, application, module)) as plane,
+            agents.agent(plane, address=agents.loopback(), environ=environ) as agent,
+        ):
+            await agent.ready()
+            assert await acts(outbound)
+            await plane.plane.settled(plane.plane.serve(snapshot(outbound, application, broken)))
+            (refusal,) = plane.plane.refused
+            assert ("proxy_on_vm_start failed" in refusal) is judged
+            changed = snapshot(outbound, application, broken, rows=(script,))
+            plane.plane.serve(changed)
+            await plane.plane.settled([LISTENER])
+            async with asyncio.timeout(60):
+                while judged and await added(outbound) != "yes":
+                    assert await acts(outbound)
+            assert judged or any("Unable to create" in it for it in plane.plane.refused[1:])
+            assert await added(outbound) == ("yes" if judged else "")
+            assert await acts(outbound)

@@ -15,7 +15,7 @@ from services.agent.modules.errors import ModuleError
 
 MAX_BYTES = 64 * 1024 * 1024  # of the module itself, and of what is sent
 
-_MAGIC = b"\0asm\x01\0\0\0"
+MAGIC = b"\0asm\x01\0\0\0"
 _GZIP = b"\x1f\x8b"
 _STEP = 256 * 1024
 
@@ -77,6 +77,6 @@ def _bounded(size: int) -> None:
 
 def _check_magic(file: BinaryIO) -> None:
     with file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if file.read(len(MAGIC)) != MAGIC:
             message = "what is there is no module of WebAssembly"
             raise ModuleError(message)

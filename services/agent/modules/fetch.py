@@ -12,6 +12,7 @@ from msgspec import Struct
 from libs.model.images import parse_image
 from libs.runtime.reach import UnreachableError
 from services.agent.http.client import HttpError
+from services.agent.modules import structure
 from services.agent.modules.accounts import NOBODY, account
 from services.agent.modules.body import unpacked, written
 from services.agent.modules.door import Door
@@ -55,6 +56,7 @@ async def fetch_module(
         what = " or ".join(sorted(found.known_as)) or found.sha256
         message = f"its sha256 is {what}, not {sha256}"
         raise DigestError(message)
+    structure.outline(into)
     return found
 
 

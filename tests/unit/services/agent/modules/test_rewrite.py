@@ -1,6 +1,7 @@
 """Responses about extensions on their way to Envoy."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from envoy.extensions.filters.http.wasm.v3.wasm_pb2 import Wasm
 from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.filters.network.wasm.v3.wasm_pb2 import Wasm as ConnectionWasm
 from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.any_pb2 import Any
 from msgspec import structs
 
 from libs.model.extensions import Failure, Module, Pull
@@ -143,6 +145,28 @@ async def test_and_so_it_is_where_all_is_sent_anew() -> None:
 async def test_scripts_and_what_cannot_be_read_stay_as_they_are() -> None:
     for body in (response(None, lua="x"), b"\xff\xff", response(Module(url="file:///m.wasm"))):
         assert await rewritten(body, delta=True, file_of=nothing) == body
+
+
+async def test_what_envoy_would_refuse_does_not_reach_it() -> None:
+    async def refuses(configs: Sequence[Any]) -> list[str]:
+        return ["it is bad\n"] * len(configs)
+
+    for body in (response(MODULE), response(None, lua="error('x')")):
+        after = config(await rewritten(body, delta=True, file_of=found, refusals=refuses))
+        assert after.name == f"{config(body).name}: it is bad?"
+    may_be_skipped = response(structs.replace(MODULE, failure=Failure.OPEN))
+    after = config(await rewritten(may_be_skipped, delta=True, file_of=found, refusals=refuses))
+    assert after.name == config(may_be_skipped).name
+    assert after.typed_config.type_url == LETS_THROUGH
+
+
+async def test_nobody_is_asked_about_what_envoy_does_not_get() -> None:
+    async def refuses(configs: Sequence[Any]) -> list[str]:
+        assert not configs
+        return []
+
+    after = await rewritten(response(MODULE), delta=True, file_of=nothing, refusals=refuses)
+    assert config(after).name == "module https://example.com/m.wasm: status 404"
 
 
 async def test_other_messages_do_not_wait_for_a_module() -> None:
