@@ -149,14 +149,26 @@ class GatewayIndex:
         return [gateway for gateway in self._gateways if selects(gateway.selector, labels)]
 
     def routings(self, names: Iterable[str], namespace: str) -> list[Routing]:
-        """Return the routings bound to gateways that `namespace` sees, oldest first, each once."""
+        """Return the routings bound to gateways that `namespace` sees, each once, in their order.
+
+        As for sidecars: those that it keeps for itself first, then those exported to it, then
+        public ones; the oldest first among each.
+        """
         found = {
-            (routing.ref, routing.hosts): routing  # an Ingress has one for each of its hosts
+            # An Ingress has one for each of its hosts.
+            (routing.ref, routing.hosts): (_distance(routing, seen_by, namespace), routing)
             for name in names
             for routing, seen_by in self._routings.get(name, ())
             if PUBLIC in seen_by or namespace in seen_by
         }
-        return sorted(found.values(), key=age)
+        ordered = sorted(found.values(), key=lambda it: (it[0], age(it[1])))
+        return [routing for _, routing in ordered]
+
+
+def _distance(routing: Routing, seen_by: frozenset[str], namespace: str) -> int:
+    if namespace not in seen_by:
+        return 2
+    return 0 if routing.namespace == namespace else 1
 
 
 def passed_by_name(scope: OutboundScope, scoped: ScopedService) -> bool:

@@ -52,8 +52,9 @@ class ScopedService(Struct, frozen=True, kw_only=True, weakref=True):
         str, ...
     ] = ()  # SPIFFE ids of its endpoints, sorted: the names a server may prove
     auto_mtls: bool = True  # no peer policy forbids mesh TLS
-    # Where the application picks the endpoint (ORIGINAL): one of them at least has no sidecar, or
-    # none is known. False for all other services, which decide endpoint by endpoint.
+    # Where the application picks the endpoint (ORIGINAL, or PASSTHROUGH in some port or subset):
+    # one of them at least has no sidecar, or none is known. It counts in those clusters alone; all
+    # others decide endpoint by endpoint.
     plaintext_endpoint: bool = False
     aliases: tuple[str, ...] = ()  # further host names of the same service (ExternalName)
     pod_addresses: tuple[str, ...] = ()  # headless only: its endpoints' addresses, sorted

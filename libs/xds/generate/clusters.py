@@ -186,7 +186,8 @@ def _apply_policy(cluster: Cluster, target: _Target) -> None:
     load_balancing.balance(cluster, policy.load_balancing)
     load_balancing.keep_sessions(cluster, target.service)
     server = _server(target, http2=explicit)
-    tls_client.apply(cluster, policy.tls, server, detect=_detects(target.scoped))
+    dialled = cluster.type == _DiscoveryType.ORIGINAL_DST
+    tls_client.apply(cluster, policy.tls, server, detect=_detects(target.scoped, dialled=dialled))
     if policy.proxy_protocol:
         tls_client.wrap_in_proxy_protocol(cluster, policy.proxy_protocol)
     options = connection_pool.http_options(protocol, pool, http2=http2, sniffed=sniffed)
@@ -214,8 +215,13 @@ def _server(target: _Target, *, http2: bool) -> tls_client.Server:
     )
 
 
-def _detects(scoped: ScopedService) -> bool:
-    return scoped.auto_mtls and not scoped.plaintext_endpoint
+def _detects(scoped: ScopedService, *, dialled: bool) -> bool:
+    """Tell whether TLS of the mesh is used wherever it can be.
+
+    Of endpoints that the client dials itself nothing is known by then, so all of them count.
+    Elsewhere, also in the same service's other ports and subsets, each endpoint says for itself.
+    """
+    return scoped.auto_mtls and not (dialled and scoped.plaintext_endpoint)
 
 
 def _verified(

@@ -183,6 +183,25 @@ def test_a_router_follows_what_is_bound_to_its_gateways_and_visible() -> None:
     assert scope(row, bound_to("shop/g"), type=ProxyType.SIDECAR).routings == ()
 
 
+def test_what_a_router_s_namespace_keeps_comes_first_then_what_it_is_given_then_the_public() -> (
+    None
+):
+    row = mesh.gateway("g", mesh.server(80))
+
+    def written(name: str, created: int, **fields: object) -> Routing:
+        return mesh.routing(name, "a.com", gateways=("shop/g",), created=created, **fields)
+
+    routings = (
+        written("public", 1),
+        written("public-of-others", 2, namespace="else"),
+        written("given", 3, namespace="else", export_to=("shop",)),
+        written("kept", 4, export_to=(".",)),
+        written("kept-later", 5, export_to=("shop",)),
+    )
+    found = [routing.name for routing in scope(row, *routings).routings]
+    assert found == ["kept", "kept-later", "given", "public", "public-of-others"]
+
+
 def test_matches_for_others_are_left_out() -> None:
     row = mesh.gateway("g", mesh.server(80))
     matches = (

@@ -233,6 +233,23 @@ def test_a_passed_through_service_is_dialled_as_it_was() -> None:
     assert found.HasField("transport_socket")
 
 
+def test_only_what_is_passed_through_does_without_mesh_tls_for_an_endpoint_s_sake() -> None:
+    """Other subsets and ports of the same service still choose endpoint by endpoint."""
+    web = service("web", port(80), port(90))
+    passed = TrafficPolicy(load_balancing=LoadBalancing(simple=Simple.PASSTHROUGH))
+    subsets = (Subset("v1"), Subset("v2", policy=passed))
+    rows = endpoints(web, "10.0.0.1").endpoints + endpoints(web, "10.0.0.2", mtls=False).endpoints
+    rule = host_policy("p", web.host, subsets=subsets)
+    found = clusters(web, EndpointSet(key=web.key, endpoints=rows), rule)
+    for number in (80, 90):
+        assert found[f"outbound|{number}||{web.host}"].transport_socket_matches
+        assert found[f"outbound|{number}|v1|{web.host}"].transport_socket_matches
+        dialled = found[f"outbound|{number}|v2|{web.host}"]
+        assert dialled.type == _Type.ORIGINAL_DST
+        assert not dialled.transport_socket_matches
+        assert not dialled.HasField("transport_socket")
+
+
 SECRET = ClientTls(mode=TlsMode.MUTUAL, credential_name="cert")
 
 
