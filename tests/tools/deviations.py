@@ -565,4 +565,14 @@ DEVIATIONS = (
         "what Envoy tells of one that goes on is its whole count each time: its loggers of metrics "
         "would add up wrong sums",
     ),
+    Deviation(
+        "MeshConfig, ProxyConfig",
+        "`proxyHeaders.xForwardedHost` holds on every route",
+        "Istio leaves it out where no VirtualService routes the host",
+    ),
+    Deviation(
+        "Service",
+        "a name that leads to another service is seen where its own `exportTo` says",
+        "Istio shows it wherever the service that it leads to is seen",
+    ),
 )

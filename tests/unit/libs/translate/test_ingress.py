@@ -156,3 +156,10 @@ def test_secrets_are_named_and_entries_without_one_are_passed_over() -> None:
         (443, ["a.com"], ("cert",)),
         (443, ["*"], ("all",)),
     ]
+
+
+def test_ingresses_come_before_routings_and_gateways_of_any_age() -> None:
+    mesh = translated(SERVICE + OURS + ingress(year=2030, more=EDGE)).state.mesh
+    (routing,) = mesh.routings.values()
+    (gateway,) = mesh.gateways.values()
+    assert (routing.created, gateway.created) == (0, 0)
