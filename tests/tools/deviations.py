@@ -575,4 +575,21 @@ DEVIATIONS = (
         "a name that leads to another service is seen where its own `exportTo` says",
         "Istio shows it wherever the service that it leads to is seen",
     ),
+    Deviation(
+        "DestinationRule",
+        "rules of a namespace for one host are one for each `exportTo` that is written; a client "
+        "follows the one that began last",
+        "in Istio one that comes after another `exportTo` also stands alone, without its elders",
+    ),
+    Deviation(
+        "Gateway",
+        "beside `credentialName`, `caCrl` holds; with files, `verifyCertificateSpki` and "
+        "`verifyCertificateHash` do; with ISTIO_MUTUAL, versions, ciphers and curves do",
+        "Istio forgets them there, and lets in whom they were to keep out",
+    ),
+    Deviation(
+        "EnvoyFilter",
+        "a value that Envoy wraps takes effect also as `false` or 0 (`use_remote_address: false`)",
+        "Istio's merge does not see it",
+    ),
 )

@@ -168,7 +168,9 @@ class _Builder:
     def _http(self, planned: GatewayListener, bound: BoundServer, listener: str) -> list[Filter]:
         server = bound.server
         prefix = server.name or f"outbound_{listener}"
-        web = [grpc_web.FILTER] if server.protocol is Protocol.GRPC_WEB else []
+        sharing = (bound,) if server.tls else planned.servers  # one chain is for all in clear text
+        spoken = {one.server.protocol for one in sharing}
+        web = [grpc_web.FILTER] if Protocol.GRPC_WEB in spoken else []
         manager = http_connection_manager(
             own=self._own,
             direction="outbound",

@@ -8,7 +8,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from libs.model.patches import RouteMatch
 from libs.xds.generate.patches import lists, resources
-from libs.xds.generate.patches.ledger import Entry, Ledger
+from libs.xds.generate.patches.ledger import GATEWAY, Entry, Ledger
 from libs.xds.types import NamedResource
 
 TARGETS = ("ROUTE_CONFIGURATION", "VIRTUAL_HOST", "HTTP_ROUTE")
@@ -72,11 +72,9 @@ class _Patcher:
         if match is None:
             return True
         port, port_name, gateway = _parts(self._routes.name)
-        wanted = (
-            (match.name, self._routes.name),
-            (match.port_name, port_name),
-            (match.gateway, gateway),
-        )
+        wanted = [(match.name, self._routes.name)]
+        if self._context == GATEWAY:  # a sidecar's have neither, so they do not choose among them
+            wanted += [(match.port_name, port_name), (match.gateway, gateway)]
         if not self._ledger.is_port(match.port, port):
             return False
         return all(not asked or asked == is_ for asked, is_ in wanted)

@@ -3,6 +3,9 @@
 import pytest
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from msgspec import Struct
 
@@ -138,3 +141,17 @@ def test_a_router_listens_where_it_has_addresses() -> None:
     assert four.address.socket_address.address == "0.0.0.0"  # noqa: S104
     assert six.address.socket_address.address == "::"
     assert both.additional_addresses[0].address.socket_address.address == "::"
+
+
+@pytest.mark.parametrize(
+    ("second", "web"), [(Protocol.GRPC_WEB, True), (Protocol.HTTP, False)], ids=str
+)
+def test_servers_that_share_a_port_share_what_one_of_them_needs(
+    second: Protocol, web: bool
+) -> None:
+    first = mesh.server(80, hosts=("a.com",))
+    both = mesh.gateway("g", first, mesh.server(80, second, ("b.com",)))
+    (listener,) = listeners(WEB, both).values()
+    (chain,) = listener.filter_chains
+    manager = hcm.HttpConnectionManager.FromString(chain.filters[-1].typed_config.value)
+    assert ("envoy.filters.http.grpc_web" in {one.name for one in manager.http_filters}) is web
