@@ -592,4 +592,10 @@ DEVIATIONS = (
         "a value that Envoy wraps takes effect also as `false` or 0 (`use_remote_address: false`)",
         "Istio's merge does not see it",
     ),
+    Deviation(
+        "DestinationRule, MeshConfig",
+        "where hosts are resolved when they are asked for, `subjectAltNames` are all that a server "
+        "must prove",
+        "Istio's clients also want the name of the host, which no such server has",
+    ),
 )

@@ -210,6 +210,7 @@ def _server(target: _Target, *, http2: bool) -> tls_client.Server:
         sidecar=target.scope.type is ProxyType.SIDECAR,
         external_secrets=target.scope.external_secrets,
         selected=target.scoped.selected,
+        dynamic=target.service.resolution is Resolution.DYNAMIC_DNS,
         curves=target.settings.tls_curves,
         ciphers=target.settings.tls_ciphers,
     )
@@ -228,10 +229,10 @@ def _verified(
     options: HttpProtocolOptions | None, policy: TrafficPolicy, server: tls_client.Server
 ) -> HttpProtocolOptions | None:
     by_host, verified = tls_client.verifies_by_host(policy.tls, server)
-    if not by_host:
+    if not by_host and not verified:
         return options
     options = options or HttpProtocolOptions()
-    options.upstream_http_protocol_options.auto_sni = True
+    options.upstream_http_protocol_options.auto_sni = by_host
     options.upstream_http_protocol_options.auto_san_validation = verified
     return options
 
@@ -290,6 +291,7 @@ def _by_any_name(scope: OutboundScope) -> Cluster:
         http2=False,
         sidecar=True,
         selected=False,
+        dynamic=True,
         curves=settings.tls_curves,
         ciphers=settings.tls_ciphers,
     )

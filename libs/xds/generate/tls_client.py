@@ -48,6 +48,7 @@ class Server(Struct, frozen=True, kw_only=True):
     ciphers: tuple[str, ...] = ()
     external_secrets: bool = False  # somebody beside the client serves users' certificates
     selected: bool  # the policy chose this client, so it may name a credential
+    dynamic: bool = False  # whichever host is asked for: no policy knows its name
 
 
 def apply(cluster: Cluster, policy: ClientTls | None, server: Server, *, detect: bool) -> None:
@@ -89,14 +90,18 @@ def takes_part_in_alpn_override(policy: ClientTls | None) -> bool:
 
 
 def verifies_by_host(policy: ClientTls | None, server: Server) -> tuple[bool, bool]:
-    """Return whether SNI, and whether the name to verify, come from the request's host."""
+    """Return whether SNI, and whether the name to verify, come from the request's host.
+
+    Who writes an SNI names the server, but not where it may be any: a certificate of anybody that
+    a public authority signed would do there.
+    """
     if policy is None or policy.mode not in {TlsMode.SIMPLE, TlsMode.MUTUAL}:
         return False, False
     if _withheld(policy, server):
         return False, False
     by_host = not policy.sni
     verified = not (policy.subject_alt_names or policy.insecure_skip_verify)
-    return by_host, by_host and verified
+    return by_host, (by_host or server.dynamic) and verified
 
 
 def _detect(cluster: Cluster, server: Server) -> None:

@@ -276,6 +276,29 @@ def test_a_server_outside_is_verified_by_the_host_that_was_asked_for() -> None:
     assert fields["alpn_override"].string_value == "false"
 
 
+@pytest.mark.parametrize(
+    ("resolution", "named", "verified"),
+    [
+        (Resolution.DYNAMIC_DNS, {}, True),
+        (Resolution.DYNAMIC_DNS, {"subject_alt_names": ("proxy.example.com",)}, False),
+        (Resolution.DYNAMIC_DNS, {"insecure_skip_verify": True}, False),
+        (Resolution.ENDPOINTS, {}, False),
+    ],
+)
+def test_an_sni_does_not_stand_for_the_name_of_any_host(
+    resolution: Resolution, named: dict[str, object], verified: bool
+) -> None:
+    tls = ClientTls(mode=TlsMode.SIMPLE, sni="proxy.example.com", **named)  # type: ignore[arg-type]
+    wild = service("wild", host="*.example.com", resolution=resolution)
+    (found,) = (
+        one
+        for name, one in clusters(wild, policy(wild.host, tls=tls)).items()
+        if name.endswith(wild.host)
+    )
+    upstream = options(found).upstream_http_protocol_options
+    assert (upstream.auto_sni, upstream.auto_san_validation) == (False, verified)
+
+
 def test_what_is_wrapped_in_proxy_protocol_is_still_encrypted() -> None:
     wrapped = policy(proxy_protocol="V2")
     found = clusters(WEB, endpoints(WEB, "10.0.0.1"), wrapped)[NAME]
