@@ -54,6 +54,7 @@ def whereabouts(mesh: Mesh, proxy: Proxy) -> Whereabouts:
         labels=tuple(sorted(labels.items())),
         network=proxy.network if matters else "",
         views=networks.views(proxy.metadata.get("REQUESTED_NETWORK_VIEW", "")),
+        dials=proxy.type is not ProxyType.PROXYLESS,
     )
 
 
@@ -63,6 +64,7 @@ class _Needs(NamedTuple):
     node: bool
     locality: bool
     labels: frozenset[str]
+    passed: bool  # some policy leaves the choice to whoever dials
 
     def of(self, client: Whereabouts) -> Whereabouts:
         if self == _NOTHING and not client.network and not client.views:
@@ -73,10 +75,11 @@ class _Needs(NamedTuple):
             labels=tuple(item for item in client.labels if item[0] in self.labels),
             network=client.network,
             views=client.views,
+            dials=client.dials or not self.passed,
         )
 
 
-_NOTHING = _Needs(node=False, locality=False, labels=frozenset())
+_NOTHING = _Needs(node=False, locality=False, labels=frozenset(), passed=False)
 
 
 class _Sight(NamedTuple):
@@ -219,6 +222,7 @@ class EndpointScoper:
             node=any(needs.node for needs in of_services),
             locality=any(needs.locality for needs in of_services),
             labels=frozenset[str]().union(*(needs.labels for needs in of_services)),
+            passed=any(needs.passed for needs in of_services),
         )
 
     def _of(
@@ -313,7 +317,7 @@ def _within(rows: Mapping[str, EndpointSet], entered: frozenset[str]) -> Iterato
 
 
 def _needs_of(scoped: ScopedService, settings: MeshSettings) -> _Needs:
-    policies = (policy for subset in scoped.subsets for policy in subset.policies.values())
+    policies = [policy for subset in scoped.subsets for policy in subset.policies.values()]
     balancings = (locality.in_force(scoped.service, policy, settings) for policy in policies)
     settings_in_force = [b.setting for b in balancings if b.setting is not None and _by_place(b)]
     named = (locality.priority_labels(setting, {}) for setting in settings_in_force)
@@ -321,6 +325,7 @@ def _needs_of(scoped: ScopedService, settings: MeshSettings) -> _Needs:
         node=scoped.service.node_local,
         locality=bool(settings_in_force),
         labels=frozenset(key for pairs in named for key, _ in pairs),
+        passed=any(map(passes_through, policies)),
     )
 
 
@@ -334,6 +339,7 @@ def named_place(outbound: OutboundScope, client: Whereabouts) -> Whereabouts:
         node=False,
         locality=any(one.locality for one in needs),
         labels=frozenset[str]().union(*(one.labels for one in needs)),
+        passed=False,
     ).of(client)
 
 
@@ -407,7 +413,7 @@ def _scopes(sighted: _Sighted, client: Whereabouts) -> Iterator[EndpointScope]:
         forbidden = tuple(_forbidden(of_port, peers)) if peers else ()
         for subset in scoped.subsets:
             policy = subset.policies[port.number]
-            if passes_through(policy):
+            if client.dials and passes_through(policy):
                 continue
             balancing = locality.in_force(service, policy, settings)
             near = balancing if _by_place(balancing) else locality.InForce(None, failover=False)

@@ -101,6 +101,7 @@ class Whereabouts(NamedTuple):
     labels: tuple[tuple[str, str], ...] = ()  # topology included
     network: str = ""  # only where networks have gateways
     views: tuple[str, ...] = ()  # the networks that it wants to see, if not all
+    dials: bool = True  # addresses that were dialled are called, where a policy passes them through
 
 
 ANYWHERE = Whereabouts()

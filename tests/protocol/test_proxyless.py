@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from libs.model.ids import SpiffeId
@@ -132,19 +133,20 @@ async def test_calls_are_shared_by_weight_and_follow_a_change(shop: Shop) -> Non
     assert shared["v1"] + shared["v2"] == 100
 
 
-LEAST_REQUEST = """
+BALANCED = """
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
-metadata: {name: least, namespace: shop}
-spec: {host: greeter, trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}}}
+metadata: {name: balanced, namespace: shop}
+spec: {host: greeter, trafficPolicy: {loadBalancer: {simple: %s}}}
 """
 
 
+@pytest.mark.parametrize("simple", ["LEAST_REQUEST", "PASSTHROUGH"])
 async def test_a_way_to_balance_that_this_client_does_not_know_keeps_nobody_from_calling(
-    shop: Shop,
+    shop: Shop, simple: str
 ) -> None:
-    await shop.apply(LEAST_REQUEST)
+    await shop.apply(BALANCED % simple)
     for version in ("v1", "v2"):
         await shop.caller.until(version)
 

@@ -143,7 +143,9 @@ def _kind(target: _Target) -> "Cluster.DiscoveryType.ValueType | None":
     if resolution is Resolution.DYNAMIC_DNS:
         return _DiscoveryType.STATIC  # until it is made a cluster of a type of its own
     kind = _KINDS.get(resolution)
-    if kind is not None and passes_through(target.policy):
+    # A gRPC program knows no addresses but those that it is sent.
+    dials = target.scope.type is not ProxyType.PROXYLESS
+    if kind is not None and dials and passes_through(target.policy):
         return _DiscoveryType.ORIGINAL_DST
     if resolution is Resolution.ORIGINAL and not knows_original(target.scope):
         return _DiscoveryType.EDS

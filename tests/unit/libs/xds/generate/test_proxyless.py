@@ -114,8 +114,9 @@ def test_least_request_is_for_programs_that_know_it() -> None:
 
 
 def test_programs_take_turns_unless_a_policy_says_otherwise() -> None:
-    for simple in set(Simple) - {Simple.LEAST_REQUEST, Simple.PASSTHROUGH}:
+    for simple in set(Simple) - {Simple.LEAST_REQUEST}:
         found = cluster_under(TrafficPolicy(load_balancing=LoadBalancing(simple=simple)))
+        assert found.type == Cluster.DiscoveryType.EDS
         assert found.lb_policy == Cluster.LbPolicy.ROUND_ROBIN
         assert not found.HasField("load_balancing_policy")
 
